@@ -1,0 +1,137 @@
+//! The module's exports under their current names: thin doors to [`Kernel`].
+//!
+//! The names of the first generation are added to the finished module as aliases. Nothing here may
+//! be compiled natively: a native `free` would take the C library's place.
+
+use core::arch::wasm32::{memory_grow, memory_size};
+
+use crate::{Kernel, Memory};
+
+/// The module's linear memory. The kernel addresses it by number: its fixed words lie at addresses
+/// of its own choice between the linker's unused stack and the blocks, so no Rust object is there.
+struct LinearMemory;
+
+/// A pointer to an address in linear memory.
+#[inline(always)]
+fn at<T>(address: u32) -> *mut T {
+    core::ptr::with_exposed_provenance_mut(address as usize)
+}
+
+impl Memory for LinearMemory {
+    #[inline(always)]
+    fn byte(&self, address: u32) -> u8 {
+        // SAFETY: the kernel asks only for bytes inside its pages, and no Rust object lies there.
+        unsafe { at::<u8>(address).read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn set_byte(&mut self, address: u32, value: u8) {
+        // SAFETY: as for `byte`.
+        unsafe { at::<u8>(address).write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    fn word(&self, address: u32) -> u32 {
+        // SAFETY: as for `byte`; any alignment is allowed.
+        unsafe { at::<u32>(address).read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn set_word(&mut self, address: u32, value: u32) {
+        // SAFETY: as for `word`.
+        unsafe { at::<u32>(address).write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    fn long(&self, address: u32) -> u64 {
+        // SAFETY: as for `word`.
+        unsafe { at::<u64>(address).read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn set_long(&mut self, address: u32, value: u64) {
+        // SAFETY: as for `word`.
+        unsafe { at::<u64>(address).write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    fn clear(&mut self, address: u32, count: u32) {
+        // SAFETY: as for `byte`; the range lies inside the kernel's pages.
+        unsafe { at::<u8>(address).write_bytes(0, count as usize) }
+    }
+
+    #[inline(always)]
+    fn copy(&mut self, to: u32, from: u32, count: u32) {
+        // SAFETY: as for `byte`; both ranges lie inside the kernel's pages and may overlap.
+        unsafe { at::<u8>(to).copy_from(at::<u8>(from), count as usize) }
+    }
+
+    #[inline(always)]
+    fn pages(&self) -> u32 {
+        memory_size(0) as u32
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, delta: u32) -> bool {
+        memory_grow(0, delta as usize) != usize::MAX
+    }
+}
+
+/// The kernel has no state outside linear memory, so each call makes its own handle on it.
+#[inline(always)]
+fn kernel() -> Kernel<LinearMemory> {
+    Kernel::new(LinearMemory)
+}
+
+/// Declares exports that pass their arguments on to the method of the same name.
+macro_rules! exports {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "` of abi.toml; see [`Kernel::", stringify!($name), "`].")]
+        // SAFETY: the name is the ABI's, and nothing else in this module has it.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name($($argument: $type),*) $(-> $result)? {
+            kernel().$name($($argument),*)
+        }
+    )*};
+}
+
+exports! {
+    alloc(length: u64) -> u64;
+    free(handle: u64);
+    length(handle: u64) -> u64;
+    load_u8(address: u64) -> u8;
+    load_u64(address: u64) -> u64;
+    store_u64(address: u64, value: u64);
+    input_set(offset: u64, length: u64);
+    input_offset() -> u64;
+    input_length() -> u64;
+    input_load_u8(offset: u64) -> u8;
+    input_load_u64(offset: u64) -> u64;
+    output_set(offset: u64, length: u64);
+    output_offset() -> u64;
+    output_length() -> u64;
+    error_set(handle: u64);
+    error_get() -> u64;
+    reset();
+    memory_bytes() -> u64;
+}
+
+/// `store_u8` of abi.toml: only the low 8 bits count, whatever the guest passes (S-6).
+// SAFETY: the name is the ABI's, and nothing else in this module has it.
+#[unsafe(no_mangle)]
+pub extern "C" fn store_u8(address: u64, value: u32) {
+    kernel().store_u8(address, value as u8);
+}
+
+/// `length_unsafe` of abi.toml: the same function as `length`.
+// SAFETY: the name is the ABI's, and nothing else in this module has it.
+#[unsafe(no_mangle)]
+pub extern "C" fn length_unsafe(handle: u64) -> u64 {
+    kernel().length(handle)
+}
+
+/// Arithmetic here cannot fail, so nothing refers to this; the compiler asks for it all the same.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
+}

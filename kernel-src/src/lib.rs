@@ -1,0 +1,22 @@
+//! The Extism kernel: the module through which a host and its guests share bytes.
+//!
+//! `CONTRACT.md` states what it promises; the ids in these comments (A-1, M-3, ...) are its clauses.
+//! All logic is in [`Kernel`], which is generic over [`Memory`], so that tests run natively; only
+//! `exports` is compiled for WebAssembly alone.
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+mod block;
+#[cfg(target_arch = "wasm32")]
+mod exports;
+mod heap;
+mod hole;
+mod kernel;
+mod layout;
+mod memory;
+mod record;
+mod registers;
+mod tree;
+
+pub use kernel::Kernel;
+pub use layout::{FIRST_HANDLE, INITIAL_PAGES, PAGE_BYTES, STATE_START};
+pub use memory::Memory;

@@ -1,0 +1,151 @@
+//! The registers, and reading and writing by address.
+
+use crate::layout::{ERROR, ERROR_FREED, FIRST_HANDLE, INPUT, OUTPUT, OUTPUT_FREED, SPAN};
+use crate::record::LENGTH;
+use crate::{Kernel, Memory};
+
+impl<M: Memory> Kernel<M> {
+    /// The length of the live block with this handle, or 0.
+    pub fn length(&self, handle: u64) -> u64 {
+        u64::from(self.field(self.find(handle), LENGTH))
+    }
+
+    /// The bytes handed out from `address` on; 0 outside (M-1).
+    #[inline(always)]
+    fn left(&self, address: u64) -> u64 {
+        let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
+        let span = self.memory.long(SPAN);
+        if distance < span { span - distance } else { 0 }
+    }
+
+    /// The byte at an address, or 0 (M-1).
+    #[inline(always)]
+    pub fn load_u8(&self, address: u64) -> u8 {
+        if self.left(address) == 0 {
+            return 0;
+        }
+        self.memory.byte(address as u32)
+    }
+
+    /// Eight bytes at an address, or 0 (M-1, M-2).
+    #[inline(always)]
+    pub fn load_u64(&self, address: u64) -> u64 {
+        if self.left(address) < 8 {
+            return 0;
+        }
+        self.memory.long(address as u32)
+    }
+
+    /// Writes the byte at an address, or nothing (M-1).
+    #[inline(always)]
+    pub fn store_u8(&mut self, address: u64, value: u8) {
+        if self.left(address) != 0 {
+            self.memory.set_byte(address as u32, value);
+        }
+    }
+
+    /// Writes eight bytes at an address, but none past the end (M-1, M-2).
+    #[inline(always)]
+    pub fn store_u64(&mut self, address: u64, value: u64) {
+        let left = self.left(address);
+        if left >= 8 {
+            self.memory.set_long(address as u32, value);
+        } else {
+            self.store_head(address, value, left);
+        }
+    }
+
+    #[inline(never)]
+    #[cold]
+    fn store_head(&mut self, address: u64, mut value: u64, count: u64) {
+        for index in 0..count as u32 {
+            self.memory.set_byte(address as u32 + index, value as u8);
+            value >>= 8;
+        }
+    }
+
+    /// Sets a register to a range that was handed out, or clears it, and says whether it did.
+    fn set_range(&mut self, register: u32, offset: u64, length: u64) -> bool {
+        let distance = offset.wrapping_sub(u64::from(FIRST_HANDLE));
+        let span = self.memory.long(SPAN);
+        let is_inside = distance <= span && length <= span - distance;
+        if is_inside || offset | length == 0 {
+            self.memory.set_long(register, offset);
+            self.memory.set_long(register + 8, length);
+            return true;
+        }
+        false
+    }
+
+    /// Ends the block that was freed while a register held it.
+    fn free_held(&mut self, freed: u32) {
+        let record = self.memory.word(freed);
+        if record != 0 {
+            self.memory.set_word(freed, 0);
+            self.free_record(record);
+        }
+    }
+
+    /// Sets the input.
+    pub fn input_set(&mut self, offset: u64, length: u64) {
+        self.set_range(INPUT, offset, length);
+    }
+
+    /// The address of the input, or 0.
+    pub fn input_offset(&self) -> u64 {
+        self.memory.long(INPUT)
+    }
+
+    /// The length of the input, or 0.
+    pub fn input_length(&self) -> u64 {
+        self.memory.long(INPUT + 8)
+    }
+
+    /// The byte at an offset into the input, or 0 (M-4).
+    pub fn input_load_u8(&self, offset: u64) -> u8 {
+        if offset >= self.input_length() {
+            return 0;
+        }
+        self.memory.byte((self.input_offset() + offset) as u32)
+    }
+
+    /// Eight bytes at an offset into the input, or 0 (M-4).
+    pub fn input_load_u64(&self, offset: u64) -> u64 {
+        let length = self.input_length();
+        if offset >= length || length - offset < 8 {
+            return 0;
+        }
+        self.memory.long((self.input_offset() + offset) as u32)
+    }
+
+    /// Sets the output, and ends a block that was freed while the output held it.
+    pub fn output_set(&mut self, offset: u64, length: u64) {
+        if self.set_range(OUTPUT, offset, length) {
+            self.free_held(OUTPUT_FREED);
+        }
+    }
+
+    /// The address of the output, or 0.
+    pub fn output_offset(&self) -> u64 {
+        self.memory.long(OUTPUT)
+    }
+
+    /// The length of the output, or 0.
+    pub fn output_length(&self) -> u64 {
+        self.memory.long(OUTPUT + 8)
+    }
+
+    /// Sets the error to a live handle or clears it, and ends a block that was freed while the
+    /// register held it.
+    pub fn error_set(&mut self, handle: u64) {
+        if handle == 0 || self.find(handle) != 0 {
+            self.memory.set_long(ERROR, handle);
+            self.free_held(ERROR_FREED);
+        }
+    }
+
+    /// The handle of the error, or 0.
+    pub fn error_get(&self) -> u64 {
+        self.memory.long(ERROR)
+    }
+}
