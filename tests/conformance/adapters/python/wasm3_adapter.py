@@ -1,0 +1,138 @@
+"""Adapter for wasm3 through pywasm3, its binding for Python.
+
+The binding cannot grow a memory from outside, and wasm3 has no reference types.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import struct
+from typing import TypeAlias
+
+import wasm3  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from protocol import RejectError, TrapError, serve
+
+Number: TypeAlias = "int | float"
+STACK = 64 * 1024
+TRAPS = {  # part of wasm3's text: kind of trap
+    "unreachable": "unreachable",
+    "out of bounds memory access": "out-of-bounds",
+    "integer": "integer",
+    "stack overflow": "stack",
+    "[trap]": "other",
+}
+KINDS = {1: "i32", 2: "i64", 3: "f32", 4: "f64"}
+FORMATS = {  # as unsigned bits, as what the binding takes and gives
+    "i32": ("<I", "<i"),
+    "i64": ("<Q", "<q"),
+    "f32": ("<I", "<f"),
+    "f64": ("<Q", "<d"),
+}
+IMPORTS, EXPORTS = 2, 7
+
+
+class Instance:
+    """One module in an environment of its own."""
+
+    def __init__(self, binary: bytes) -> None:
+        environment = wasm3.Environment()
+        self.runtime = environment.new_runtime(STACK)
+        try:
+            self.module = environment.parse_module(binary)
+            imports, functions = read_interface(binary)
+            if imports > 0:
+                # wasm3 would load it and trap in the first call of an import.
+                raise RejectError("link", "the module has imports")
+            self.runtime.load(self.module)
+            # wasm3 compiles a function, and runs the start function, when the first one is looked up.
+            self.functions = {name: self.runtime.find_function(name) for name in functions}
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise RejectError("start" if "[trap]" in str(error) else "compile", str(error)) from error
+
+    def call(self, name: str, args: list[str]) -> list[str]:
+        """Call a function with numbers of Python, which the binding takes as signed."""
+        function = self.functions[name]
+        kinds = [KINDS[kind] for kind in function.arg_types]
+        if kinds != [text.partition(":")[0] for text in args]:
+            raise ValueError(f"`{name}` takes {kinds}")
+        try:
+            result = function(*map(parse, args))
+        except RuntimeError as error:
+            text = str(error)
+            kind = next((kind for part, kind in TRAPS.items() if part in text), None)
+            raise TrapError(kind or "other", text) from error
+        results = result if isinstance(result, tuple) else [result]
+        return [show(KINDS[kind], value) for kind, value in zip(function.ret_types, results, strict=False)]
+
+    def memory(self) -> memoryview:
+        """Return a new view: growing moves the memory."""
+        view = self.runtime.get_memory(0)
+        if view is None:
+            raise ValueError("no exported memory `memory`")
+        assert isinstance(view, memoryview)
+        return view
+
+    def grow(self, pages: int) -> int:
+        """Say no: the binding has no such call."""
+        raise NotImplementedError
+
+    def global_get(self, name: str) -> str:
+        """Say no: the binding gives the value of a global without its type."""
+        raise NotImplementedError
+
+
+def read_interface(binary: bytes) -> tuple[int, list[str]]:
+    """Return the count of imports and the names of the exported functions."""
+    imports, functions, at = 0, [], 8
+    while at < len(binary):
+        section = binary[at]
+        size, at = read_leb(binary, at + 1)
+        if section == IMPORTS:
+            imports, _ = read_leb(binary, at)
+        elif section == EXPORTS:
+            count, place = read_leb(binary, at)
+            for _ in range(count):
+                length, place = read_leb(binary, place)
+                if binary[place + length] == 0:
+                    functions.append(binary[place : place + length].decode())
+                _, place = read_leb(binary, place + length + 1)
+        at += size
+    return imports, functions
+
+
+def read_leb(binary: bytes, at: int) -> tuple[int, int]:
+    """Return an unsigned LEB128 number and the offset after it."""
+    value = shift = 0
+    while True:
+        value |= (binary[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if not binary[at - 1] & 0x80:
+            return value, at
+
+
+def parse(text: str) -> Number:
+    """Turn `i64:18446744073709551615` into -1."""
+    kind, _, digits = text.partition(":")
+    unsigned, signed = FORMATS[kind]
+    number: Number
+    (number,) = struct.unpack(signed, struct.pack(unsigned, int(digits, 16 if kind[0] == "f" else 10)))
+    return number
+
+
+def show(kind: str, number: Number) -> str:
+    """Turn -1 into `i64:18446744073709551615`."""
+    unsigned, signed = FORMATS[kind]
+    (bits,) = struct.unpack(unsigned, struct.pack(signed, number))
+    return f"{kind}:{bits:0{2 * struct.calcsize(unsigned)}x}" if kind[0] == "f" else f"{kind}:{bits}"
+
+
+if __name__ == "__main__":
+    serve(
+        {
+            "adapter": "wasm3",
+            "runtime": "wasm3",
+            "version": importlib.metadata.version("pywasm3"),
+            "capabilities": ["resume-after-trap"],
+        },
+        Instance,
+    )

@@ -1,0 +1,8 @@
+"""`python -m extism_kernel_conformance`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The command line. Only here does an error become text and a number."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import cli_data, cli_run
+from .errors import ExitCode, SuiteError
+from .resources import suite_info
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args))
+    except SuiteError as error:
+        print(error.render(), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.GREEN
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="extism-kernel-conformance",
+        description="Judge an Extism kernel on any WebAssembly runtime.",
+        epilog="exit codes: 0 green, 1 red, 2 wrong usage, 4 a build failed, 5 malformed input, 130 interrupted",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {suite_info().version}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    cli_run.add_commands(commands)
+    cli_data.add_commands(commands)
+    return parser
+
+
+def existing_file(text: str) -> Path:
+    """Return a path for argparse, refusing one that is no file."""
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file `{text}`")
+    return path

@@ -1,0 +1,36 @@
+"""How a case ends: the failure that ends it early, and the outcome that goes into the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VERDICTS = ("pass", "fail", "skip", "xfail", "xpass", "error", "timeout", "crash")
+RED = frozenset({"fail", "xpass", "error", "timeout", "crash"})
+"""Verdicts that turn a run red; `fail` of a case of level `may` does not."""
+
+
+class CaseFailed(Exception):  # noqa: N818 - the ordinary end of a case that a kernel does not pass
+    """A promise was not kept: at which step, what was expected, what came."""
+
+    def __init__(self, *, where: str, expected: str, got: str, is_unsupported: bool = False) -> None:
+        super().__init__(f"{where}: expected {expected}, got {got}")
+        self.where = where
+        self.expected = expected
+        self.got = got
+        self.is_unsupported = is_unsupported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of one case on one runtime, before or after known failures are taken into account."""
+
+    verdict: str
+    step: str = ""
+    expected: str = ""
+    got: str = ""
+    fault: str = ""
+    """Code of an adapter's fault, empty if the kernel was judged."""
+    message: str = ""
+    why: str = ""
+    link: str = ""
+    milliseconds: int = 0

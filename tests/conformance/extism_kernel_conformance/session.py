@@ -1,0 +1,79 @@
+"""One adapter through a whole run: started when needed, ended after a fault, started again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from .connection import PROTOCOL, Answer, Connection, Fields
+from .process import AdapterFault, AdapterProcess
+
+_MOST_FAILED_STARTS = 3
+
+
+class AdapterSession:
+    """Hands out a live connection; `restart` after a fault."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        trace: Callable[[str, Fields], None] | None = None,
+    ) -> None:
+        self.command = tuple(command)
+        self.timeout = timeout
+        self.trace = trace
+        self.hello: Answer = {}
+        self.starts = 0
+        self._cwd = cwd
+        self._env = env
+        self._failed_starts = 0
+        self._connection: Connection | None = None
+
+    def connection(self, timeout: float | None = None) -> Connection:
+        """Return the live connection, starting the adapter if there is none; `timeout` is for its next answers.
+
+        Raises AdapterFault if it does not start or does not greet; after three such starts at once, every time.
+        """
+        if self._connection is None:
+            self._connection = self._start()
+        self._connection.timeout = self.timeout if timeout is None else timeout
+        return self._connection
+
+    def abandon(self) -> str:
+        """End the adapter after a fault; return the tail of what it logged."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return ""
+        tail = connection.process.stderr_tail()
+        connection.process.kill()
+        return tail
+
+    def close(self) -> int | None:
+        """End the input of the adapter and return its exit code, None if it had to be killed or was not running."""
+        connection, self._connection = self._connection, None
+        return None if connection is None else connection.process.close()
+
+    def _start(self) -> Connection:
+        if self._failed_starts >= _MOST_FAILED_STARTS:
+            raise AdapterFault("adapter-start", f"the adapter failed to start {_MOST_FAILED_STARTS} times in a row")
+        self._failed_starts += 1
+        self.starts += 1
+        process = AdapterProcess(self.command, cwd=self._cwd, env=self._env)
+        connection = Connection(process, timeout=self.timeout, trace=self.trace)
+        try:
+            hello = connection.ask("hello", protocol=PROTOCOL)
+            if hello["result"] != "ok":
+                raise AdapterFault("adapter-hello", f"`hello` was answered {hello['result']}")
+        except AdapterFault as fault:
+            tail = process.stderr_tail()
+            process.kill()
+            if tail and tail not in fault.message:
+                fault.message = f"{fault.message}; it logged: {tail}"
+            raise
+        self.hello = hello
+        self._failed_starts = 0
+        return connection

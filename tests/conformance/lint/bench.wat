@@ -1,0 +1,23 @@
+;; What the lint asks of an adapter, in the first version of WebAssembly so that every runtime can load it.
+(module
+  (memory (export "memory") 1)
+  (global $count (mut i32) (i32.const 0))
+  (func (export "same_i64") (param i64) (result i64) (local.get 0))
+  (func (export "same_i32") (param i32) (result i32) (local.get 0))
+  (func (export "is_minus_one") (param i32) (result i32) (i32.eq (local.get 0) (i32.const -1)))
+  (func (export "is_largest") (param i64) (result i32) (i64.eq (local.get 0) (i64.const -1)))
+  (func (export "second") (param i64 i32) (result i32) (local.get 1))
+  (func (export "nothing"))
+  (func (export "unreachable") (unreachable))
+  (func (export "load") (param i32) (result i32) (i32.load8_u (local.get 0)))
+  (func (export "store") (param i32 i32) (i32.store8 (local.get 0) (local.get 1)))
+  (func (export "divide") (param i32) (result i32) (i32.div_u (i32.const 1) (local.get 0)))
+  (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+  (func (export "count") (result i32)
+    (global.set $count (i32.add (global.get $count) (i32.const 1)))
+    (global.get $count))
+  (func (export "spin") (param i32) (result i32)
+    (loop $again
+      (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+      (br_if $again (local.get 0)))
+    (local.get 0)))

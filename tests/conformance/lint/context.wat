@@ -1,0 +1,3 @@
+;; The one thing of the context flavour that asks for reference types.
+(module
+  (global (export "extism_context") (mut externref) (ref.null extern)))

@@ -1,0 +1,3 @@
+;; Promises a result and gives none: refused when compiled.
+(module
+  (func (export "f") (result i32)))

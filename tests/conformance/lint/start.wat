@@ -1,0 +1,4 @@
+;; Traps in its start function: refused when started.
+(module
+  (func $start (unreachable))
+  (start $start))
