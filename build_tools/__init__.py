@@ -1,0 +1,1 @@
+"""Builds, checks and publishes the Extism kernel: `python -m build_tools --help`."""

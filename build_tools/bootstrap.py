@@ -1,0 +1,2 @@
+def ensure_environment(argv):
+    return None

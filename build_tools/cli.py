@@ -1,0 +1,121 @@
+"""The one door: only here does a value or an error become text and a number."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from build_tools import commands
+from build_tools.errors import BuildToolsError, ExitCode, UsageError, render
+from build_tools.files import translate
+from build_tools.model import FLAVOURS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"`{self.prog} --help` lists what there is")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _Parser(prog="python -m build_tools", description="Builds, checks and publishes the Extism kernel.")
+    parser.add_argument("--no-bootstrap", action="store_true", help="use this Python as it is; make no .venv")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the commands that are run")
+    subparsers = parser.add_subparsers(dest="command_name", metavar="COMMAND", required=True)
+    _add_kernel(subparsers)
+    _add_checks(subparsers)
+    for add in commands.EXTENSIONS:
+        add(subparsers)
+    return parser
+
+
+def _add_kernel(subparsers: commands.Subparsers) -> None:
+    kernel = subparsers.add_parser("kernel", help="compile, validate, stamp and stage the kernel")
+    kernel.add_argument("--out", type=Path, metavar="DIR", help="stage there instead of in extism_kernel_pkg/")
+    kernel.add_argument("--prebuilt", type=Path, metavar="FILE", help="validate and stage this module; no compiler")
+    kernel.add_argument("--force", action="store_true", help="build even if nothing has changed")
+    kernel.add_argument("--offline", action="store_true", help="download nothing")
+    kernel.add_argument("--json", action="store_true", help="print the result as JSON")
+    kernel.set_defaults(command=commands.kernel)
+
+
+def _add_checks(subparsers: commands.Subparsers) -> None:
+    inspect = subparsers.add_parser("inspect", help="show the facts of a module")
+    inspect.add_argument("file", type=Path)
+    inspect.add_argument("--json", action="store_true")
+    inspect.set_defaults(command=commands.inspect)
+    abi = subparsers.add_parser("abi", help="hold modules against the ABI").add_subparsers(
+        dest="abi_command", metavar="check|diff", required=True
+    )
+    check = abi.add_parser("check", help="list what a module breaks of the contract")
+    check.add_argument("file", type=Path)
+    check.add_argument("--flavour", choices=FLAVOURS, help="default: as the file claims")
+    check.add_argument("--json", action="store_true")
+    check.set_defaults(command=commands.abi_check)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _main_inner(argv)
+    except BuildToolsError as error:
+        print(error.render(), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-written was left", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough of it. Keep Python from saying so again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EROFS, errno.EDQUOT}:
+            known = translate(error, Path(error.filename or "."))
+            print(known.render(), file=sys.stderr)
+            return known.exit_code
+        return _our_bug(error)
+    except Exception as error:  # noqa: BLE001 - the last resort of the program
+        return _our_bug(error)
+
+
+def _main_inner(argv: Sequence[str] | None) -> int:
+    args = make_parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if args.verbose else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
+    )
+    code: int = args.command(args)
+    sys.stdout.flush()
+    return code
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal's signature
+    raise KeyboardInterrupt
+
+
+def _our_bug(error: BaseException) -> int:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    if os.environ.get("EXTISM_KERNEL_TRACEBACK"):
+        traceback.print_exception(error)
+    print(
+        render(
+            "internal",
+            f"{type(error).__name__}: {error}",
+            where=where,
+            hint="this is a bug of build_tools; report it with the output of EXTISM_KERNEL_TRACEBACK=1",
+        ),
+        file=sys.stderr,
+    )
+    return ExitCode.INTERNAL

@@ -1,0 +1,101 @@
+"""Where things are: the checkout, the user's cache, and the data files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+from build_tools.errors import ContractError
+from build_tools.files import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CACHE_NAME = "extism-kernel"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The folders of one checkout (or of an unpacked sdist)."""
+
+    root: Path
+
+    @property
+    def kernel_src(self) -> Path:
+        """The crate."""
+        return self.root / "kernel-src"
+
+    @property
+    def abi_toml(self) -> Path:
+        """The hand-written list of exports."""
+        return self.kernel_src / "abi.toml"
+
+    @property
+    def cargo_toml(self) -> Path:
+        """The one place of the version."""
+        return self.kernel_src / "Cargo.toml"
+
+    @property
+    def tools(self) -> Path:
+        """This package."""
+        return self.root / "build_tools"
+
+    @property
+    def toolchain_toml(self) -> Path:
+        """The pinned toolchains."""
+        return self.tools / "toolchain.toml"
+
+    @property
+    def package(self) -> Path:
+        """The package that carries the staged kernel."""
+        return self.root / "extism_kernel_pkg"
+
+    def kernel_inputs(self) -> list[Path]:
+        """Return every file that can change a byte of the kernel."""
+        src = self.kernel_src
+        named = [self.abi_toml, self.cargo_toml, src / ".cargo" / "config.toml", src / "rust-toolchain.toml"]
+        return [path for path in named if path.is_file()] + sorted((src / "src").rglob("*.rs"))
+
+    def tool_inputs(self) -> list[Path]:
+        """Return every file of ours that can change how the kernel is made."""
+        return sorted(self.tools.glob("*.py")) + [self.toolchain_toml]
+
+
+def find_project() -> Project:
+    """Return the checkout that this package lies in."""
+    return Project(Path(__file__).resolve().parent.parent)
+
+
+def find_cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder for downloads and toolchains, which may not exist yet.
+
+    `XDG_CACHE_HOME` wins; an empty or relative one is ignored, as its specification asks.
+    """
+    named = environ.get("XDG_CACHE_HOME", "")
+    if named and Path(named).is_absolute():
+        return Path(named) / CACHE_NAME
+    try:
+        home = Path.home()
+    except RuntimeError:  # neither HOME nor an entry in the user database
+        home = Path(environ.get("TMPDIR", "/tmp")) / f"home-{os.getuid()}"  # noqa: S108 - last resort, named by user id
+    return home / ".cache" / CACHE_NAME
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file's content. Raises `ContractError` with line and column if it is malformed."""
+    with guard(path):
+        text = path.read_bytes()
+    try:
+        return tomllib.loads(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ContractError([f"byte {error.start} is not UTF-8"], where=path, hint="save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ContractError([str(error)], where=path, hint="mend the TOML at that line") from None

@@ -1,0 +1,336 @@
+"""A Rust toolchain from a distribution's packages: fetched as files, unpacked into the user's cache.
+
+Nothing is installed and root is not needed: apt works on folders of our own, its signed index is the trust,
+and the digests in `toolchain.toml` say which bytes a release is made with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from build_tools import files
+from build_tools.errors import DownloadError, ToolFailedError
+from build_tools.process import run
+from build_tools.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from build_tools.pins import Distribution, Package, Pins
+
+log = logging.getLogger(__name__)
+
+OS_RELEASE = Path("/etc/os-release")
+COMPLETE = "complete.json"
+URI_LINE = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
+# Hooks of the system that need root, or that clean up folders that are not theirs here.
+APT_CONF = """\
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Pre-Invoke;
+#clear DPkg::Post-Invoke;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """Packages in one folder, as if it were the root of a system."""
+
+    root: Path
+    libraries: Path
+    linker: Path
+    packages: tuple[tuple[str, str], ...]
+    is_pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Which distribution this machine runs."""
+
+    id: str
+    codename: str
+    arch: str
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.codename} ({self.arch})"
+
+
+def find_system(os_release: Path = OS_RELEASE) -> System | None:
+    """Return what this machine runs, or `None` where there is no apt."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb") and os_release.is_file()):
+        return None
+    values = dict(
+        line.split("=", 1) for line in os_release.read_text(encoding="utf-8").splitlines() if "=" in line
+    )
+    arch = run(["dpkg", "--print-architecture"], cwd=Path("/")).strip()
+    return System(values.get("ID", "").strip('"'), values.get("VERSION_CODENAME", "").strip('"'), arch)
+
+
+def fetch(pins: Pins, cache: Path, *, system: System, may_download: bool) -> Unpacked | str:
+    """Return the unpacked toolchain of this system, or why there is none.
+
+    Raises `DownloadError` when the network or the index stands in the way.
+    """
+    wanted = pins.find(system.id, system.codename, system.arch)
+    if wanted is None:
+        known = ", ".join(f"{entry.id} {entry.codename} {entry.arch}" for entry in pins.distributions)
+        return f"{system}: build_tools/toolchain.toml pins no packages for it (it has {known})"
+    store = _Store(cache, wanted, may_download=may_download)
+    with files.lock(cache / "toolchains" / "lock"):
+        files.sweep(cache / "toolchains")
+        unpacked = store.unpack(wanted.packages)
+        missing = _find_missing_libraries(unpacked)
+        if missing:
+            extra = [package for package in wanted.optional if package.soname in missing]
+            unknown = missing - {package.soname for package in extra}
+            if unknown:
+                return f"{system}: the packages need {', '.join(sorted(unknown))}, which is not on this system"
+            unpacked = store.unpack((*wanted.packages, *_close(extra, wanted.optional)))
+            still = _find_missing_libraries(unpacked)
+            if still:
+                unpacked = store.unpack((*wanted.packages, *wanted.optional))
+    return unpacked
+
+
+def _close(extra: Sequence[Package], optional: Sequence[Package]) -> tuple[Package, ...]:
+    names = {package.name for package in extra}
+    return tuple(package for package in optional if package.name in names)
+
+
+def _find_missing_libraries(unpacked: Unpacked) -> set[str]:
+    """Return the shared libraries that the compiler and the linker ask for and the loader lacks."""
+    missing: set[str] = set()
+    env = {"LD_LIBRARY_PATH": str(unpacked.libraries), "LD_TRACE_LOADED_OBJECTS": "1"}
+    for program in (unpacked.root / "usr/bin/rustc", unpacked.linker):
+        listing = run([program], cwd=unpacked.root, env=env)
+        missing.update(re.findall(r"^\s*(\S+) => not found", listing, re.MULTILINE))
+    return missing
+
+
+class _Store:
+    """Downloaded packages (`packages/`) and folders of unpacked ones (`toolchains/`) in the cache."""
+
+    def __init__(self, cache: Path, wanted: Distribution, *, may_download: bool) -> None:
+        self.cache = cache
+        self.wanted = wanted
+        self.may_download = may_download
+        self.downloads = cache / "packages"
+
+    def unpack(self, packages: Sequence[Package]) -> Unpacked:
+        """Return a folder with all of `packages` in it, fetching and unpacking what is not there yet."""
+        folder = self._folder(packages)
+        found = _read_complete(folder)
+        if found is None:
+            actual = self._download(packages)
+            folder = self._folder(actual)
+            found = _read_complete(folder)
+            if found is None:
+                self._extract(actual, folder)
+                found = tuple((package.name, package.version) for package in actual)
+        pinned = tuple((package.name, package.version) for package in packages)
+        return Unpacked(
+            root=folder,
+            libraries=folder / self.wanted.libraries,
+            linker=folder / self.wanted.linker,
+            packages=found,
+            is_pinned=found == pinned,
+        )
+
+    def _folder(self, packages: Sequence[Package]) -> Path:
+        key = "\n".join(f"{package.name} {package.version} {package.sha256}" for package in packages)
+        name = f"{self.wanted.id}-{self.wanted.codename}-{files.sha256_of(key.encode())[:16]}"
+        return self.cache / "toolchains" / name
+
+    def _path(self, package: Package) -> Path:
+        version = package.version.replace(":", "%3a")
+        return self.downloads / f"{package.name}_{version}_{package.sha256[:12]}.deb"
+
+    def _download(self, packages: Sequence[Package]) -> list[Package]:
+        files.make_folder(self.downloads)
+        lacking = [package for package in packages if not self._is_whole(package)]
+        if not lacking:
+            return list(packages)
+        if not self.may_download:
+            names = ", ".join(package.name for package in lacking)
+            raise DownloadError(
+                f"{names} must be downloaded, and `--offline` says not to", hint="run once without `--offline`"
+            )
+        apt = _Apt(self.cache / "apt")
+        apt.update()
+        actual = {package.name: apt.resolve(package) for package in lacking}
+        for package in lacking:
+            if actual[package.name].sha256 != package.sha256:
+                log.warning(
+                    "warning[toolchain-not-pinned]: %s %s is not to be had any more; using %s, so this is no "
+                    "release toolchain",
+                    package.name,
+                    package.version,
+                    actual[package.name].version,
+                )
+        missing = [package for package in actual.values() if not self._is_whole(package)]
+        total = sum(package.size for package in missing)
+        done = 0
+        with Progress("downloading the Rust toolchain", total) as progress:
+            for package in missing:
+                apt.download(package, self._path(package), progress, done)
+                done += package.size
+                progress.update(done)
+        return [actual.get(package.name, package) for package in packages]
+
+    def _is_whole(self, package: Package) -> bool:
+        path = self._path(package)
+        if not path.is_file():
+            return False
+        if files.read_digest(path) == package.sha256:
+            return True
+        log.warning("warning[package-corrupt]: %s is damaged; fetching it again", path.name)
+        path.unlink()
+        return False
+
+    def _extract(self, packages: Sequence[Package], folder: Path) -> None:
+        with files.new_folder(folder) as part, Progress("unpacking the Rust toolchain") as progress:
+            for package in packages:
+                _extract_one(self._path(package), part, package.only, progress)
+            content = json.dumps([[package.name, package.version] for package in packages])
+            files.write_whole(part / COMPLETE, content.encode())
+
+
+def _extract_one(archive: Path, folder: Path, only: str | None, progress: Progress) -> None:
+    if only is None:
+        run(["dpkg-deb", "-x", archive, folder], cwd=folder, watch=progress.update)
+        return
+    # dpkg-deb unpacks all or nothing; the sources of the compiler itself are most of that package.
+    pipe = f'dpkg-deb --fsys-tarfile "$1" | tar -x -f - -C "$2" --wildcards "$3" "{"./usr/lib/*"}"'
+    run(
+        ["bash", "-o", "pipefail", "-c", pipe, "unpack", archive, folder, only],
+        cwd=folder,
+        watch=progress.update,
+    )
+
+
+def _read_complete(folder: Path) -> tuple[tuple[str, str], ...] | None:
+    path = folder / COMPLETE
+    if not path.is_file():
+        return None
+    try:
+        return tuple((str(name), str(version)) for name, version in json.loads(path.read_bytes()))
+    except ValueError:
+        return None
+
+
+class _Apt:
+    """apt on folders of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("lists/partial", "archives/partial", "state"):
+            files.make_folder(folder / name)
+        files.write_whole(folder / "apt.conf", APT_CONF.encode())
+        self.options = [
+            f"--config-file={folder / 'apt.conf'}",
+            f"-oDir::State={folder / 'state'}",
+            f"-oDir::State::Lists={folder / 'lists'}",
+            f"-oDir::State::status={folder / 'status'}",
+            f"-oDir::Cache={folder}",
+            f"-oDir::Cache::archives={folder / 'archives'}",
+            "-oAPT::Sandbox::User=",
+            "-oAcquire::Languages=none",
+            "-oAcquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+            "-oAcquire::Retries=2",
+            "-q",
+        ]
+        (folder / "status").touch()
+
+    def run(self, *arguments: str, cwd: Path | None = None, watch: Progress | None = None, at: int = 0) -> str:
+        def look() -> None:
+            if watch is not None:
+                watch.update(at + _bytes_in(cwd or self.folder))
+
+        return run(
+            ["apt-get", *self.options, *arguments],
+            cwd=cwd or self.folder,
+            env={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
+            watch=look,
+        )
+
+    def update(self) -> None:
+        """Fetch the package lists. Raises `DownloadError` without network."""
+        try:
+            with Progress("reading the distribution's package lists") as progress:
+                said = self.run("update", "-oAPT::Update::Error-Mode=any", watch=progress)
+            log.debug("%s", said)
+        except ToolFailedError as error:
+            raise _no_network("the distribution's package lists", error) from None
+
+    def resolve(self, package: Package) -> Package:
+        """Return the pinned package, or the one of that name that the distribution has now."""
+        for wanted in (f"{package.name}={package.version}", package.name):
+            try:
+                listing = self.run("download", "--print-uris", wanted)
+            except ToolFailedError:
+                continue
+            match = URI_LINE.search(listing)
+            if match is not None:
+                version = match["file"].split("_")[1].replace("%3a", ":")
+                return dataclasses.replace(
+                    package, version=version, sha256=match["sha256"], size=int(match["size"])
+                )
+        raise DownloadError(
+            f"`{package.name}` is not in the package lists of this system's sources",
+            where="/etc/apt",
+            hint="install Rust from https://rustup.rs and `rustup target add wasm32-unknown-unknown`",
+        )
+
+    def download(self, package: Package, target: Path, progress: Progress, done: int) -> None:
+        """Fetch one package to `target`, whole and checked, or raise `DownloadError`."""
+        folder = files.make_folder(self.folder / "incoming" / f"{package.name}-{package.sha256[:12]}")
+        try:
+            self.run("download", f"{package.name}={package.version}", cwd=folder, watch=progress, at=done)
+        except ToolFailedError as error:
+            raise _no_network(f"`{package.name}`", error) from None
+        for path in folder.glob("*.deb"):
+            digest = files.read_digest(path)
+            if digest == package.sha256:
+                with files.guard(target):
+                    path.replace(target)
+                shutil.rmtree(folder, ignore_errors=True)
+                return
+            path.unlink()
+            raise DownloadError(
+                f"`{package.name}` came with digest {digest}, should be {package.sha256}",
+                hint="run the same command again; if it stays, the mirror is not to be trusted",
+            )
+        raise DownloadError(f"apt said nothing and brought no `{package.name}`", where=str(folder))
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.glob("*"):
+        try:
+            total += path.stat().st_size
+        except OSError:  # apt renames its files as it goes
+            continue
+    return total
+
+
+def _no_network(what: str, error: ToolFailedError) -> DownloadError:
+    lines = [line for line in error.output.splitlines() if line.startswith(("E:", "W:", "Err:"))]
+    said = "; ".join(dict.fromkeys(lines[-3:])) or error.message
+    if "No space left" in error.output:
+        return DownloadError(
+            f"{what} could not be stored: the disk is full", hint="free some space, or set XDG_CACHE_HOME elsewhere"
+        )
+    return DownloadError(
+        f"{what} could not be fetched: {said}",
+        hint="check the network and run the same command again; what came whole is kept",
+    )
+
+

@@ -1,0 +1,131 @@
+"""One compiled module to both flavours: first names, context global, versions; the code stays as it is.
+
+Only three sections change: the global section gets one more entry, the export section the aliases and that
+global, and the custom sections are replaced by ours. Indices stay, so no byte of code has to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from build_tools import files
+from build_tools.errors import ModuleMalformedError
+from build_tools.leb128 import encode_name, encode_unsigned, encode_vector
+from build_tools.model import StampedModule
+from build_tools.stamps import ABI_SECTION, PRODUCERS_SECTION, VERSION_SECTION
+from build_tools.wasm import MAGIC, VERSION, parse_module
+
+if TYPE_CHECKING:
+    from build_tools.abi import Abi
+    from build_tools.model import Flavour, Toolchain, ValidatedModule
+    from build_tools.wasm import Export, Module
+
+CUSTOM, GLOBAL, EXPORT = 0, 6, 7
+KIND_BYTES = {"func": b"\x00", "table": b"\x01", "memory": b"\x02", "global": b"\x03"}
+VALUE_BYTES = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C, "funcref": 0x70, "externref": 0x6F}
+REF_NULL, END = 0xD0, 0x0B
+# Sections stand in this order (custom ones anywhere); the identifiers are not in it.
+ORDER = (1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11)
+
+
+def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> StampedModule:
+    """Return one flavour of a validated module, the same bytes for the same input."""
+    compiled = module.compiled
+    raw = parse_module(compiled.data)
+    sections = {
+        section.id: raw.data[section.offset : section.offset + section.size]
+        for section in raw.sections
+        if section.id != CUSTOM
+    }
+    kept = _kept_globals(raw, abi)
+    extra = [entry for entry in abi.globals if flavour in entry.flavours]
+    if any(entry.type not in {"externref", "funcref"} for entry in extra):
+        raise ModuleMalformedError("only globals of a reference type can be added", where="kernel-src/abi.toml")
+    bodies = _global_bodies(raw, sections.get(GLOBAL, b"\0"))[:kept]
+    for entry in extra:
+        value = VALUE_BYTES[entry.type]
+        bodies.append(bytes((value, entry.is_mutable, REF_NULL, value, END)))
+    if bodies:
+        sections[GLOBAL] = encode_vector(bodies)
+    else:
+        sections.pop(GLOBAL, None)
+    numbers = {entry.name: kept + at for at, entry in enumerate(extra)}
+    sections[EXPORT] = encode_vector(_export_entries(raw, abi, numbers))
+    data = MAGIC + VERSION
+    for number in ORDER:
+        if number in sections:
+            data += _section(number, sections[number])
+    data += _custom(PRODUCERS_SECTION, _producers(raw, compiled.version, compiled.toolchain))
+    data += _custom(VERSION_SECTION, compiled.version.encode())
+    data += _custom(ABI_SECTION, str(abi.version).encode())
+    features = tuple(sorted(parse_module(data).features))
+    return StampedModule(flavour=flavour, data=data, sha256=files.sha256_of(data), features=features)
+
+
+def _section(number: int, content: bytes) -> bytes:
+    return bytes((number,)) + encode_unsigned(len(content)) + content
+
+
+def _custom(name: str, content: bytes) -> bytes:
+    return _section(CUSTOM, encode_name(name) + content)
+
+
+def _kept_globals(raw: Module, abi: Abi) -> int:
+    """Return how many globals stay: those at the end that nothing refers to are the linker's markers."""
+    names = abi.expected_exports(None, with_aliases=True)
+    used = set(raw.used_globals)
+    used.update(export.index for export in raw.exports if export.kind == "global" and export.name in names)
+    count = len(raw.globals)
+    while count and raw.globals[count - 1] == "i32" and count - 1 not in used:
+        count -= 1
+    return count
+
+
+def _global_bodies(raw: Module, content: bytes) -> list[bytes]:
+    """Return each global's bytes; only plain constants are understood, which is all a linker writes."""
+    bodies = []
+    at = len(encode_unsigned(len(raw.globals)))
+    for number in range(len(raw.globals)):
+        start = at
+        at += 3  # type, mutability, opcode of the constant
+        if content[start + 2] not in (0x41, 0x42):
+            raise ModuleMalformedError(
+                f"global {number} is not an integer constant, which is all that can be kept", where="global section"
+            )
+        while content[at] & 0x80:
+            at += 1
+        at += 2  # the constant's last byte and `end`
+        bodies.append(content[start:at])
+    return bodies
+
+
+def _export_entries(raw: Module, abi: Abi, numbers: dict[str, int]) -> list[bytes]:
+    """Return the export section's entries in the order of the ABI: memory, names, first names, globals."""
+    exports: dict[str, Export] = {export.name: export for export in raw.exports}
+    entries = [_entry(abi.memory.name, "memory", exports[abi.memory.name].index)]
+    entries += [_entry(function.name, "func", exports[function.name].index) for function in abi.functions]
+    entries += [
+        _entry(function.alias, "func", exports[function.name].index)
+        for function in abi.functions
+        if function.alias is not None
+    ]
+    entries += [_entry(name, "global", number) for name, number in numbers.items()]
+    return entries
+
+
+def _entry(name: str, kind: str, index: int) -> bytes:
+    return encode_name(name) + KIND_BYTES[kind] + encode_unsigned(index)
+
+
+def _producers(raw: Module, version: str, toolchain: Toolchain | None) -> bytes:
+    """Return the tool-conventions `producers` section: language, compiler and us."""
+    if toolchain is None:
+        carried = raw.find_custom(PRODUCERS_SECTION)
+        if carried:
+            return carried[0]
+    compiler = [("rustc", toolchain.version)] if toolchain else []
+    fields = {"language": [("Rust", "")], "processed-by": [*compiler, ("extism-kernel", version)]}
+    return encode_vector(
+        encode_name(name) + encode_vector(encode_name(tool) + encode_name(number) for tool, number in values)
+        for name, values in fields.items()
+    )

@@ -1,0 +1,147 @@
+"""Tells what a vendored kernel is: one of ours, of which version and flavour, stale, altered, or not ours.
+
+Offline: digests of released kernels are kept in `extism_kernel_pkg/known_digests.json`, those of the present
+one in the staged `kernel_info.json`.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from build_tools.errors import BuildToolsError, ContractError
+from build_tools.files import read_bounded, sha256_of
+from build_tools.model import INFO_FILENAME
+from build_tools.scan import find_modules
+from build_tools.sections import find_custom, read_export_names
+from build_tools.stamps import VERSION_SECTION
+from build_tools.version import PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from build_tools.config import Project
+    from build_tools.scan import FoundModule
+
+__all__ = ["Answer", "Identified", "KnownKernel", "exit_code", "identify", "read_known", "verify"]
+
+KNOWN_FILENAME = "known_digests.json"
+KNOWN_SCHEMA = 1
+KERNEL_FUNCTIONS = ("alloc", "free", "length", "load_u8", "store_u8", "input_set", "output_set")
+KERNEL_EXPORTS = frozenset({"memory", *KERNEL_FUNCTIONS})
+FIRST_EXPORTS = frozenset({"memory", *(f"extism_{name}" for name in KERNEL_FUNCTIONS)})
+RESTORE = "restore the file with git"
+CONTEXT_GLOBAL = "extism_context"
+
+
+class Answer(enum.Enum):
+    """What a module is; `exit_code` is the number that `verify` ends with if it is the worst answer."""
+
+    CURRENT = "current"
+    STALE = "stale"
+    UNRECORDED = "unrecorded"
+    UNSTAMPED = "unstamped"
+    ALTERED = "altered"
+    FOREIGN = "foreign"
+
+    @property
+    def exit_code(self) -> int:
+        """0, or a number from 10 on that no other command uses."""
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES = {
+    Answer.CURRENT: 0,
+    Answer.STALE: 10,
+    Answer.UNRECORDED: 11,
+    Answer.UNSTAMPED: 12,
+    Answer.ALTERED: 13,
+    Answer.FOREIGN: 14,
+}
+NOTHING_FOUND_EXIT = 15
+_WORST_FIRST = (Answer.ALTERED, Answer.UNSTAMPED, Answer.UNRECORDED, Answer.STALE, Answer.CURRENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """One module and what it is; `version` and `flavour` are None where they cannot be known."""
+
+    where: str
+    sha256: str
+    answer: Answer
+    version: str | None
+    flavour: str | None
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {
+            "where": self.where,
+            "sha256": self.sha256,
+            "answer": self.answer.value,
+            "version": self.version,
+            "flavour": self.flavour,
+            "reason": self.reason,
+        }
+
+
+def verify(path: Path, known: Sequence[KnownKernel]) -> Iterator[Identified]:
+    """Yield what each module at a path is. Modules that are no kernels are left out unless named."""
+    for found in find_modules(path):
+        identified = identify(found, known)
+        if identified.answer is not Answer.FOREIGN or found.where == str(path):
+            yield identified
+
+
+def exit_code(identified: Iterable[Identified]) -> int:
+    """Return the exit code for all answers: that of the worst, or 15 if no kernel was found."""
+    answers = {each.answer for each in identified}
+    for answer in _WORST_FIRST:
+        if answer in answers:
+            return answer.exit_code
+    return Answer.FOREIGN.exit_code if answers else NOTHING_FOUND_EXIT
+
+
+def identify(found: FoundModule, known: Sequence[KnownKernel]) -> Identified:
+    """Say what one module is."""
+    sha256 = sha256_of(found.data)
+    on_record = next((kernel for kernel in known if kernel.sha256 == sha256), None)
+    if on_record is not None:
+        answer, version, flavour, reason = _recorded(on_record, known)
+    else:
+        answer, version, flavour, reason = _unrecorded(found.data, known)
+    return Identified(
+        where=found.where, sha256=sha256, answer=answer, version=version, flavour=flavour, reason=reason
+    )
+
+
+Facts = tuple[Answer, "str | None", "str | None", str]
+
+
+def _recorded(kernel: KnownKernel, known: Sequence[KnownKernel]) -> Facts:
+    if kernel.is_current:
+        return Answer.CURRENT, kernel.version, kernel.flavour, "the newest kernel on record, unchanged"
+    newest = next(other.version for other in known if other.is_current)
+    return Answer.STALE, kernel.version, kernel.flavour, f"unchanged, but {newest} is newer"
+
+
+def _unrecorded(data: bytes, known: Sequence[KnownKernel]) -> Facts:
+    try:
+        names = read_export_names(data)
+        stamp = find_custom(data, VERSION_SECTION)
+    except BuildToolsError as error:
+        return Answer.ALTERED, None, None, f"the module does not hold together: {error.message}"
+    flavour = "context" if CONTEXT_GLOBAL in names else "core"
+    if stamp is not None:
+        version = stamp.decode("utf-8", "replace")
+        if any(kernel.version == version for kernel in known):
+            reason = f"says it is {version}, but its digest is none of that version's"
+            return Answer.ALTERED, version, flavour, reason
+        return Answer.UNRECORDED, version, flavour, f"says it is {version}, a version that is not on record"
+    if names >= KERNEL_EXPORTS or names >= FIRST_EXPORTS:
+        reason = "exports what a kernel exports, but carries no version: not one of ours, or stripped"
+        return Answer.UNSTAMPED, None, flavour, reason
+    return Answer.FOREIGN, None, None, "a WebAssembly module, but no Extism kernel"

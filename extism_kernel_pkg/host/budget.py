@@ -1,0 +1,91 @@
+"""`memory.max_pages`: one limit for the memories of kernel and guest together.
+
+The runtime limits each memory by itself, with one number for all memories of a store. That is
+enough, because kernel and guest never grow theirs at the same moment: the kernel grows only inside
+`alloc`, which goes through the host when there is a limit. So the number is set before and after
+each `alloc`: for the kernel, to what the guests have left over; for the guests, to what the kernel
+has left over. Several guest memories share what is left evenly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from extism_kernel_pkg.host.errors import PluginOutOfMemoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PAGE: Final = 65536
+MAX_TABLE_ELEMENTS: Final = 1_000_000
+"""Tables are host memory that no limit of the manifest counts; real plug-ins have some thousand elements."""
+
+
+class LimitedStore(Protocol):
+    """The part of a runtime's store that sets limits; -1 is none."""
+
+    def set_limits(self, memory_size: int = -1, table_elements: int = -1) -> None:
+        """Set the largest size of each memory in bytes, and of each table in elements."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GuestMemory:
+    """One memory of a guest: its size now, and the most it may ever be, in pages."""
+
+    size: Callable[[], int]
+    maximum: int
+
+
+class PageBudget:
+    """Keeps the pages of all memories of one store within `max_pages`; does nothing if that is None."""
+
+    def __init__(self, store: LimitedStore, max_pages: int | None, kernel_size: Callable[[], int]) -> None:
+        self.max_pages = max_pages
+        self._store = store
+        self._kernel_size = kernel_size
+        self.guests: list[GuestMemory] = []
+        store.set_limits(table_elements=MAX_TABLE_ELEMENTS)
+
+    @property
+    def used(self) -> int:
+        """Return the pages in use now."""
+        return self._kernel_size() + sum(guest.size() for guest in self.guests)
+
+    def check(self) -> None:
+        """Raise `PluginOutOfMemoryError` if more is in use than allowed, as a module's first size can be."""
+        if self.max_pages is not None and self.used > self.max_pages:
+            raise PluginOutOfMemoryError(
+                f"the plug-in starts with {self.used} pages", max_pages=self.max_pages
+            )
+
+    def open_for_kernel(self) -> None:
+        """Let the kernel grow into all that the guests have left."""
+        if self.max_pages is not None:
+            others = sum(guest.size() for guest in self.guests)
+            self._limit(self.max_pages - others)
+
+    def open_for_guest(self) -> None:
+        """Let the guests grow into what the kernel has left."""
+        if self.max_pages is not None:
+            room = self.max_pages - self._kernel_size() - sum(guest.size() for guest in self.guests)
+            self._limit(_common_limit([(g.size(), g.maximum) for g in self.guests], max(0, room)))
+
+    def _limit(self, pages: int) -> None:
+        self._store.set_limits(memory_size=max(0, pages) * PAGE, table_elements=MAX_TABLE_ELEMENTS)
+
+
+def _common_limit(memories: Sequence[tuple[int, int]], room: int) -> int:
+    """Return the largest limit for each memory under which all together grow by at most `room`."""
+
+    def growth(limit: int) -> int:
+        return sum(max(0, min(limit, most) - size) for size, most in memories)
+
+    if not memories:
+        return room
+    low, high = 0, max(size for size, _ in memories) + room
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if growth(middle) <= room else (low, middle - 1)
+    return low

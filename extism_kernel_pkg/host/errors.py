@@ -1,0 +1,149 @@
+"""Everything that can go wrong between a host and a plug-in, as one family of errors."""
+
+from __future__ import annotations
+
+
+class PluginError(Exception):
+    """Base of all errors of the host; `str()` of it is the message, `render()` adds place and remedy.
+
+    `code` is stable, in kebab-case. `is_reusable` says whether the next call on the same `Plugin`
+    is served by the same instance (true) or needs, and gets, a new one (false).
+    """
+
+    code = "plugin-error"
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def render(self) -> str:
+        """Return the error as a person reads it: what is wrong, where, and what to do."""
+        lines = [f"error[{self.code}]: {self.message}"]
+        if self.where:
+            lines.append(f"  at: {self.where}")
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class ManifestError(PluginError):
+    """The manifest is malformed, or names a module that cannot be had."""
+
+    code = "manifest-invalid"
+
+
+class PluginLoadError(PluginError):
+    """A module does not compile, or imports something that no one provides."""
+
+    code = "plugin-invalid"
+
+
+class FunctionNotFoundError(PluginError):
+    """The plug-in exports no function of that name that a host can call."""
+
+    code = "function-missing"
+
+
+class GuestError(PluginError):
+    """The guest reported an error of its own through `error_set`; the message is the guest's."""
+
+    code = "guest-error"
+
+
+class PluginExitError(PluginError):
+    """The guest's function returned a result other than 0, or the guest called `proc_exit`."""
+
+    code = "guest-exit"
+
+    def __init__(self, function: str, status: int) -> None:
+        super().__init__(
+            f"`{function}` returned non-zero exit code: {status}", hint="the plug-in set no error message"
+        )
+        self.status = status
+
+
+class PluginTrapError(PluginError):
+    """The guest trapped; `trap` is the runtime's name for the kind, such as `unreachable`."""
+
+    code = "guest-trap"
+
+    def __init__(self, function: str, trap: str, *, hint: str | None = None) -> None:
+        super().__init__(f"`{function}` trapped: {trap}", hint=hint)
+        self.trap = trap
+
+
+class PluginTimeoutError(PluginError):
+    """The call took longer than `timeout_ms`, counting what the host did for it."""
+
+    code = "timeout"
+
+    def __init__(self, function: str, timeout_ms: int | None) -> None:
+        super().__init__(
+            f"timeout: `{function}` was stopped after {timeout_ms} ms",
+            hint="raise `timeout_ms` in the manifest if the plug-in may take longer",
+        )
+
+
+class PluginCancelledError(PluginError):
+    """Another thread called `cancel()`."""
+
+    code = "cancelled"
+
+    def __init__(self, function: str) -> None:
+        super().__init__(f"cancelled: `{function}` was stopped by `cancel()`")
+
+
+class PluginOutOfMemoryError(PluginError):
+    """Memory was refused: by `memory.max_pages`, or because 4 GiB were used up."""
+
+    code = "oom"
+
+    def __init__(self, message: str, *, max_pages: int | None) -> None:
+        limit = f"`memory.max_pages` is {max_pages}, for kernel and plug-in together"
+        hint = limit if max_pages is not None else None
+        super().__init__(f"oom: {message}", hint=hint)
+
+
+class HostFunctionError(PluginError):
+    """A host function refused what the guest asked for, or failed; it ends the call."""
+
+    code = "host-function"
+
+
+class HttpDeniedError(HostFunctionError):
+    """The guest asked for a host that `allowed_hosts` does not name."""
+
+    code = "http-denied"
+
+    def __init__(self, url: str, *, redirected: bool) -> None:
+        how = "redirect" if redirected else "request"
+        super().__init__(
+            f"HTTP {how} to {url} is not allowed",
+            hint="add the host to `allowed_hosts` in the manifest",
+        )
+
+
+class PluginBusyError(PluginError):
+    """The plug-in is serving a call; an instance serves one call at a time."""
+
+    code = "plugin-busy"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "cannot make reentrant calls into plugin",
+            hint="make one `Plugin` per thread from one `CompiledPlugin`",
+        )
+
+
+class PluginClosedError(PluginError):
+    """The plug-in was closed."""
+
+    code = "plugin-closed"
+
+
+class KernelError(PluginError):
+    """The kernel broke the contract: an export is missing, trapped, or described memory that is not there."""
+
+    code = "kernel-broken"

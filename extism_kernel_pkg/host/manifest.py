@@ -1,0 +1,196 @@
+"""The manifest: which modules make up a plug-in and what they may do. Strict: unknown keys are errors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from extism_kernel_pkg.host.errors import ManifestError
+
+DEFAULT_MAX_VAR_BYTES = 1024 * 1024
+DEFAULT_MAX_HTTP_RESPONSE_BYTES = 50 * 1024 * 1024
+MAX_PAGES = 65536
+
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WasmSource:
+    """One module of a manifest: exactly one of `path`, `url`, `data`; `hash` is its sha256 in hex."""
+
+    path: Path | None = None
+    url: str | None = None
+    data: bytes | None = None
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+    hash: str | None = None
+
+    def describe(self) -> str:
+        """Return how a message names this module."""
+        return str(self.path or self.url or self.name or "module given as data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryLimits:
+    """Limits in pages of 64 KiB and in bytes; `max_pages` counts kernel and plug-in together."""
+
+    max_pages: int | None = None
+    max_http_response_bytes: int = DEFAULT_MAX_HTTP_RESPONSE_BYTES
+    max_var_bytes: int = DEFAULT_MAX_VAR_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A checked manifest.
+
+    `allowed_hosts` holds globs, None and empty deny all. `allowed_paths` maps a folder of the host,
+    after an optional `ro:`, to where the guest sees it. `timeout_ms` covers a whole call.
+    """
+
+    wasm: tuple[WasmSource, ...]
+    memory: MemoryLimits = field(default_factory=MemoryLimits)
+    config: Mapping[str, str] = field(default_factory=dict)
+    allowed_hosts: tuple[str, ...] | None = None
+    allowed_paths: Mapping[str, str] = field(default_factory=dict)
+    timeout_ms: int | None = None
+
+
+def parse_manifest(value: str | bytes | Mapping[str, Any]) -> Manifest:
+    """Check a manifest, given as JSON or as what JSON stands for. Raises `ManifestError`."""
+    if isinstance(value, (str, bytes)):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ManifestError(f"the manifest is not JSON: {error}") from None
+    if not isinstance(value, Mapping):
+        raise ManifestError(f"the manifest is {_kind(value)}, a JSON object was expected")
+    keys = {"wasm", "memory", "config", "allowed_hosts", "allowed_paths", "timeout_ms"}
+    table = _Table(value, "manifest", keys)
+    entries = table.take("wasm", list) or []
+    if not entries:
+        raise ManifestError("no module: `wasm` is missing or empty", where="manifest, wasm")
+    return Manifest(
+        wasm=tuple(_parse_source(entry, f"manifest, wasm[{i}]") for i, entry in enumerate(entries)),
+        memory=_parse_memory(table.take("memory", dict) or {}),
+        config=table.take_texts("config") or {},
+        allowed_hosts=table.take_text_list("allowed_hosts"),
+        allowed_paths=table.take_texts("allowed_paths") or {},
+        timeout_ms=table.take_count("timeout_ms", least=1),
+    )
+
+
+def _parse_memory(value: Mapping[str, Any]) -> MemoryLimits:
+    table = _Table(value, "manifest, memory", {"max_pages", "max_http_response_bytes", "max_var_bytes"})
+    response = table.take_count("max_http_response_bytes")
+    variables = table.take_count("max_var_bytes")
+    return MemoryLimits(
+        max_pages=table.take_count("max_pages", least=1, most=MAX_PAGES),
+        max_http_response_bytes=DEFAULT_MAX_HTTP_RESPONSE_BYTES if response is None else response,
+        max_var_bytes=DEFAULT_MAX_VAR_BYTES if variables is None else variables,
+    )
+
+
+def _parse_source(value: object, where: str) -> WasmSource:
+    if isinstance(value, WasmSource):
+        return value
+    if not isinstance(value, Mapping):
+        raise ManifestError(f"a module is {_kind(value)}, a JSON object was expected", where=where)
+    table = _Table(value, where, {"path", "url", "data", "name", "hash", "method", "headers"})
+    given = [key for key in ("path", "url", "data") if value.get(key) is not None]
+    if len(given) != 1:
+        raise ManifestError(
+            f"a module has exactly one of `path`, `url`, `data`; this has {' and '.join(given) or 'none'}",
+            where=where,
+        )
+    if given != ["url"] and (value.get("method") or value.get("headers")):
+        raise ManifestError("`method` and `headers` go with `url` only", where=where)
+    path = value.get("path")
+    digest = table.take("hash", str)
+    if digest is not None and not _DIGEST.fullmatch(digest):
+        raise ManifestError("`hash` is not a sha256 in hex (64 digits)", where=where)
+    return WasmSource(
+        path=path if isinstance(path, Path) else (Path(text) if (text := table.take("path", str)) else None),
+        url=table.take("url", str),
+        data=_parse_data(value.get("data"), where),
+        method=table.take("method", str) or "GET",
+        headers=table.take_texts("headers") or {},
+        name=table.take("name", str),
+        hash=digest,
+    )
+
+
+def _parse_data(value: object, where: str) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ManifestError(f"`data` is {_kind(value)}, base64 text was expected", where=where)
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ManifestError(f"`data` is not base64: {error}", where=where) from None
+
+
+def _kind(value: object) -> str:
+    """Return how JSON calls the type of a value."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number"}
+    return "null" if value is None else names.get(type(value), f"a `{type(value).__name__}`")
+
+
+class _Table:
+    """One JSON object, whose keys are taken one by one with a check of their types; null is absent."""
+
+    def __init__(self, value: Mapping[str, Any], where: str, keys: set[str]) -> None:
+        self._value = value
+        self._where = where
+        unknown = sorted(str(key) for key in value if key not in keys)
+        if unknown:
+            raise ManifestError(
+                f"unknown key `{unknown[0]}`", where=where, hint=f"known keys: {', '.join(sorted(keys))}"
+            )
+
+    def take(self, key: str, kind: type) -> Any:  # noqa: ANN401 - the type is the argument `kind`
+        value = self._value.get(key)
+        is_tuple_for_list = kind is list and isinstance(value, tuple)
+        if value is not None and not isinstance(value, kind) and not is_tuple_for_list:
+            raise ManifestError(f"`{key}` is {_kind(value)}, {_kind(kind())} was expected", where=self._where)
+        return value
+
+    def take_texts(self, key: str) -> dict[str, str] | None:
+        value = self.take(key, dict)
+        for name, text in (value or {}).items():
+            if not isinstance(name, str) or not isinstance(text, str):
+                raise ManifestError(
+                    f"`{key}.{name}` is {_kind(text)}, a string was expected", where=self._where
+                )
+        return None if value is None else dict(value)
+
+    def take_text_list(self, key: str) -> tuple[str, ...] | None:
+        value = self.take(key, list)
+        for i, text in enumerate(value or ()):
+            if not isinstance(text, str):
+                raise ManifestError(
+                    f"`{key}[{i}]` is {_kind(text)}, a string was expected", where=self._where
+                )
+        return None if value is None else tuple(value)
+
+    def take_count(self, key: str, *, least: int = 0, most: int = 2**63 - 1) -> int | None:
+        value = self._value.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ManifestError(f"`{key}` is {_kind(value)}, a whole number was expected", where=self._where)
+        if not least <= value <= most:
+            hint = "hosts disagree on what 0 means; leave the key out for no limit" if value == 0 else None
+            raise ManifestError(
+                f"`{key}` is {value}, a number from {least} to {most} was expected",
+                where=self._where,
+                hint=hint,
+            )
+        return value

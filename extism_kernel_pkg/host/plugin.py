@@ -1,0 +1,239 @@
+"""`CompiledPlugin` and `Plugin`: compile once, instantiate many, call by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from typing_extensions import Self
+from wasmtime import Engine, FuncType, Module, WasmtimeError
+
+from extism_kernel_pkg import kernel_bytes
+from extism_kernel_pkg.host.contract import MAIN_NAME
+from extism_kernel_pkg.host.env import HostEnv
+from extism_kernel_pkg.host.errors import (
+    FunctionNotFoundError,
+    KernelError,
+    PluginBusyError,
+    PluginClosedError,
+    PluginLoadError,
+)
+from extism_kernel_pkg.host.http import HttpClient
+from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
+from extism_kernel_pkg.host.linking import GuestModule, LinkedPlugin, Plan
+from extism_kernel_pkg.host.memories import DefinedMemory, export_memories
+from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
+from extism_kernel_pkg.host.store import GuestStore, make_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from extism_kernel_pkg.host.functions import HostFunction
+
+GUEST_LOGGER: Final = "extism_kernel_pkg.host.guest"
+"""Name of the logger that receives what guests log."""
+
+KERNEL_GRACE_MS: Final = 5_000
+"""How long the kernel may take to answer after the guest has ended; ours needs microseconds (C-1)."""
+
+
+class CompiledPlugin:
+    """A plug-in's modules and a kernel, read, checked and compiled. Safe to share between threads.
+
+    `config` adds to the manifest's. `kernel` replaces the packaged kernel, for tests of kernels.
+    Raises `ManifestError` or `PluginLoadError`.
+    """
+
+    def __init__(
+        self, source: Source, *, config: Mapping[str, str] | None = None, kernel: bytes | None = None
+    ) -> None:
+        manifest = read_manifest(source)
+        self.manifest = dataclasses.replace(manifest, config={**manifest.config, **(config or {})})
+        engine = make_engine()
+        self._kernel = bytes(Module(engine, kernel_bytes() if kernel is None else kernel).serialize())
+        self._guests: dict[str, tuple[bytes, list[DefinedMemory]]] = {}
+        self.exports: dict[str, FuncType] = {}
+        for name, wasm in load_modules(self.manifest).items():
+            module = _compile(engine, name, wasm)
+            if name == MAIN_NAME:
+                self.exports = {e.name: e.type for e in module.exports if isinstance(e.type, FuncType)}
+            exported, memories = export_memories(wasm)
+            if exported is not wasm:
+                module = _compile(engine, name, exported)
+            self._guests[name] = (bytes(module.serialize()), memories)
+
+    def plan(self, engine: Engine, functions: Sequence[HostFunction]) -> Plan:
+        """Return what goes into one instance, with the modules made ready for its engine."""
+        guests = {
+            name: GuestModule(module=Module.deserialize(engine, data), memories=memories)
+            for name, (data, memories) in self._guests.items()
+        }
+        return Plan(
+            kernel=Module.deserialize(engine, self._kernel),
+            guests=guests,
+            functions=functions,
+            allowed_paths=self.manifest.allowed_paths,
+            max_pages=self.manifest.memory.max_pages,
+        )
+
+
+class Plugin:
+    """One plug-in with a kernel and vars of its own; serves one call at a time.
+
+    `source` is a manifest, a module, a path to either, or a `CompiledPlugin`. `functions` are the
+    application's, made with `host_function`. `http_response_headers` lets the guest read them.
+    What the guest logs goes to `logger`, by default the one named `GUEST_LOGGER`.
+    """
+
+    def __init__(
+        self,
+        source: Source | CompiledPlugin,
+        *,
+        config: Mapping[str, str] | None = None,
+        functions: Sequence[HostFunction] = (),
+        http_response_headers: bool = False,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        is_compiled = isinstance(source, CompiledPlugin)
+        if is_compiled and config is not None:
+            raise TypeError("give `config` to `CompiledPlugin`")
+        self._compiled = (
+            source if isinstance(source, CompiledPlugin) else CompiledPlugin(source, config=config)
+        )
+        manifest = self._compiled.manifest
+        self._engine = make_engine()
+        self._plan = self._compiled.plan(self._engine, functions)
+        self._interrupter = Interrupter(self._engine.increment_epoch)
+        self._answer_limit = Interrupter(self._engine.increment_epoch)
+        self._env = HostEnv(
+            manifest,
+            http=HttpClient(
+                self._interrupter,
+                allowed_hosts=manifest.allowed_hosts or (),
+                max_response_bytes=manifest.memory.max_http_response_bytes,
+            ),
+            logger=logger or logging.getLogger(GUEST_LOGGER),
+            with_response_headers=http_response_headers,
+        )
+        self._busy = threading.Lock()
+        self._linked: LinkedPlugin | None = None
+        self._host_context: object = None
+        self._is_closed = False
+
+    @property
+    def vars(self) -> dict[str, bytes]:
+        """The plug-in's vars. They outlive instances; change them between calls only."""
+        return self._env.vars
+
+    def function_exists(self, name: str) -> bool:
+        """Return whether `call` can call the export: no parameters, and no result or an i32."""
+        return self._signature_fault(name) is None
+
+    def call(self, name: str, data: bytes | str = b"", *, host_context: object = None) -> bytes:
+        """Call an export with input and return its output. Raises `PluginError`.
+
+        The time limit counts from here: also while modules are linked, start functions run, and the
+        host works for the guest. After an error the next call is served by the same instance,
+        except where that cannot be right (`proc_exit`, `_start`, a broken kernel): it gets a new one.
+        """
+        fault = self._signature_fault(name)
+        with self._exclusive():
+            if fault is not None:
+                raise FunctionNotFoundError(fault)
+            self._host_context = host_context
+            try:
+                return self._call(name, data.encode() if isinstance(data, str) else bytes(data))
+            finally:
+                self._host_context = None
+
+    def _call(self, name: str, data: bytes) -> bytes:
+        """Make one call in two phases, each with a time limit: the guest's, then the kernel's answer."""
+        with self._interrupter.running(self._compiled.manifest.timeout_ms):
+            linked = self._linked or self._link(name)
+            outcome = linked.run(name, data)
+        try:
+            linked.guest.rearm()
+            with self._answer_limit.running(KERNEL_GRACE_MS):
+                return linked.exchange.close_call(name, outcome)
+        except InterruptedCallError:
+            linked.guest.is_spent = True
+            raise KernelError("the kernel did not answer; the plug-in wrote over its state") from None
+        finally:
+            if name == "_start" or linked.guest.is_spent:
+                self._discard()
+
+    def _link(self, name: str) -> LinkedPlugin:
+        """Make an instance. Runs guest code: start functions and the language runtime's."""
+        guest = GuestStore(self._engine, self._interrupter)
+        try:
+            with guest.explaining(name):
+                guest.arm()
+                linked = LinkedPlugin(guest, self._plan, self._env, lambda: self._host_context)
+                linked.instantiate()
+                self._linked = linked
+                return linked
+        finally:
+            if self._linked is None:
+                guest.store.close()
+
+    def reset(self) -> None:
+        """Drop the instance, with the memory of guest and kernel. The next call makes a new one; vars stay."""
+        with self._exclusive():
+            self._discard()
+
+    def cancel(self) -> bool:
+        """Stop the call that another thread is making; false if there is none."""
+        return self._interrupter.stop(Reason.CANCEL)
+
+    def close(self) -> None:
+        """Free everything; the plug-in cannot be called any more. Closing twice is fine."""
+        if not self._is_closed:
+            with self._exclusive():
+                self._discard()
+                self._is_closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise PluginBusyError
+        try:
+            if self._is_closed:
+                raise PluginClosedError("the plug-in was closed")
+            yield
+        finally:
+            self._busy.release()
+
+    def _discard(self) -> None:
+        linked, self._linked = self._linked, None
+        if linked is not None:
+            linked.guest.store.close()
+
+    def _signature_fault(self, name: str) -> str | None:
+        kind = self._compiled.exports.get(name)
+        if kind is None:
+            return f"function not found: `{name}` is not exported"
+        params, results = [str(p) for p in kind.params], [str(r) for r in kind.results]
+        if params or results not in ([], ["i32"]):
+            found = f"({', '.join(params)}) -> ({', '.join(results)})"
+            return f"`{name}` is {found}, a host calls () -> i32 or () -> ()"
+        return None
+
+
+def _compile(engine: Engine, name: str, wasm: bytes) -> Module:
+    try:
+        return Module(engine, wasm)
+    except WasmtimeError as error:
+        detail = " ".join(str(error).split())
+        raise PluginLoadError(f"module `{name}` does not compile: {detail}") from None

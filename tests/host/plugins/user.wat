@@ -1,0 +1,20 @@
+;; A plug-in that calls functions of the application.
+(module
+  (import "extism:host/env" "length" (func $length (param i64) (result i64)))
+  (import "extism:host/env" "input_offset" (func $input_offset (result i64)))
+  (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/env" "store_u64" (func $store_u64 (param i64 i64)))
+  (import "extism:host/user" "shout" (func $shout (param i64) (result i64)))
+  (import "extism:host/user" "sum" (func $sum (param i32 i64 f64) (result i64)))
+  (import "extism:host/user" "note" (func $note (param i64)))
+
+  (func $answer (param $h i64) (call $output_set (local.get $h) (call $length (local.get $h))))
+  (func (export "shout") (call $answer (call $shout (call $input_offset))))
+  (func (export "sum")
+    (local $h i64)
+    (local.set $h (call $alloc (i64.const 8)))
+    (call $store_u64 (local.get $h) (call $sum (i32.const -1) (i64.const -2) (f64.const 10.5)))
+    (call $output_set (local.get $h) (i64.const 8)))
+  (func (export "note") (call $note (call $input_offset)))
+)

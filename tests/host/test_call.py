@@ -1,0 +1,187 @@
+"""Calls: input, output, errors and their precedence, life of an instance."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from extism_kernel_pkg.host import (
+    CompiledPlugin,
+    FunctionNotFoundError,
+    GuestError,
+    Plugin,
+    PluginBusyError,
+    PluginCancelledError,
+    PluginClosedError,
+    PluginError,
+    PluginExitError,
+    PluginTimeoutError,
+    PluginTrapError,
+    host_function,
+)
+
+from .conftest import wat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIZES = [0, 1, 7, 8, 9, 15, 16, 17, 255, 4096, 65535, 65536, 65537, 1_000_003]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_call_returns_input_of_every_size(load: Callable[..., Plugin], size: int) -> None:
+    plugin = load("kit")
+    data = bytes(i * 31 % 251 for i in range(size))
+    assert plugin.call("echo", data) == data
+
+
+def test_call_serves_sizes_in_any_order_on_one_instance(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit")
+    for size in [*SIZES[:-1], *reversed(SIZES[:-1])]:
+        assert plugin.call("echo", b"x" * size) == b"x" * size
+
+
+def test_call_takes_text_as_utf8(load: Callable[..., Plugin]) -> None:
+    assert load("kit").call("echo", "żółć") == "żółć".encode()
+
+
+def test_output_inside_a_block_is_cut_there(load: Callable[..., Plugin]) -> None:
+    assert load("kit").call("tail", b"abcdef") == b"bcdef"
+
+
+def test_silent_function_gives_no_old_output(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit")
+    plugin.call("echo", b"old")
+    assert plugin.call("nothing", b"new") == b""
+    assert plugin.call("echo", b"") == b""
+
+
+def test_instance_keeps_its_globals_until_reset(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit")
+    assert [plugin.call("count")[0] for _ in range(3)] == [1, 2, 3]
+    plugin.reset()
+    assert plugin.call("count")[0] == 1
+
+
+ERRORS = {
+    "fail": (GuestError, "^boom$"),
+    "fail_with_zero": (GuestError, "^boom$"),
+    "fail_and_trap": (GuestError, "^boom$"),
+    "fail_with_output": (GuestError, "^boom$"),
+    "exit_7": (PluginExitError, "non-zero exit code: 7"),
+    "trap": (PluginTrapError, "unreachable"),
+    "no_such": (FunctionNotFoundError, "`no_such` is not exported"),
+    "takes_one": (FunctionNotFoundError, r"is \(i32\) -> \(\)"),
+    "gives_i64": (FunctionNotFoundError, r"is \(\) -> \(i64\)"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_error_is_named_and_next_call_works(load: Callable[..., Plugin], name: str) -> None:
+    plugin = load("kit")
+    kind, message = ERRORS[name]
+    with pytest.raises(kind, match=message) as caught:
+        plugin.call(name, b"boom")
+    assert caught.value.render().startswith(f"error[{kind.code}]: ")
+    assert plugin.call("echo", b"fine") == b"fine"
+
+
+def test_guest_error_keeps_the_trap_as_its_cause(load: Callable[..., Plugin]) -> None:
+    with pytest.raises(GuestError) as caught:
+        load("kit").call("fail_and_trap", b"boom")
+    assert isinstance(caught.value.__cause__, PluginTrapError)
+
+
+def test_guest_error_wins_over_timeout(load: Callable[..., Plugin]) -> None:
+    with pytest.raises(GuestError, match="^boom$") as caught:
+        load("kit", timeout_ms=50).call("fail_and_loop", b"boom")
+    assert isinstance(caught.value.__cause__, PluginTimeoutError)
+
+
+def test_function_exists_tells_what_call_can_call(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit")
+    assert [plugin.function_exists(n) for n in ("echo", "count", "takes_one", "gives_i64", "no")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_cancel_from_another_thread_stops_the_call(load: Callable[..., Plugin]) -> None:
+    plugin = load("hostile")
+    assert not plugin.cancel()
+    timer = threading.Timer(0.1, plugin.cancel)
+    timer.start()
+    with pytest.raises(PluginCancelledError, match="cancelled"):
+        plugin.call("loop")
+    timer.join()
+    assert plugin.call("fine", b"next") == b"next"
+
+
+def test_cancel_stops_only_its_own_plugin() -> None:
+    compiled = CompiledPlugin({"wasm": [wat("hostile")], "timeout_ms": 600})
+    first, second = Plugin(compiled), Plugin(compiled)
+    ended: dict[str, PluginError] = {}
+
+    def run(name: str, plugin: Plugin) -> None:
+        try:
+            plugin.call("loop")
+        except PluginError as error:
+            ended[name] = error
+
+    threads = [threading.Thread(target=run, args=item) for item in (("first", first), ("second", second))]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    assert first.cancel()
+    for thread in threads:
+        thread.join()
+    assert isinstance(ended["first"], PluginCancelledError)
+    assert isinstance(ended["second"], PluginTimeoutError)
+
+
+def test_threads_keep_their_errors_apart() -> None:
+    compiled = CompiledPlugin({"wasm": [wat("shout")]})
+    wrong: list[str] = []
+
+    def refuse(text: str) -> str:
+        raise ValueError(text)
+
+    def run(number: int) -> None:
+        with Plugin(compiled, functions=[host_function(refuse, name="shout")]) as plugin:
+            for i in range(30):
+                try:
+                    plugin.call("shout", f"{number}-{i}")
+                except PluginError as error:
+                    if f"{number}-{i}" not in str(error):
+                        wrong.append(str(error))
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_reentrant_call_is_refused_and_does_no_harm() -> None:
+    def shout(text: str) -> str:
+        with pytest.raises(PluginBusyError, match="reentrant"):
+            plugin.call("shout", text)
+        return text.upper()
+
+    plugin = Plugin({"wasm": [wat("shout")]}, functions=[host_function(shout)])
+    assert plugin.call("shout", "abc") == b"ABC"
+
+
+def test_closed_plugin_says_so(load: Callable[..., Plugin]) -> None:
+    with load("kit") as plugin:
+        plugin.call("echo")
+        plugin.close()
+        with pytest.raises(PluginClosedError):
+            plugin.call("echo")
