@@ -7,7 +7,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin, get_type_hints
 
-from extism_kernel_pkg.host.contract import OLD_ENV_MODULE, OLD_PREFIX, USER_MODULE, Exchange
+from extism_kernel_pkg.host.contract import (
+    ENV_MODULE,
+    HOST_FUNCTIONS,
+    KERNEL_FUNCTIONS,
+    OLD_ENV_MODULE,
+    OLD_PREFIX,
+    USER_MODULE,
+    Exchange,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,8 +132,10 @@ def host_function(
     plug-in. Raises `TypeError` for anything else, and `ValueError` for a name of the kernel's own.
     """
     name = name or run.__name__
-    if name.startswith(OLD_PREFIX) and namespace in {None, OLD_ENV_MODULE}:
-        raise ValueError(f"`{name}`: names with `{OLD_PREFIX}` belong to the kernel and the host")
+    is_old = namespace in {None, OLD_ENV_MODULE} and name.startswith(OLD_PREFIX)
+    is_new = namespace == ENV_MODULE and name in {*KERNEL_FUNCTIONS, *HOST_FUNCTIONS}
+    if is_old or is_new:
+        raise ValueError(f"`{name}`: this and such names belong to the kernel and the host")
     hints = get_type_hints(run, include_extras=True)
     parameters = list(inspect.signature(run).parameters)
     wants_plugin = bool(parameters) and hints.get(parameters[0]) is CurrentPlugin

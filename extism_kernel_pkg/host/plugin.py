@@ -181,7 +181,7 @@ class Plugin:
                 guest.store.close()
 
     def reset(self) -> None:
-        """Drop the instance, with the memory of guest and kernel. The next call makes a new one; vars stay."""
+        """Drop the instance and its memory, kernel included. The next call makes a new one; vars stay."""
         with self._exclusive():
             self._discard()
 

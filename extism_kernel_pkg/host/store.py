@@ -14,6 +14,7 @@ from wasmtime import (
     Memory,
     Store,
     Trap,
+    TrapCode,
     ValType,
     WasmtimeError,
 )
@@ -138,10 +139,8 @@ class GuestStore:
             return self._interrupted(function)
         if isinstance(cause, PluginError):
             return cause
-        if isinstance(cause, Trap):
+        if isinstance(cause, (Trap, WasmtimeError)):
             return self._trapped(function, cause)
-        if isinstance(cause, WasmtimeError):
-            return PluginTrapError(function, str(cause).strip().splitlines()[-1].strip())
         if not isinstance(cause, Exception):
             raise cause
         if failure is None:
@@ -155,12 +154,16 @@ class GuestStore:
             return PluginCancelledError(function)
         return PluginTimeoutError(function, self.interrupter.limit_ms)
 
-    def _trapped(self, function: str, trap: Trap) -> PluginError:
-        code = trap.trap_code
-        kind = code.name.lower().replace("_", " ") if code else str(trap).strip().splitlines()[-1].strip()
+    def _trapped(self, function: str, trap: Trap | WasmtimeError) -> PluginError:
+        code = trap.trap_code if isinstance(trap, Trap) else None
+        last = str(trap).strip().splitlines()[-1].strip()
+        limit = self.budget.max_pages if self.budget is not None else None
+        if code is TrapCode.ALLOCATION_TOO_LARGE or last.startswith("GC heap out of memory"):
+            return PluginOutOfMemoryError(last, max_pages=limit)
         hint = None
-        if self.budget is not None and self.budget.max_pages is not None:
-            hint = f"{self.budget.used} of {self.budget.max_pages} pages (`memory.max_pages`) were in use"
+        if self.budget is not None and limit is not None:
+            hint = f"{self.budget.used} of {limit} pages (`memory.max_pages`) were in use"
+        kind = code.name.lower().replace("_", " ") if code else last
         return PluginTrapError(function, kind, hint=hint)
 
 

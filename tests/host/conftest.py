@@ -41,7 +41,7 @@ def load() -> Iterator[Callable[..., Plugin]]:
     """Make a plug-in from the name of a file in `plugins/` and manifest keys; closed after the test."""
     made: list[Plugin] = []
 
-    def make(name: str, *, options: dict[str, Any] | None = None, **manifest: Any) -> Plugin:
+    def make(name: str, *, options: dict[str, Any] | None = None, **manifest: object) -> Plugin:
         plugin = Plugin({"wasm": [wat(name)], **manifest}, **(options or {}))
         made.append(plugin)
         return plugin
@@ -59,12 +59,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        self.server.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.server.seen.append(
+            (self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+        )
         path, _, query = self.path.partition("?")
         action = getattr(self, "answer_" + path.strip("/").replace("-", "_"), self.answer_missing)
         action(query, body)
 
-    do_POST = do_PUT = do_DELETE = do_GET
+    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the base class looks for these names
 
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
@@ -106,7 +108,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"X-%d: y\r\n" % i)
             time.sleep(0.05)
 
-    def log_message(self, *args: Any) -> None:
+    def log_message(self, *args: object) -> None:
         pass
 
 
@@ -119,7 +121,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """A client that leaves early is what some tests are about."""
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:

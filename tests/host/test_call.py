@@ -66,7 +66,7 @@ def test_instance_keeps_its_globals_until_reset(load: Callable[..., Plugin]) -> 
     assert plugin.call("count")[0] == 1
 
 
-ERRORS = {
+ERRORS: dict[str, tuple[type[PluginError], str]] = {
     "fail": (GuestError, "^boom$"),
     "fail_with_zero": (GuestError, "^boom$"),
     "fail_and_trap": (GuestError, "^boom$"),
@@ -96,7 +96,7 @@ def test_guest_error_keeps_the_trap_as_its_cause(load: Callable[..., Plugin]) ->
 
 
 def test_guest_error_wins_over_timeout(load: Callable[..., Plugin]) -> None:
-    with pytest.raises(GuestError, match="^boom$") as caught:
+    with pytest.raises(GuestError, match=r"^boom$") as caught:
         load("kit", timeout_ms=50).call("fail_and_loop", b"boom")
     assert isinstance(caught.value.__cause__, PluginTimeoutError)
 
@@ -157,7 +157,7 @@ def test_threads_keep_their_errors_apart() -> None:
             for i in range(30):
                 try:
                     plugin.call("shout", f"{number}-{i}")
-                except PluginError as error:
+                except PluginError as error:  # noqa: PERF203 - each call has its own error
                     if f"{number}-{i}" not in str(error):
                         wrong.append(str(error))
 

@@ -1,0 +1,86 @@
+"""Brings real SDKs and plug-ins from package registries into a cache, with each registry's ordinary client.
+
+Nothing of this is part of the project. A client that is missing, or a registry that cannot be
+reached, is a skip with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PYTHON_SDK = ("extism==1.1.1", "extism-sys==1.41.0")
+GO_SDK = "github.com/extism/go-sdk@v1.7.1"
+AS_PDK = ("@extism/as-pdk@1.0.0", "assemblyscript@0.27.37")
+
+
+def cache_folder(name: str) -> Path:
+    """A folder that outlives the test run."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "extism-kernel" / "tests" / name
+
+
+def run(argv: list[str], *, cwd: Path | None = None) -> str:
+    program = shutil.which(argv[0])
+    if program is None:
+        pytest.skip(f"`{argv[0]}` is not on PATH; install it to compare with real SDKs and plug-ins")
+    try:
+        done = subprocess.run(
+            [program, *argv[1:]], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"`{' '.join(argv)}` took longer than 300 s")
+    if done.returncode != 0:
+        pytest.skip(f"`{' '.join(argv)}` failed: {(done.stderr or done.stdout)[-300:]}")
+    return done.stdout
+
+
+def python_sdk() -> Path:
+    """The folder to put on PYTHONPATH for `import extism`."""
+    folder = cache_folder("python-sdk-" + "-".join(PYTHON_SDK).replace("==", "-"))
+    if not folder.is_dir():
+        part = folder.with_name(f"{folder.name}.{os.getpid()}")
+        run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(part), *PYTHON_SDK])
+        _publish(part, folder)
+    return folder
+
+
+def go_sdk_plugins() -> Path:
+    """The folder of plug-ins inside the Go SDK's module."""
+    module = json.loads(run(["go", "mod", "download", "-json", GO_SDK], cwd=Path("/")))
+    return Path(module["Dir"]) / "wasm"
+
+
+def assemblyscript_plugin(source: Path) -> Path:
+    """Compile one AssemblyScript source with the PDK and the compiler from npm."""
+    folder = cache_folder("-".join(AS_PDK).replace("/", "-"))
+    if not folder.is_dir():
+        part = folder.with_name(f"{folder.name}.{os.getpid()}")
+        part.mkdir(parents=True)
+        (part / "package.json").write_text('{"private": true}')
+        run(["npm", "install", "--silent", "--no-audit", "--no-fund", *AS_PDK], cwd=part)
+        _publish(part, folder)
+    work = folder / source.stem
+    work.mkdir(exist_ok=True)
+    shutil.copy(source, work / source.name)
+    out = work / f"{source.stem}.wasm"
+    run(
+        ["npx", "--no-install", "asc", f"{source.stem}/{source.name}", "--outFile", str(out), "--use"]
+        + ["abort=" + f"{source.stem}/{source.stem}/myAbort", "-O", "--runtime", "incremental"],
+        cwd=folder,
+    )
+    return out
+
+
+def _publish(part: Path, folder: Path) -> None:
+    """Give a finished folder its name; another process may have been faster."""
+    try:
+        part.rename(folder)
+    except OSError:
+        shutil.rmtree(part)

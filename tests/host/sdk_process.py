@@ -1,0 +1,48 @@
+"""Runs one job on the Python SDK in a process of its own: JSON on stdin, JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import extism
+
+
+def functions(namespaces: dict[str, str]) -> list[Any]:
+    """The same functions as `OURS` in test_real_plugins, made with the SDK's decorator."""
+    bodies: dict[str, Any] = {}
+
+    def mult(a: int, b: int) -> int:
+        return a * b
+
+    def to_upper(text: str) -> str:
+        return text.upper()
+
+    def green(text: str) -> str:
+        return "\U0001f7e2" + text
+
+    def purple(text: str) -> str:
+        return "\U0001f7e3" + text
+
+    bodies = {"mult": mult, "to_upper": to_upper, "hostGreenMessage": green, "hostPurpleMessage": purple}
+    return [extism.host_fn(name=name, namespace=space)(bodies[name]) for name, space in namespaces.items()]
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    out = []
+    logs = sys.stderr
+    with extism.Plugin(
+        job["manifest"], wasi=True, functions=functions(job["functions"]), config=job["config"]
+    ) as plugin:
+        for name, data in job["calls"]:
+            try:
+                out.append({"output": bytes(plugin.call(name, bytes.fromhex(data))).hex()})
+            except extism.Error as error:
+                out.append({"error": str(error)})
+    print(json.dumps(out), file=sys.stdout)
+    logs.flush()
+
+
+main()

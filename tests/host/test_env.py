@@ -1,0 +1,346 @@
+"""The host functions: config, vars, HTTP, logs; the functions of the application; both generations."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from extism_kernel_pkg.host import (
+    F64,
+    I32,
+    I64,
+    TRACE,
+    U64,
+    CurrentPlugin,
+    GuestError,
+    HostFunctionError,
+    HttpDeniedError,
+    Json,
+    Plugin,
+    PluginLoadError,
+    PluginTimeoutError,
+    host_function,
+)
+
+from .conftest import wat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .conftest import Server
+
+LOOPBACK = {"allowed_hosts": ["127.0.0.1"]}
+
+
+def number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
+def request(url: str, **more: object) -> str:
+    return json.dumps({"url": url, **more})
+
+
+def test_config_get_gives_values_and_nothing_for_the_rest(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit", config={"key": "välue", "empty": ""})
+    assert plugin.call("config", "key") == "välue".encode()
+    assert [plugin.call("config", k) for k in ("empty", "none", "")] == [b"", b"", b""]
+    assert plugin.call("config_of_input", "key") == "välue".encode()
+
+
+def test_config_argument_adds_to_the_manifest(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit", config={"a": "1", "b": "1"}, options={"config": {"b": "2"}})
+    assert [plugin.call("config", k) for k in "ab"] == [b"1", b"2"]
+
+
+def test_config_key_must_be_utf8(load: Callable[..., Plugin]) -> None:
+    with pytest.raises(HostFunctionError, match="not UTF-8"):
+        load("kit").call("config", b"\xff")
+
+
+def test_argument_handles_are_freed(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit")
+    assert number(plugin.call("argument_is_freed", "some key")) == 0
+    assert number(plugin.call("filtered_log_is_freed", "some text")) == 0
+
+
+def test_unknown_handle_is_refused(load: Callable[..., Plugin]) -> None:
+    with pytest.raises(HostFunctionError, match="invalid handle 123457"):
+        load("kit").call("bad_handle")
+
+
+def test_vars_last_and_empty_deletes(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit")
+    assert plugin.call("get") == b""
+    plugin.call("set", b"one\0two")
+    assert plugin.call("get") == b"one\0two"
+    plugin.reset()
+    assert plugin.call("get") == b"one\0two"
+    plugin.call("set", b"")
+    assert plugin.call("get") == b""
+    assert plugin.vars == {}
+
+
+def test_var_limit_counts_names_and_values(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit", memory={"max_var_bytes": 100})
+    plugin.call("set", b"x" * 49)
+    plugin.call("set_other", b"y" * 49)
+    plugin.call("set", b"z" * 49)
+    with pytest.raises(HostFunctionError, match="full"):
+        plugin.call("set", b"x" * 50)
+    assert plugin.call("get") == b"z" * 49
+
+
+def test_var_limit_is_one_mebibyte_by_default(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit")
+    plugin.call("set", b"x" * (2**20 - 1))
+    with pytest.raises(HostFunctionError, match="full"):
+        plugin.call("set", b"x" * 2**20)
+
+
+def test_var_limit_zero_disables_vars(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit", memory={"max_var_bytes": 0})
+    with pytest.raises(HostFunctionError, match="disabled"):
+        plugin.call("set", b"x")
+
+
+def test_http_gives_body_status_and_headers(load: Callable[..., Plugin], server: Server) -> None:
+    plugin = load("kit", **LOOPBACK, options={"http_response_headers": True})
+    assert number(plugin.call("status")) == 0
+    assert plugin.call("http", request(server.url("/hello"), headers={"X-Ask": "me"})) == b"hello"
+    assert number(plugin.call("status")) == 200
+    assert server.seen[0][2]["x-ask"] == "me"
+    headers = json.loads(plugin.call("headers", request(server.url("/hello"))))
+    assert headers["x-flavour"] == "Sweet"
+    assert list(headers) == sorted(name.lower() for name in headers)
+
+
+def test_http_headers_are_absent_unless_enabled(load: Callable[..., Plugin], server: Server) -> None:
+    assert load("kit", **LOOPBACK).call("headers", request(server.url("/hello"))) == b""
+
+
+def test_http_sends_method_body_and_query(load: Callable[..., Plugin], server: Server) -> None:
+    plugin = load("kit", **LOOPBACK)
+    assert json.loads(plugin.call("http_post", request(server.url("/echo?q=1&r=%20"), method="put"))) == [
+        "PUT",
+        "q=1&r=%20",
+        "b",
+    ]
+
+
+def test_http_error_status_is_not_an_error(load: Callable[..., Plugin], server: Server) -> None:
+    plugin = load("kit", **LOOPBACK)
+    assert plugin.call("http", request(server.url("/missing"))) == b"no such page"
+    assert number(plugin.call("status")) == 404
+    assert plugin.call("http", request(server.url("/empty"))) == b""
+
+
+@pytest.mark.parametrize(
+    ("hosts", "is_allowed"),
+    [
+        (None, False),
+        ([], False),
+        (["example.com"], False),
+        (["127.0.0.1"], True),
+        (["127.*"], True),
+        (["*"], True),
+        (["?27.0.0.1"], True),
+        (["127.0.0"], False),
+        (["127.0.0.1:80"], False),
+    ],
+)
+def test_allowed_hosts_decide(
+    load: Callable[..., Plugin], server: Server, hosts: list[str] | None, is_allowed: bool
+) -> None:
+    plugin = load("kit", allowed_hosts=hosts)
+    if is_allowed:
+        assert plugin.call("http", request(server.url("/hello"))) == b"hello"
+    else:
+        with pytest.raises(HttpDeniedError, match="is not allowed"):
+            plugin.call("http", request(server.url("/hello")))
+        assert server.seen == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1@{evil}/hello", "http://{evil}#@127.0.0.1/hello", "http://{evil}\\@127.0.0.1/hello"],
+)
+def test_no_spelling_of_a_url_reaches_another_host(
+    load: Callable[..., Plugin], server: Server, url: str
+) -> None:
+    evil = f"localhost:{server.server_address[1]}"
+    with pytest.raises(HostFunctionError):
+        load("kit", **LOOPBACK).call("http", request(url.format(evil=evil)))
+    assert server.seen == []
+
+
+BAD_REQUESTS = {
+    "not-json": ("{", "not JSON"),
+    "deep-json": ("[" * 100_000, "not JSON"),
+    "not-object": ("[]", "string `url`"),
+    "no-url": ("{}", "string `url`"),
+    "file-url": (request("file:///etc/passwd"), "not absolute http or https"),
+    "relative-url": (request("/hello"), "not absolute http or https"),
+    "header-number": (request("http://127.0.0.1/", headers={"a": 1}), "object of strings"),
+    "header-injection": (request("http://127.0.0.1:1/", headers={"a": "b\r\nc: d"}), "failed"),
+    "method-injection": (request("http://127.0.0.1:1/", method="GET / HTTP/1.1\r\nx: "), "failed"),
+    "no-one-listens": (request("http://127.0.0.1:1/"), "failed"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_REQUESTS)
+def test_bad_request_is_refused(load: Callable[..., Plugin], fault: str) -> None:
+    text, message = BAD_REQUESTS[fault]
+    plugin = load("kit", **LOOPBACK)
+    with pytest.raises(HostFunctionError, match=message):
+        plugin.call("http", text)
+    assert plugin.call("echo", b"fine") == b"fine"
+
+
+def test_redirect_is_followed_and_checked_again(load: Callable[..., Plugin], server: Server) -> None:
+    plugin = load("kit", **LOOPBACK)
+    assert plugin.call("http", request(server.url("/to?/hello"))) == b"hello"
+    with pytest.raises(HttpDeniedError, match="redirect to http://localhost"):
+        plugin.call("http", request(server.url("/to?" + server.url("/hello", host="localhost"))))
+    with pytest.raises(HostFunctionError, match="not absolute http"):
+        plugin.call("http", request(server.url("/to?file:///etc/passwd")))
+    with pytest.raises(HostFunctionError, match="more than 10 redirects"):
+        plugin.call("http", request(server.url("/to?/to?/to")).replace("/to?/to?/to", "/to?to"))
+
+
+def test_redirect_keeps_secrets_from_other_origins(load: Callable[..., Plugin], server: Server) -> None:
+    plugin = load("kit", allowed_hosts=["*"])
+    target = server.url("/hello", host="localhost")
+    plugin.call("http", request(server.url("/to?" + target), headers={"Authorization": "s", "X-A": "b"}))
+    assert server.seen[0][2]["authorization"] == "s"
+    assert "authorization" not in server.seen[1][2]
+    assert server.seen[1][2]["x-a"] == "b"
+
+
+def test_redirected_post_becomes_get(load: Callable[..., Plugin], server: Server) -> None:
+    load("kit", **LOOPBACK).call("http_post", request(server.url("/to?/echo"), method="POST"))
+    assert [(seen[0], seen[3]) for seen in server.seen] == [("POST", b"b"), ("GET", b"")]
+
+
+def test_response_limit_is_exact(load: Callable[..., Plugin], server: Server) -> None:
+    plugin = load("kit", **LOOPBACK, memory={"max_http_response_bytes": 100_000})
+    assert len(plugin.call("http", request(server.url("/size?100000")))) == 100_000
+    with pytest.raises(HostFunctionError, match="exceeds the limit of 100000 bytes"):
+        plugin.call("http", request(server.url("/size?100001")))
+
+
+@pytest.mark.parametrize("path", ["/slow", "/slow_headers"])
+def test_timeout_covers_a_slow_server(load: Callable[..., Plugin], server: Server, path: str) -> None:
+    plugin = load("kit", **LOOPBACK, timeout_ms=300)
+    plugin.call("nothing")
+    with pytest.raises(PluginTimeoutError, match="timeout"):
+        plugin.call("http", request(server.url(path)))
+    assert plugin.call("http", request(server.url("/hello"))) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("level", "logged", "number_of_level"),
+    [
+        (TRACE, ["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"], 0),
+        (logging.DEBUG, ["DEBUG", "INFO", "WARNING", "ERROR"], 1),
+        (logging.INFO, ["INFO", "WARNING", "ERROR"], 2),
+        (logging.WARNING, ["WARNING", "ERROR"], 3),
+        (logging.ERROR, ["ERROR"], 4),
+        (logging.CRITICAL, [], 2147483647),
+    ],
+)
+def test_logs_go_to_logging_at_their_level(
+    load: Callable[..., Plugin],
+    caplog: pytest.LogCaptureFixture,
+    level: int,
+    logged: list[str],
+    number_of_level: int,
+) -> None:
+    logger = logging.getLogger("test.guest")
+    plugin = load("kit", options={"logger": logger})
+    with caplog.at_level(level, logger="test.guest"):
+        plugin.call("log_all", "100% ünsafe")
+        assert number(plugin.call("log_level")) == number_of_level
+    assert [record.levelname for record in caplog.records] == logged
+    assert {record.getMessage() for record in caplog.records} <= {"100% ünsafe"}
+
+
+def shout(text: str) -> str:
+    return text.upper()
+
+
+def test_first_generation_has_the_same_functions(load: Callable[..., Plugin]) -> None:
+    plugin = load("old", config={"k": "v"}, options={"functions": [host_function(shout)]})
+    assert plugin.call("echo", b"hello") == b"hello"
+    assert plugin.call("config", b"k") == b"v"
+    assert plugin.call("shout", b"hello") == b"HELLO"
+    with pytest.raises(GuestError, match=r"^boom$"):
+        plugin.call("fail", b"boom")
+
+
+def test_user_functions_are_typed() -> None:
+    seen: list[object] = []
+
+    def total(a: I32, b: I64, c: F64) -> U64:
+        seen.append((a, b, c))
+        return 2**64 - 1
+
+    def note(plugin: CurrentPlugin, value: Json) -> None:
+        seen.append((plugin.host_context, value))
+
+    functions = [host_function(shout), host_function(total, name="sum"), host_function(note)]
+    with Plugin({"wasm": [wat("user")]}, functions=functions) as plugin:
+        assert plugin.call("shout", "abc") == b"ABC"
+        assert number(plugin.call("sum")) == 2**64 - 1
+        plugin.call("note", '{"a": [1, null]}', host_context="context")
+    assert seen == [(-1, -2, 10.5), ("context", {"a": [1, None]})]
+
+
+def test_user_function_that_fails_ends_the_call() -> None:
+    def broken(_: str) -> str:
+        raise ValueError("no good")
+
+    with Plugin({"wasm": [wat("shout")]}, functions=[host_function(broken, name="shout")]) as plugin:
+        with pytest.raises(HostFunctionError, match="ValueError: no good") as caught:
+            plugin.call("shout", "x")
+        assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_user_function_that_interrupts_is_not_swallowed() -> None:
+    def stop(_: str) -> str:
+        raise KeyboardInterrupt
+
+    with Plugin({"wasm": [wat("shout")]}, functions=[host_function(stop, name="shout")]) as plugin:
+        with pytest.raises(KeyboardInterrupt):
+            plugin.call("shout", "x")
+        with pytest.raises(KeyboardInterrupt):
+            plugin.call("shout", "x")
+
+
+def test_missing_user_functions_are_all_named() -> None:
+    with pytest.raises(PluginLoadError, match=r"`shout`, .* `sum`, .* `note`"):
+        Plugin({"wasm": [wat("user")]}).call("shout")
+
+
+def test_wrong_type_of_user_function_is_named() -> None:
+    def wrong(_: I32) -> None: ...
+
+    with pytest.raises(PluginLoadError, match="shout"):
+        Plugin({"wasm": [wat("shout")]}, functions=[host_function(wrong, name="shout")]).call("shout")
+
+
+def test_host_function_refuses_what_it_cannot_carry() -> None:
+    def untyped(a) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001 - the fault under test
+
+    with pytest.raises(TypeError, match="`untyped`: a has the annotation None"):
+        host_function(untyped)
+    with pytest.raises(ValueError, match="belong to the kernel"):
+        host_function(shout, name="extism_alloc")
+
+
+@pytest.mark.parametrize("name", ["length", "config_get"])
+def test_user_function_cannot_replace_the_kernels(name: str) -> None:
+    with pytest.raises(ValueError, match="belong to the kernel"):
+        host_function(shout, name=name, namespace="extism:host/env")

@@ -1,0 +1,174 @@
+"""Hostile plug-ins: what each tries, what it gets, and that the next call on the same plug-in works."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from extism_kernel_pkg.host import (
+    CompiledPlugin,
+    GuestError,
+    HostFunctionError,
+    Plugin,
+    PluginError,
+    PluginExitError,
+    PluginLoadError,
+    PluginOutOfMemoryError,
+    PluginTimeoutError,
+    PluginTrapError,
+)
+
+from .conftest import wat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMITS = {"timeout_ms": 2000, "memory": {"max_pages": 64}}
+
+ATTACKS: dict[str, tuple[type[PluginError] | None, str]] = {
+    # export: (error, part of its message); None: harmless, the call succeeds
+    "loop": (PluginTimeoutError, "timeout"),
+    "recurse": (PluginTrapError, "stack overflow"),
+    "grow_own_memory": (PluginExitError, "exit code: 1"),
+    "grow_at_once": (PluginExitError, "exit code: -1"),
+    "reserve_kernel_memory": (PluginOutOfMemoryError, "oom"),
+    "reserve_all": (PluginOutOfMemoryError, "oom"),
+    "grow_both": (PluginOutOfMemoryError, "oom"),
+    "grow_table": (PluginExitError, "exit code: -1"),
+    "grow_objects": (PluginOutOfMemoryError, "oom: GC heap"),
+    "forge_output_length": (None, ""),
+    "forge_error_length": (GuestError, r"(?s)\A.{8}\Z"),
+    "forge_all_large": (None, ""),
+    "forge_all_small": (None, ""),
+    "forge_and_error": (GuestError, r"(?s)\A.{8}\Z"),
+    "output_beyond_memory": (None, ""),
+    "output_wraps": (None, ""),
+    "input_beyond_memory": (None, ""),
+    "error_nowhere": (None, ""),
+    "config_of_nowhere": (HostFunctionError, "invalid handle"),
+    "config_of_interior": (HostFunctionError, "invalid handle"),
+    "var_of_nowhere": (HostFunctionError, "invalid handle"),
+    "http_of_nowhere": (HostFunctionError, "invalid handle"),
+    "http_of_garbage": (HostFunctionError, "not JSON"),
+    "log_nowhere": (HostFunctionError, "invalid handle"),
+    "reset_inside": (None, ""),
+    "free_everything": (None, ""),
+    "fill_vars": (HostFunctionError, "variable store is full"),
+}
+
+
+HOARDERS = {"grow_own_memory"}
+"""After this the guest itself holds all pages: the host says so plainly until `reset`."""
+
+
+@pytest.fixture(scope="module")
+def compiled() -> CompiledPlugin:
+    return CompiledPlugin({"wasm": [wat("hostile")], **LIMITS})
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attack_is_stopped_and_next_call_works(compiled: CompiledPlugin, attack: str) -> None:
+    kind, message = ATTACKS[attack]
+    with Plugin(compiled) as plugin:
+        assert plugin.call("fine", b"before") == b"before"
+        start = time.monotonic()
+        if kind is None:
+            plugin.call(attack, b"input")
+        else:
+            with pytest.raises(kind, match=message):
+                plugin.call(attack, b"input")
+        assert time.monotonic() - start < 30
+        if attack in HOARDERS:
+            with pytest.raises(PluginOutOfMemoryError, match=r"oom") as said:
+                plugin.call("fine", b"x" * 200_000)
+            assert "max_pages" in said.value.render()
+            plugin.reset()
+        assert plugin.call("fine", b"after") == b"after"
+
+
+@pytest.mark.parametrize("export", ["grow_own_memory", "reserve_kernel_memory", "grow_both"])
+def test_pages_of_kernel_and_guest_together_stay_within_the_limit(
+    load: Callable[..., Plugin], export: str
+) -> None:
+    plugin = load("hostile", timeout_ms=5000, memory={"max_pages": 64})
+    with pytest.raises(PluginError):
+        plugin.call(export)
+    linked = plugin._linked
+    assert linked is not None
+    assert 40 <= linked.door.budget.used <= 64  # one refused MiB is 16 pages
+
+
+def test_hidden_memories_count_too() -> None:
+    hoarder = """(module (memory 1) (memory 1) (func (export "f") (result i32)
+        (drop (memory.grow 0 (i32.const 20))) (drop (memory.grow 1 (i32.const 20)))
+        (loop $l (br_if $l (i32.ne (memory.grow 0 (i32.const 1)) (i32.const -1))))
+        (loop $l (br_if $l (i32.ne (memory.grow 1 (i32.const 1)) (i32.const -1))))
+        (i32.add (memory.size 0) (memory.size 1))))"""
+    with Plugin({"wasm": [{"data": hoarder.encode()}], "memory": {"max_pages": 40}}) as plugin:
+        with pytest.raises(PluginExitError) as caught:
+            plugin.call("f")
+        assert 20 < caught.value.status <= 39
+
+
+def test_module_that_starts_too_large_is_refused() -> None:
+    with (
+        Plugin(
+            {"wasm": [{"data": b'(module (memory 30) (func (export "f")))'}], "memory": {"max_pages": 20}}
+        ) as it,
+        pytest.raises(PluginOutOfMemoryError, match="oom"),
+    ):
+        it.call("f")
+
+
+def test_input_that_does_not_fit_is_refused_and_the_instance_lives(load: Callable[..., Plugin]) -> None:
+    plugin = load("kit", memory={"max_pages": 17})
+    assert plugin.call("count")[0] == 1
+    with pytest.raises(PluginOutOfMemoryError, match="oom"):
+        plugin.call("echo", b"x" * 17 * 65536)
+    assert plugin.call("count")[0] == 2
+    assert plugin.call("echo", b"x" * 128 * 1024) == b"x" * 128 * 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "(start $f) (func $f (loop $l (br $l)))",
+        '(func (export "_initialize") (loop $l (br $l)))',
+        '(func (export "__wasm_call_ctors") (loop $l (br $l)))',
+        '(func (export "hs_init") (param i32 i32) (loop $l (br $l)))',
+    ],
+)
+def test_timeout_covers_what_runs_before_the_function(body: str) -> None:
+    source = f'(module {body} (func (export "f")))'
+    with Plugin({"wasm": [{"data": source.encode()}], "timeout_ms": 300}) as plugin:
+        for _ in range(2):
+            with pytest.raises(PluginTimeoutError, match="timeout"):
+                plugin.call("f")
+
+
+def test_trap_in_a_start_function_is_named() -> None:
+    with (
+        Plugin(b'(module (start $f) (func $f unreachable) (func (export "f")))') as plugin,
+        pytest.raises(PluginTrapError, match="unreachable"),
+    ):
+        plugin.call("f")
+
+
+def test_wait_on_shared_memory_cannot_be_built() -> None:
+    waiting = b"""(module (memory 1 1 shared) (func (export "f")
+        (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))))"""
+    with pytest.raises(PluginLoadError, match="shared memory"):
+        Plugin({"wasm": [{"data": waiting}], "timeout_ms": 300}).call("f")
+
+
+def test_hundred_timeouts_leave_a_working_plugin() -> None:
+    with Plugin({"wasm": [wat("hostile")], "timeout_ms": 5}) as plugin:
+        for _ in range(100):
+            with pytest.raises(PluginTimeoutError):
+                plugin.call("loop")
+        with pytest.raises(PluginError):
+            plugin.call("recurse")
+    with Plugin({"wasm": [wat("hostile")], "timeout_ms": 60_000}) as plugin:
+        assert plugin.call("fine", b"x") == b"x"

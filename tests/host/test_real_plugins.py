@@ -1,0 +1,249 @@
+"""Plug-ins built with the PDKs of five languages answer on our host as on the Python SDK, byte for byte."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from extism_kernel_pkg.host import I64, GuestError, HostFunction, Plugin, PluginError, host_function
+
+from . import registries
+
+if TYPE_CHECKING:
+    from .conftest import Server
+
+Answer = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Real:
+    """One plug-in and what is asked of it; `{server}`, `{folder}` stand for the test's own."""
+
+    language: str
+    modules: tuple[str, ...]
+    calls: tuple[tuple[str, str], ...]
+    config: dict[str, str] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    functions: dict[str, str] = field(default_factory=dict)
+    output: str | None = None
+    """Part of the first answer, so that two hosts cannot agree on nothing."""
+
+
+TWICE = (("run_test", "benjamin"), ("run_test", ""))
+
+REAL = {
+    "rust-count-vowels-with-vars": Real(
+        language="Rust",
+        modules=("count_vowels.wasm",),
+        calls=tuple(("count_vowels", text) for text in ("hello world", "", "ŻÓŁĆ aeiou" * 5000)),
+        config={"vowels": "aeiouyAEIOUY"},
+        output='"count":3',
+    ),
+    "rust-http-with-headers": Real(
+        language="Rust",
+        modules=("http_headers.wasm",),
+        calls=(("http_get", '{"url": "{server}/hello", "headers": {"X-Ask": "me"}}'), ("http_get", "{")),
+        manifest={"allowed_hosts": ["127.0.0.1"]},
+        output="",
+    ),
+    "rust-http-denied": Real(
+        language="Rust",
+        modules=("http_headers.wasm",),
+        calls=(("http_get", '{"url": "{server}/hello"}'),),
+        manifest={"allowed_hosts": ["example.com"]},
+    ),
+    "rust-files": Real(
+        language="Rust",
+        modules=("read_write.wasm",),
+        calls=(("try_read", ""), ("try_write", "hello hello!"), ("try_read", "")),
+        config={"path": "/mnt/test.txt"},
+        manifest={"allowed_paths": {"{folder}": "/mnt"}},
+        output="content",
+    ),
+    "tinygo-config": Real(
+        language="Go (TinyGo)",
+        modules=("config.wasm",),
+        calls=TWICE,
+        config={"thing": "yes"},
+        output='{"config": "yes"}',
+    ),
+    "tinygo-vars": Real(language="Go (TinyGo)", modules=("var.wasm",), calls=TWICE, output="a: 0"),
+    "tinygo-vars-disabled": Real(
+        language="Go (TinyGo)",
+        modules=("var.wasm",),
+        calls=TWICE,
+        manifest={"memory": {"max_var_bytes": 0}},
+    ),
+    "tinygo-logs": Real(language="Go (TinyGo)", modules=("log.wasm",), calls=TWICE, output=""),
+    "tinygo-text": Real(language="Go (TinyGo)", modules=("replace.wasm",), calls=TWICE),
+    "tinygo-files": Real(
+        language="Go (TinyGo)",
+        modules=("fs.wasm",),
+        calls=TWICE,
+        manifest={"allowed_paths": {"{folder}": "/mnt"}},
+        output="content",
+    ),
+    "tinygo-exit": Real(
+        language="Go (TinyGo)",
+        modules=("exit.wasm",),
+        calls=(("_start", ""), ("_start", "")),
+        config={"code": "2"},
+    ),
+    "tinygo-sleep": Real(
+        language="Go (TinyGo)", modules=("sleep.wasm",), calls=TWICE, config={"duration": "0"}, output="slept"
+    ),
+    "tinygo-host-function-numbers": Real(
+        language="Go (TinyGo)",
+        modules=("host.wasm",),
+        calls=TWICE,
+        functions={"mult": "extism:host/user"},
+    ),
+    "tinygo-host-function-memory": Real(
+        language="Go (TinyGo)",
+        modules=("host_memory.wasm",),
+        calls=TWICE,
+        functions={"to_upper": "host"},
+        output="BENJAMIN",
+    ),
+    "tinygo-host-functions": Real(
+        language="Go (TinyGo)",
+        modules=("host_multiple.wasm",),
+        calls=(("say_green", "John"), ("say_purple", "John"), ("say_green", "")),
+        functions={"hostGreenMessage": "extism:host/user", "hostPurpleMessage": "extism:host/user"},
+        output="John",
+    ),
+    "tinygo-linked-modules": Real(
+        language="Go (TinyGo)", modules=("lib.wasm", "main.wasm"), calls=TWICE, output="BENJAMIN"
+    ),
+    "go-count-vowels": Real(
+        language="Go", modules=("count_vowels_std.wasm",), calls=(("_start", "hello world"), ("_start", "x"))
+    ),
+    "go-command": Real(
+        language="Go", modules=("std_command.wasm",), calls=(("_start", "ben"), ("_start", "")), output="ben"
+    ),
+    "go-files": Real(
+        language="Go", modules=("fs_std.wasm",), calls=TWICE, manifest={"allowed_paths": {"{folder}": "/mnt"}}
+    ),
+    "haskell-greeting": Real(
+        language="Haskell",
+        modules=("hello_haskell.wasm",),
+        calls=(("testing", "John"), ("testing", "")),
+        config={"greeting": "Howdy"},
+        output="Howdy, John",
+    ),
+    "wat-allocations": Real(language="text format", modules=("alloc.wasm",), calls=TWICE * 5),
+    "wat-error": Real(language="text format", modules=("fail.wasm",), calls=TWICE),
+    "wat-hello": Real(language="text format", modules=("hello.wasm",), calls=TWICE, output="Hello, world!"),
+    "wat-input-offset": Real(
+        language="text format",
+        modules=("input_offset.wasm",),
+        calls=(("input_offset_length", "hello world"),),
+    ),
+}
+
+
+def mult(a: I64, b: I64) -> I64:
+    return a * b
+
+
+def to_upper(text: str) -> str:
+    return text.upper()
+
+
+def green(text: str) -> str:
+    return "\U0001f7e2" + text
+
+
+def purple(text: str) -> str:
+    return "\U0001f7e3" + text
+
+
+OURS = {"mult": mult, "to_upper": to_upper, "hostGreenMessage": green, "hostPurpleMessage": purple}
+
+
+@functools.cache
+def sdk() -> Path:
+    return registries.python_sdk()
+
+
+@functools.cache
+def plugins() -> Path:
+    return registries.go_sdk_plugins()
+
+
+def run_ours(manifest: dict[str, Any], real: Real, calls: list[tuple[str, str]]) -> list[Answer]:
+    functions: list[HostFunction] = [
+        host_function(OURS[name], name=name, namespace=space) for name, space in real.functions.items()
+    ]
+    answers: list[Answer] = []
+    with Plugin(manifest, functions=functions, config=real.config) as plugin:
+        for name, data in calls:
+            try:
+                answers.append({"output": plugin.call(name, data).hex()})
+            except GuestError as error:  # noqa: PERF203 - each call has its own error
+                answers.append({"guest-error": error.message})
+            except PluginError as error:
+                answers.append({"error": error.message})
+    return answers
+
+
+def run_theirs(manifest: dict[str, Any], real: Real, calls: list[tuple[str, str]]) -> list[Answer]:
+    job = {
+        "manifest": manifest,
+        "config": real.config,
+        "functions": real.functions,
+        "calls": [(name, data.encode().hex()) for name, data in calls],
+    }
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("sdk_process.py"))],
+        env={**os.environ, "PYTHONPATH": str(sdk())},
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: list[Answer] = json.loads(done.stdout)
+    return answers
+
+
+def check_equal(ours: list[Answer], theirs: list[Answer]) -> None:
+    """Outputs are equal byte for byte; an error is one on both sides, with the guest's own words."""
+    assert len(ours) == len(theirs)
+    for our, their in zip(ours, theirs, strict=True):
+        if "output" in our or "output" in their:
+            assert our == their
+        elif "guest-error" in our:
+            assert our["guest-error"] in their["error"]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_plugin_answers_as_on_the_python_sdk(name: str, tmp_path: Path, server: Server) -> None:
+    real = REAL[name]
+    sdk()
+    wasm = [{"path": str(plugins() / module), "name": Path(module).stem} for module in real.modules[:-1]]
+    wasm.append({"path": str(plugins() / real.modules[-1])})
+
+    def fill(text: str, folder: Path) -> str:
+        return text.replace("{server}", server.url("")).replace("{folder}", str(folder))
+
+    answers = []
+    for number, run in enumerate((run_ours, run_theirs)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "test.txt").write_text("content\n")
+        manifest = json.loads(fill(json.dumps({"wasm": wasm, **real.manifest}), folder))
+        answers.append(run(manifest, real, [(call, fill(data, folder)) for call, data in real.calls]))
+    ours, theirs = answers
+    check_equal(ours, theirs)
+    if real.output is not None:
+        assert real.output in bytes.fromhex(ours[0]["output"]).decode()
