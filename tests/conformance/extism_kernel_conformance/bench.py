@@ -79,6 +79,17 @@ class Bench:
         answer = self.connection.ask("size", instance=self.instance)
         self.require(answer.get("pages") == pages, f"{pages} pages", str(answer.get("pages", answer["result"])))
 
+    def expect_grow(self, pages: int, old: int) -> None:
+        """Require that growth from outside answers with the old size, -1 if it has to be refused."""
+        answer = self.connection.ask("grow", instance=self.instance, pages=pages)
+        got = str(answer.get("pages", answer["result"]))
+        self.require(got == str(old), f"growth by {pages} answers {old}", got)
+
+    def expect_null_global(self, instance: str, name: str) -> None:
+        """Require that a global holds the null reference."""
+        answer = self.connection.ask("global_get", instance=instance, name=name)
+        self.require(answer.get("value") == "externref:null", "externref:null", str(answer.get("value")))
+
     def drop(self, name: str) -> None:
         """Let an instance go."""
         self._live.remove(name)

@@ -9,9 +9,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cases import read_cases
+from .adapters import adapter_from_command, find_adapters
+from .bundle import write_tarball
+from .cases import load_cases, read_cases
 from .errors import ExitCode, UsageError
+from .html_page import render_html
+from .junit import render_junit
+from .markdown import render_markdown
+from .report import read_reports, write_report, write_whole
 from .resources import suite_root
+from .settings import Settings
+from .summary import print_summary
+from .wasm import read_kernel
+from .wast import export_wast
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -27,6 +37,26 @@ def add_commands(commands: Commands) -> None:
     cases.add_argument("--cases", type=Path, metavar="DIR", help="cases of another folder")
     cases.add_argument("--json", action="store_true")
     cases.set_defaults(run=cases_command)
+
+    report = commands.add_parser("report", help="turn reports into JUnit, Markdown or HTML")
+    report.add_argument("report", nargs="+", type=Path, metavar="REPORT", help="files that `run --report` wrote")
+    report.add_argument("--junit", type=Path, metavar="FILE")
+    report.add_argument("--markdown", type=Path, metavar="FILE", help="`-` for stdout")
+    report.add_argument("--html", type=Path, metavar="FILE")
+    report.add_argument("--merge", type=Path, metavar="FILE", help="write all sections into one report")
+    report.set_defaults(run=report_command)
+
+    wast = commands.add_parser("wast", help="export the cases for engines with a runner of .wast scripts")
+    wast.add_argument("kernel", type=Path, metavar="KERNEL")
+    wast.add_argument("out", type=Path, metavar="DIR", help="one script for each case")
+    wast.add_argument("--adapter", metavar="NAME", default="wasmtime", help="the reference that binds handles")
+    wast.add_argument("--command", metavar="COMMAND", help="the command line of another reference")
+    wast.add_argument("--skip-slow", action="store_true")
+    wast.set_defaults(run=wast_command)
+
+    tarball = commands.add_parser("tarball", help="write the suite as one archive with a runner of one file")
+    tarball.add_argument("out", type=Path, metavar="FILE")
+    tarball.set_defaults(run=tarball_command)
 
 
 def cases_command(args: argparse.Namespace) -> int:
@@ -58,6 +88,46 @@ def cases_command(args: argparse.Namespace) -> int:
         print(f"error[case]: {finding.message}\n  at: {finding.where}", file=sys.stderr)
     print(f"{len(case_set.cases)} cases, {len(findings)} faults, digest {case_set.sha256[:12]}", file=sys.stderr)
     return ExitCode.MALFORMED if findings else ExitCode.GREEN
+
+
+def report_command(args: argparse.Namespace) -> int:
+    """Convert reports; without an option, print the summary that `run` printed."""
+    sections = read_reports(args.report)
+    outputs = [
+        (args.junit, render_junit),
+        (args.markdown, render_markdown),
+        (args.html, render_html),
+    ]
+    for path, render in outputs:
+        if path == Path("-"):
+            print(render(sections), end="")
+        elif path is not None:
+            write_whole(path, render(sections))
+    if args.merge is not None:
+        write_report(args.merge, sections)
+    if not (args.junit or args.markdown or args.html or args.merge):
+        print_summary(sections, sys.stdout)
+    return ExitCode.GREEN
+
+
+def wast_command(args: argparse.Namespace) -> int:
+    """Export cases as .wast scripts, one file each."""
+    adapter = adapter_from_command(args.command) if args.command else find_adapters().get(args.adapter)
+    if adapter is None:
+        raise UsageError(f"there is no adapter `{args.adapter}`", hint="see `adapters`")
+    settings = Settings(skip_slow=args.skip_slow, lint=False)
+    exported = export_wast(read_kernel(args.kernel), load_cases(suite_root() / "cases"), adapter, settings, args.out)
+    print(args.out)
+    for identifier, reason in exported.left_out:
+        print(f"left out {identifier}: {reason}", file=sys.stderr)
+    print(f"{exported.written} scripts, {len(exported.left_out)} cases left out", file=sys.stderr)
+    return ExitCode.GREEN if exported.written else ExitCode.RED
+
+
+def tarball_command(args: argparse.Namespace) -> int:
+    """Write the archive and print its digest."""
+    print(f"{write_tarball(args.out)}  {args.out}")
+    return ExitCode.GREEN
 
 
 def _copy(target: Path) -> int:

@@ -23,7 +23,7 @@ from .report import Section, is_red, write_report
 from .resources import suite_root
 from .settings import DEFAULT_TIMEOUT, Settings, parse_level
 from .summary import print_summary
-from .wasm import Kernel, parse_kernel
+from .wasm import parse_kernel, read_kernel
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -163,7 +163,7 @@ def _add_selection_options(parser: argparse.ArgumentParser) -> None:
 
 def _campaign(args: argparse.Namespace, settings: Settings) -> Campaign:
     return Campaign(
-        kernels=[(path, _read_kernel(path)) for path in args.kernel],
+        kernels=[(path, read_kernel(path)) for path in args.kernel],
         case_set=load_cases(args.cases or suite_root() / "cases"),
         adapters=_adapters(args),
         settings=settings,
@@ -180,13 +180,6 @@ def _adapters(args: argparse.Namespace) -> list[Adapter]:
     if not args.adapter:
         raise UsageError("no adapter is given", hint="add `--adapter NAME` (see `adapters`) or `--command 'my-adapter'`")
     return select_adapters(args.adapter, find_adapters(args.adapters), args.profile)
-
-
-def _read_kernel(path: Path) -> Kernel:
-    try:
-        return parse_kernel(path.read_bytes(), where=str(path))
-    except OSError as error:
-        raise UsageError(f"the kernel cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def _run_with_progress(campaign: Campaign) -> list[Section]:

@@ -201,6 +201,21 @@ def check_fuel(bench: Bench) -> None:
     bench.expect_trap("spin", ["i32:1000000"], "fuel", fuel="0")
 
 
+def check_externref(bench: Bench) -> None:
+    """Where globals of type externref are declared: a null one is read as such."""
+    if "externref" in bench.declared:
+        bench.expect_null_global(bench.instantiate("context"), "extism_context")
+
+
+def check_grow(bench: Bench) -> None:
+    """Where growth from outside is declared: it gives the old size, and -1 beyond what can be."""
+    if "grow" in bench.declared:
+        bench.expect_grow(2, 1)
+        bench.expect_size(3)
+        bench.expect_call("load", [f"i32:{3 * PAGE - 1}"], ["i32:0"])
+        bench.expect_grow(65536, -1)
+
+
 def check_reject_compile(bench: Bench) -> None:
     """A module that is not valid is rejected when compiled."""
     bench.expect_reject("invalid", "compile")

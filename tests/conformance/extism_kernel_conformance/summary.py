@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from .outcome import VERDICTS
-from .report import Section, is_red
+from .report import Line, Section, is_red
 
 _MOST_SHOWN = 20
 
@@ -21,7 +21,7 @@ def print_summary(sections: Sequence[Section], out: TextIO) -> None:
             if line.get("expected"):
                 print(f"  {place}expected {line['expected']}, got {line.get('got', '')}", file=out)
             if line.get("fault"):
-                print(f"  the adapter is at fault, not the kernel ({line['fault']})", file=out)
+                print(f"  {_blame(line)} ({line['fault']})", file=out)
             if line.get("message"):
                 print(f"  {line['message']}", file=out)
         if len(red) > _MOST_SHOWN:
@@ -42,3 +42,9 @@ def summary_line(section: Section) -> str:
     runtime = f"{section.header['runtime']['name']} {section.header['runtime']['version']}".strip()
     broken = f"; {footer['broken']}" if "broken" in footer else ""
     return f"{section.configuration:<24} {colour}  {counts or 'no cases'} ({runtime}, {footer['seconds']} s){broken}"
+
+
+def _blame(line: Line) -> str:
+    if line["type"] == "case" and line["verdict"] in {"timeout", "crash"}:
+        return "the adapter passed its lint, so look first at the kernel inside it"
+    return "the adapter is at fault, not the kernel"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .errors import KernelMalformedError
 
@@ -140,6 +141,14 @@ def parse_kernel(data: bytes, *, where: str = "") -> Kernel:
         custom_sections=tuple(facts.custom),
         memory_section=facts.memory_section,
     )
+
+
+def read_kernel(path: Path) -> Kernel:
+    """Read a module from disk. Raises KernelMalformedError, also if the file cannot be read."""
+    try:
+        return parse_kernel(path.read_bytes(), where=str(path))
+    except OSError as error:
+        raise KernelMalformedError(f"the kernel cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def _read_section(identifier: int, section: _Reader, facts: _Facts) -> None:

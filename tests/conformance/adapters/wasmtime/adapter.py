@@ -33,8 +33,8 @@ class Instance:
 
 
 def write_value(kind, value):
-    if str(kind) == "externref":
-        return "externref:null" if value is None else "externref:set"
+    if str(kind) not in {"i32", "i64"}:  # a null reference comes as a Val, or as None
+        return "externref:null" if getattr(value, "value", value) is None else "externref:set"
     return f"{kind}:{value % (1 << int(str(kind)[1:]))}"
 
 

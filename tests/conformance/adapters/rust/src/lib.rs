@@ -77,10 +77,7 @@ pub fn serve(engine: &Engine) {
             Err(Failure::Unsupported) => json!({"result": "unsupported"}),
         };
         answer["id"] = ask["id"].clone();
-        if writeln!(output, "{answer}")
-            .and_then(|()| output.flush())
-            .is_err()
-        {
+        if writeln!(output, "{answer}").and_then(|()| output.flush()).is_err() {
             return;
         }
     }
@@ -92,10 +89,8 @@ fn perform(engine: &Engine, instances: &mut Instances, ask: &Json) -> Result<Jso
     let operation = ask["op"].as_str().unwrap_or_default();
     match operation {
         "hello" => {
-            return Ok(
-                json!({"protocol": 1, "adapter": engine.adapter, "runtime": engine.runtime,
-                "version": version(engine.library), "capabilities": engine.capabilities}),
-            )
+            return Ok(json!({"protocol": 1, "adapter": engine.adapter, "runtime": engine.runtime,
+                "version": version(engine.library), "capabilities": engine.capabilities}))
         }
         "call" | "read" | "write" | "size" | "grow" | "global_get" | "instantiate" | "drop" => {}
         _ => return Err(Failure::Unsupported),
@@ -121,9 +116,7 @@ fn perform(engine: &Engine, instances: &mut Instances, ask: &Json) -> Result<Jso
             json!({"values": values.iter().map(show).collect::<Vec<_>>()})
         }
         "read" => {
-            let length = ask["length"]
-                .as_u64()
-                .ok_or_else(|| "`length` is no number".to_owned())?;
+            let length = ask["length"].as_u64().ok_or_else(|| "`length` is no number".to_owned())?;
             let address = bounded(instance.as_ref(), ask, length)?;
             let mut buffer = vec![0; length as usize];
             instance.read(address, &mut buffer)?;
@@ -152,17 +145,12 @@ fn bounded(instance: &dyn Instance, ask: &Json, length: u64) -> Result<usize, Fa
     let (address, end) = (number(text(ask, "address")?)?, instance.size()? * PAGE);
     match address.checked_add(length) {
         Some(last) if last <= end => Ok(address as usize),
-        _ => Err(Failure::Trap(
-            "out-of-bounds",
-            format!("{address} + {length} is past {end}"),
-        )),
+        _ => Err(Failure::Trap("out-of-bounds", format!("{address} + {length} is past {end}"))),
     }
 }
 
 fn text<'a>(ask: &'a Json, key: &str) -> Result<&'a str, Failure> {
-    ask[key]
-        .as_str()
-        .ok_or_else(|| Failure::Error(format!("`{key}` is no string")))
+    ask[key].as_str().ok_or_else(|| Failure::Error(format!("`{key}` is no string")))
 }
 
 fn bytes(ask: &Json, key: &str) -> Result<Vec<u8>, Failure> {
@@ -170,9 +158,7 @@ fn bytes(ask: &Json, key: &str) -> Result<Vec<u8>, Failure> {
 }
 
 fn number(digits: &str) -> Result<u64, Failure> {
-    digits
-        .parse()
-        .map_err(|error| Failure::Error(format!("`{digits}`: {error}")))
+    digits.parse().map_err(|error| Failure::Error(format!("`{digits}`: {error}")))
 }
 
 fn parse(argument: &Json) -> Result<Value, Failure> {
@@ -201,10 +187,6 @@ fn show(value: &Value) -> String {
 /// The version of a crate that the lock file pins.
 fn version(name: &str) -> &'static str {
     let lock = include_str!("../Cargo.lock");
-    let entry = lock
-        .split("[[package]]")
-        .find(|entry| entry.starts_with(&format!("\nname = \"{name}\"\n")));
-    entry
-        .and_then(|entry| entry.split('"').nth(3))
-        .unwrap_or("unknown")
+    let entry = lock.split("[[package]]").find(|entry| entry.starts_with(&format!("\nname = \"{name}\"\n")));
+    entry.and_then(|entry| entry.split('"').nth(3)).unwrap_or("unknown")
 }

@@ -8,9 +8,8 @@ import java.util.regex.Pattern;
 import org.graalvm.polyglot.Context;
 import org.graalvm.polyglot.Engine;
 import org.graalvm.polyglot.PolyglotException;
-import org.graalvm.polyglot.Source;
 import org.graalvm.polyglot.Value;
-import org.graalvm.polyglot.io.ByteSequence;
+import org.graalvm.polyglot.proxy.ProxyObject;
 import protocol.Instance;
 import protocol.Protocol;
 import protocol.RejectException;
@@ -19,27 +18,27 @@ import protocol.TrapException;
 /** Adapter for GraalWasm; on a Java without the Graal compiler it interprets. */
 final class Adapter implements Instance {
     private static final Map<String, String> TRAPS = Map.of(
-            "unreachable", "unreachable", "out of bounds memory access", "out-of-bounds",
+            "unreachable", "unreachable", "out of bounds", "out-of-bounds", "out-of-bounds", "out-of-bounds",
             "integer", "integer", "divide by zero", "integer", "call stack exhausted", "stack");
     private static final Pattern TYPE = Pattern.compile("\\d+\\(([^)]*)\\)(.*)");
 
     private final Context context;
-    private final Value functions;
-    private final Value exports;
+    private final Value api;
+    private final Value instance;
 
     private Adapter(Engine engine, byte[] binary) {
         context = Context.newBuilder("wasm").engine(engine).allowAllAccess(true).build();
         var stage = "compile";
         try {
-            var source = Source.newBuilder("wasm", ByteSequence.create(binary), "module").cached(false).build();
-            var module = context.eval(source);
             context.initialize("wasm");
-            functions = context.getPolyglotBindings().getMember("WebAssembly");
+            api = context.getPolyglotBindings().getMember("WebAssembly");
+            var module = invoke("module_decode", (Object) binary);
             stage = "link";
-            exports = module.newInstance().getMember("exports");
-        } catch (IOException | PolyglotException failure) {
+            instance = invoke("module_instantiate", module, ProxyObject.fromMap(Map.of()));
+        } catch (PolyglotException failure) {
             context.close(true);
-            throw new RejectException(TRAPS.containsKey(String.valueOf(failure.getMessage())) ? "start" : stage, failure);
+            var isTrap = TRAPS.containsKey(String.valueOf(failure.getMessage()));
+            throw new RejectException(isTrap ? "start" : stage, failure);
         }
     }
 
@@ -53,7 +52,7 @@ final class Adapter implements Instance {
     public List<String> call(String name, List<String> arguments) {
         var function = export(name);
         // The type as GraalWasm writes it: `3(i32 i64)i64`, with the function's index before it.
-        var type = TYPE.matcher(functions.getMember("func_type").execute(function).asString());
+        var type = TYPE.matcher(invoke("func_type", function).asString());
         if (!type.matches()) {
             throw new IllegalArgumentException("`" + name + "` is no function");
         }
@@ -92,7 +91,7 @@ final class Adapter implements Instance {
     @Override
     public int grow(int pages) {
         try {
-            return functions.getMember("mem_grow").execute(export("memory"), pages).asInt();
+            return invoke("mem_grow", export("memory"), pages).asInt();
         } catch (PolyglotException refused) {
             return -1;
         }
@@ -115,7 +114,10 @@ final class Adapter implements Instance {
 
     @Override
     public String global(String name) {
-        var value = functions.getMember("global_read").execute(export(name));
+        var value = invoke("global_read", export(name));
+        if (value.isNull()) {
+            return "externref:null";
+        }
         // The value does not tell its type, but Java's classes do.
         var kind = switch (value.as(Object.class).getClass().getSimpleName()) {
             case "Integer" -> "i32";
@@ -132,18 +134,19 @@ final class Adapter implements Instance {
         context.close(true);
     }
 
+    private Value invoke(String function, Object... arguments) {
+        return api.getMember(function).execute(arguments);
+    }
+
     private Value export(String name) {
-        var export = exports.getMember(name);
-        if (export == null) {
+        var export = invoke("instance_export", instance, name);
+        if (export.isNull()) {
             throw new IllegalArgumentException("no export `" + name + "`");
         }
         return export;
     }
 
     private String show(String kind, Value value) {
-        if (kind.equals("externref") && (value.isNull() || value.equals(functions.getMember("ref_null")))) {
-            return "externref:null";
-        }
         return Protocol.show(kind, switch (kind) {
             case "i32" -> value.asInt();
             case "i64" -> value.asLong();

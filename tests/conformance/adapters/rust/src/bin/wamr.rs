@@ -28,10 +28,7 @@ fn main() {
             }
             let instance = linker.instantiate_with(module, &config);
             let instance = instance.map_err(|error| Failure::Reject("start", error.to_string()))?;
-            Ok(Box::new(Wamr {
-                instance,
-                trapped: false,
-            }))
+            Ok(Box::new(Wamr { instance, trapped: false }))
         },
     });
 }
@@ -51,45 +48,25 @@ fn imports(binary: &[u8]) -> Option<u64> {
 
 fn leb(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let last = bytes.iter().take(5).position(|byte| byte & 0x80 == 0)?;
-    let value = bytes[..=last]
-        .iter()
-        .rev()
-        .fold(0, |sum, byte| sum << 7 | u64::from(byte & 0x7f));
+    let value = bytes[..=last].iter().rev().fold(0, |sum, byte| sum << 7 | u64::from(byte & 0x7f));
     Some((value, &bytes[last + 1..]))
 }
 
 impl Wamr {
     fn memory(&self) -> Result<Memory<'_>, Failure> {
-        self.0
-            .get_memory("memory")
-            .map_err(|error| Failure::Error(error.to_string()))
+        self.instance.get_memory("memory").map_err(|error| Failure::Error(error.to_string()))
     }
 }
 
 impl Instance for Wamr {
     fn call(&mut self, name: &str, arguments: &[Value], _fuel: Option<u64>) -> Result<Vec<Value>, Failure> {
-        let function = self
-            .0
-            .get_func(name)
-            .map_err(|error| Failure::Error(error.to_string()))?;
+        let function = self.instance.get_func(name).map_err(|error| Failure::Error(error.to_string()))?;
         let kind = function.ty();
-        let arguments = arguments
-            .iter()
-            .copied()
-            .map(into_val)
-            .collect::<Result<Vec<_>, _>>()?;
-        if !arguments
-            .iter()
-            .map(|value| value.ty())
-            .eq(kind.params().iter().copied())
-        {
+        let arguments = arguments.iter().copied().map(into_val).collect::<Result<Vec<_>, _>>()?;
+        if !arguments.iter().map(|value| value.ty()).eq(kind.params().iter().copied()) {
             return Err(Failure::Error(format!("`{name}` takes {:?}", kind.params())));
         }
-        let mut results: Vec<Val> = kind
-            .results()
-            .iter()
-            .map(|result| result.default_value())
-            .collect();
+        let mut results: Vec<Val> = kind.results().iter().map(|result| result.default_value()).collect();
         let done = function.call(&arguments, &mut results);
         self.trapped = done.is_err();
         done.map_err(failure)?;
@@ -134,10 +111,7 @@ fn failure(error: Error) -> Failure {
         ("stack overflow", "stack"),
         ("", "other"),
     ];
-    let kind = kinds
-        .iter()
-        .find(|(words, _)| message.contains(words))
-        .map_or("other", |(_, kind)| kind);
+    let kind = kinds.iter().find(|(words, _)| message.contains(words)).map_or("other", |(_, kind)| kind);
     Failure::Trap(kind, message.clone())
 }
 

@@ -12,20 +12,13 @@ struct Wasmer {
 fn main() {
     let singlepass = std::env::args().any(|argument| argument == "--singlepass");
     serve(&Engine {
-        adapter: if singlepass {
-            "wasmer-singlepass"
-        } else {
-            "wasmer-cranelift"
-        },
+        adapter: if singlepass { "wasmer-singlepass" } else { "wasmer-cranelift" },
         runtime: "wasmer",
         library: "wasmer",
         capabilities: &["externref", "grow", "resume-after-trap"],
         instantiate: &|binary| {
-            let compiler: Box<dyn CompilerConfig> = if singlepass {
-                Box::new(Singlepass::default())
-            } else {
-                Box::new(Cranelift::default())
-            };
+            let compiler: Box<dyn CompilerConfig> =
+                if singlepass { Box::new(Singlepass::default()) } else { Box::new(Cranelift::default()) };
             let mut store = Store::new(EngineBuilder::new(compiler));
             let module = Module::new(&store, binary);
             let module = module.map_err(|error| Failure::Reject("compile", error.to_string()))?;
@@ -43,10 +36,7 @@ fn main() {
 
 impl Wasmer {
     fn memory(&self) -> Result<&Memory, Failure> {
-        self.instance
-            .exports
-            .get_memory("memory")
-            .map_err(|error| Failure::Error(error.to_string()))
+        self.instance.exports.get_memory("memory").map_err(|error| Failure::Error(error.to_string()))
     }
 }
 
@@ -57,10 +47,7 @@ impl Instance for Wasmer {
         let arguments: Vec<wasmer::Value> = arguments.iter().copied().map(into_value).collect();
         let kinds = arguments.iter().map(wasmer::Value::ty);
         if !kinds.eq(function.ty(&self.store).params().iter().copied()) {
-            return Err(Failure::Error(format!(
-                "`{name}` is {}",
-                function.ty(&self.store)
-            )));
+            return Err(Failure::Error(format!("`{name}` is {}", function.ty(&self.store))));
         }
         let results = function.call(&mut self.store, &arguments).map_err(failure)?;
         results.iter().map(from_value).collect()
@@ -72,10 +59,7 @@ impl Instance for Wasmer {
 
     fn grow(&mut self, pages: u32) -> Result<Option<u64>, Failure> {
         let memory = self.memory()?.clone();
-        Ok(memory
-            .grow(&mut self.store, Pages(pages))
-            .ok()
-            .map(|old| u64::from(old.0)))
+        Ok(memory.grow(&mut self.store, Pages(pages)).ok().map(|old| u64::from(old.0)))
     }
 
     fn read(&self, address: usize, bytes: &mut [u8]) -> Result<(), Failure> {
@@ -89,12 +73,7 @@ impl Instance for Wasmer {
     }
 
     fn global(&mut self, name: &str) -> Result<Value, Failure> {
-        let global = self
-            .instance
-            .exports
-            .get_global(name)
-            .map_err(|error| error.to_string())?
-            .clone();
+        let global = self.instance.exports.get_global(name).map_err(|error| error.to_string())?.clone();
         from_value(&global.get(&mut self.store))
     }
 }
@@ -107,10 +86,7 @@ fn failure(error: RuntimeError) -> Failure {
         ("integer", "integer"),
         ("call stack exhausted", "stack"),
     ];
-    let kind = kinds
-        .iter()
-        .find(|(words, _)| message.contains(words))
-        .map_or("other", |(_, kind)| kind);
+    let kind = kinds.iter().find(|(words, _)| message.contains(words)).map_or("other", |(_, kind)| kind);
     Failure::Trap(kind, message)
 }
 
@@ -130,9 +106,7 @@ fn from_value(value: &wasmer::Value) -> Result<Value, Failure> {
         wasmer::Value::I64(number) => Value::I64(*number as u64),
         wasmer::Value::F32(number) => Value::F32(number.to_bits()),
         wasmer::Value::F64(number) => Value::F64(number.to_bits()),
-        wasmer::Value::ExternRef(reference) => Value::ExternRef {
-            null: reference.is_none(),
-        },
+        wasmer::Value::ExternRef(None) => Value::NullExternRef,
         _ => return Err(Failure::Error(format!("{value:?} has no form in the protocol"))),
     })
 }

@@ -49,18 +49,9 @@ impl Instance for Wasmi {
         let function = self.instance.get_func(&self.store, name);
         let function = function.ok_or_else(|| format!("no exported function `{name}`"))?;
         let arguments: Vec<Val> = arguments.iter().copied().map(into_val).collect();
-        let mut results: Vec<Val> = function
-            .ty(&self.store)
-            .results()
-            .iter()
-            .map(|_| Val::I32(0))
-            .collect();
-        self.store
-            .set_fuel(fuel.unwrap_or(u64::MAX))
-            .map_err(|error| error.to_string())?;
-        function
-            .call(&mut self.store, &arguments, &mut results)
-            .map_err(failure)?;
+        let mut results: Vec<Val> = function.ty(&self.store).results().iter().map(|_| Val::I32(0)).collect();
+        self.store.set_fuel(fuel.unwrap_or(u64::MAX)).map_err(|error| error.to_string())?;
+        function.call(&mut self.store, &arguments, &mut results).map_err(failure)?;
         results.into_iter().map(from_val).collect()
     }
 
@@ -85,11 +76,7 @@ impl Instance for Wasmi {
 
     fn global(&mut self, name: &str) -> Result<Value, Failure> {
         let global = self.instance.get_global(&self.store, name);
-        from_val(
-            global
-                .ok_or_else(|| format!("no exported global `{name}`"))?
-                .get(&self.store),
-        )
+        from_val(global.ok_or_else(|| format!("no exported global `{name}`"))?.get(&self.store))
     }
 }
 
@@ -124,9 +111,7 @@ fn from_val(value: Val) -> Result<Value, Failure> {
         Val::I64(number) => Value::I64(number as u64),
         Val::F32(number) => Value::F32(number.to_bits()),
         Val::F64(number) => Value::F64(number.to_bits()),
-        Val::ExternRef(reference) => Value::ExternRef {
-            null: reference.is_null(),
-        },
+        Val::ExternRef(Nullable::Null) => Value::NullExternRef,
         _ => return Err(Failure::Error(format!("{value:?} has no form in the protocol"))),
     })
 }
