@@ -1,2 +1,223 @@
-def ensure_environment(argv):
+"""An environment with the pinned dependencies, made by a Python that has none of them.
+
+Standard library only, and everything that it imports too. The environment is `.venv` in the checkout; notes
+inside it say which lock files it holds, so that a changed lock, a killed run and a broken Python are seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from build_tools import files
+from build_tools.cache import find_cache
+from build_tools.errors import BuildToolsError, EnvironmentError_, ToolFailedError
+from build_tools.process import run
+from build_tools.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST_PYTHON = (3, 10)
+DONE_VARIABLE = "EXTISM_KERNEL_BOOTSTRAPPED"
+NO_BOOTSTRAP = "--no-bootstrap"
+NOTES = ".build_tools"
+# What each command imports; the others need `build`.
+COMMAND_SETS: dict[str, tuple[str, ...]] = {
+    "test": ("dev", "optional"),
+    "conformance": ("dev",),
+    "downstream": ("dev",),
+    "wheel": ("dev",),
+    "reproduce": ("dev",),
+    "publish": ("dev",),
+    "relock": ("dev",),
+    # These answer without any dependency where the standard library reads TOML.
+    "doctor": () if sys.version_info >= (3, 11) else ("build",),
+    "verify": () if sys.version_info >= (3, 11) else ("build",),
+}
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>[^\\]+?))?\s*\\?$", re.MULTILINE)
+PYTHON_MARKER = re.compile(r"python_full_version (?P<relation><|>=) '(?P<version>[\d.]+)'")
+
+
+def ensure_environment(argv: Sequence[str]) -> int | None:
+    """Return `None` if this Python can run the command, or the exit code of a failure.
+
+    Does not return where a better Python takes over: it replaces this process.
+    """
+    if NO_BOOTSTRAP in argv:
+        return None
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        _switch(argv)
+    except BuildToolsError as error:
+        print(error.render(), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
     return None
+
+
+def _switch(argv: Sequence[str]) -> None:
+    if sys.version_info < OLDEST_PYTHON:
+        raise EnvironmentError_(
+            f"this is Python {sys.version.split()[0]}, the tools need 3.10 or newer",
+            where=sys.executable,
+            hint="run it with a newer one, for example `python3.12 -m build_tools ...`",
+        )
+    sets = sets_for(argv)
+    venv = ROOT / ".venv"
+    if all(is_satisfied(name, venv) for name in sets):
+        return
+    if os.environ.get(DONE_VARIABLE):
+        raise EnvironmentError_(
+            "the environment was made and still lacks its dependencies",
+            where=str(venv),
+            hint=f"remove it: `rm -r {venv}`, and run the command again",
+        )
+    python = make_environment(venv, sets)
+    os.environ[DONE_VARIABLE] = "1"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(python, [str(python), "-m", "build_tools", *argv])
+
+
+def sets_for(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the lock files that a command needs; `--help` needs none."""
+    if not argv or {"-h", "--help"} & set(argv):
+        return ()
+    command = next((word for word in argv if not word.startswith("-")), "")
+    return COMMAND_SETS.get(command, ("build",))
+
+
+def lock_file(name: str) -> Path:
+    """Return the lock file of a set."""
+    return ROOT / "build_tools" / "requirements" / f"{name}.txt"
+
+
+def note_of(name: str, venv: Path) -> Path:
+    """Return the note that says that a set, as locked now, was looked after in an environment."""
+    digest = hashlib.sha256(lock_file(name).read_bytes()).hexdigest()[:16]
+    return venv / NOTES / f"{name}-{digest}"
+
+
+def is_satisfied(name: str, venv: Path) -> bool:
+    """Say whether this Python has what a set pins: our environment by its note, another by its versions."""
+    if Path(sys.prefix) == venv:
+        return note_of(name, venv).is_file()
+    if name == "optional":
+        return True
+    for pin in PIN.finditer(lock_file(name).read_text(encoding="utf-8")):
+        if not _applies(pin["marker"]):
+            continue
+        try:
+            if importlib.metadata.version(pin["name"]) != pin["version"]:
+                return False
+        except importlib.metadata.PackageNotFoundError:
+            return False
+    return True
+
+
+def _applies(marker: str | None) -> bool:
+    """Say whether a pin is for this Python; markers on anything but its version are left to pip."""
+    if marker is None:
+        return True
+    match = PYTHON_MARKER.fullmatch(marker.strip())
+    if match is None:
+        return False
+    version = tuple(int(part) for part in match["version"].split("."))
+    return (sys.version_info[:3] < version) == (match["relation"] == "<")
+
+
+def make_environment(venv: Path, sets: Sequence[str]) -> Path:
+    """Return the Python of an environment that holds the sets, making or mending it.
+
+    Raises `EnvironmentError_` with the remedy: no network, no ensurepip, a read-only checkout, a folder of
+    that name that is not ours.
+    """
+    python = venv / "bin" / "python"
+    key = hashlib.sha256(str(venv).encode()).hexdigest()[:16]
+    with files.lock(find_cache() / "environments" / f"{key}.lock"):
+        if not _is_healthy(venv, python):
+            _create(venv)
+        for name in sets:
+            if not note_of(name, venv).is_file():
+                _install(name, venv, python)
+    return python
+
+
+def _is_healthy(venv: Path, python: Path) -> bool:
+    if not (venv / NOTES / "made").is_file():
+        return False
+    probe = [str(python), "-c", "import pip"]
+    try:
+        return subprocess.run(probe, capture_output=True, check=False, timeout=60).returncode == 0
+    except OSError:  # the Python that it was made with is gone
+        return False
+
+
+def _create(venv: Path) -> None:
+    if venv.exists() and not (venv / NOTES).is_dir():
+        raise EnvironmentError_(
+            "there is an environment that build_tools did not make",
+            where=str(venv),
+            hint=f"move it away, or install {lock_file('dev').relative_to(ROOT)} in it and add `{NO_BOOTSTRAP}`",
+        )
+    with files.guard(venv):
+        shutil.rmtree(venv, ignore_errors=True)
+        (venv / NOTES).mkdir(parents=True)
+    try:
+        with Progress("making the environment .venv") as progress:
+            run([sys.executable, "-m", "venv", venv], cwd=ROOT, watch=progress.update)
+    except ToolFailedError as error:
+        shutil.rmtree(venv, ignore_errors=True)
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise EnvironmentError_(
+            f"this Python cannot make an environment: {_last_line(error.output)}",
+            where=sys.executable,
+            hint=f"on Debian and Ubuntu `apt-get install python{version}-venv`; or `{NO_BOOTSTRAP}` and a Python "
+            "that has what build_tools/requirements/build.txt lists",
+        ) from None
+    except BaseException:
+        shutil.rmtree(venv, ignore_errors=True)
+        raise
+    files.write_whole(venv / NOTES / "made", sys.version.encode())
+
+
+def _install(name: str, venv: Path, python: Path) -> None:
+    for old in (venv / NOTES).glob(f"{name}-*"):
+        old.unlink()
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--require-hashes"]
+    # Nothing of the locked sets is compiled here, except what no one made a wheel of.
+    source = ["--no-build-isolation"] if name == "optional" else ["--only-binary=:all:"]
+    note = b"installed\n"
+    try:
+        with Progress(f"installing the pinned dependencies ({name})") as progress:
+            run([*pip, *source, "-r", lock_file(name)], cwd=ROOT, watch=progress.update)
+    except ToolFailedError as error:
+        if name != "optional":
+            raise EnvironmentError_(
+                f"the pinned dependencies could not be installed: {_last_line(error.output)}",
+                where=str(lock_file(name).relative_to(ROOT)),
+                hint="check the network (or pip's index settings) and run the same command again",
+            ) from None
+        log.warning("warning[optional-missing]: %s; tests that need it will skip", _last_line(error.output))
+        note = b"not installed\n"
+    files.write_whole(note_of(name, venv), note)
+
+
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return (errors or lines or ["it said nothing"])[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import logging
 import os
 import signal
@@ -12,19 +13,31 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from build_tools import commands
+from build_tools import release_commands
 from build_tools.errors import BuildToolsError, ExitCode, UsageError, render
 from build_tools.files import translate
 from build_tools.model import FLAVOURS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"`{self.prog} --help` lists what there is")
+
+
+def _lazy(module: str, function: str) -> Callable[[argparse.Namespace], int]:
+    """Return a command that is imported when it runs, so that `--help` needs no dependency."""
+
+    def command(args: argparse.Namespace) -> int:
+        code: int = getattr(importlib.import_module(f"build_tools.{module}"), function)(args)
+        return code
+
+    return command
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -35,26 +48,33 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command_name", metavar="COMMAND", required=True)
     _add_kernel(subparsers)
     _add_checks(subparsers)
-    for add in commands.EXTENSIONS:
-        add(subparsers)
+    _add_tools(subparsers)
+    release_commands.add_parsers(subparsers)
     return parser
 
 
-def _add_kernel(subparsers: commands.Subparsers) -> None:
+def _add_kernel(subparsers: Subparsers) -> None:
     kernel = subparsers.add_parser("kernel", help="compile, validate, stamp and stage the kernel")
     kernel.add_argument("--out", type=Path, metavar="DIR", help="stage there instead of in extism_kernel_pkg/")
     kernel.add_argument("--prebuilt", type=Path, metavar="FILE", help="validate and stage this module; no compiler")
     kernel.add_argument("--force", action="store_true", help="build even if nothing has changed")
+    kernel.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="stage despite findings of this code, to work on the kernel; such a kernel is never released",
+    )
     kernel.add_argument("--offline", action="store_true", help="download nothing")
     kernel.add_argument("--json", action="store_true", help="print the result as JSON")
-    kernel.set_defaults(command=commands.kernel)
+    kernel.set_defaults(command=_lazy("commands", "kernel"))
 
 
-def _add_checks(subparsers: commands.Subparsers) -> None:
+def _add_checks(subparsers: Subparsers) -> None:
     inspect = subparsers.add_parser("inspect", help="show the facts of a module")
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--json", action="store_true")
-    inspect.set_defaults(command=commands.inspect)
+    inspect.set_defaults(command=_lazy("commands", "inspect"))
     abi = subparsers.add_parser("abi", help="hold modules against the ABI").add_subparsers(
         dest="abi_command", metavar="check|diff", required=True
     )
@@ -62,7 +82,30 @@ def _add_checks(subparsers: commands.Subparsers) -> None:
     check.add_argument("file", type=Path)
     check.add_argument("--flavour", choices=FLAVOURS, help="default: as the file claims")
     check.add_argument("--json", action="store_true")
-    check.set_defaults(command=commands.abi_check)
+    check.set_defaults(command=_lazy("commands", "abi_check"))
+    diff = abi.add_parser("diff", help="list what changed between two modules, and the version step")
+    diff.add_argument("old", type=Path)
+    diff.add_argument("new", type=Path)
+    diff.add_argument("--json", action="store_true")
+    diff.set_defaults(command=_lazy("commands", "abi_diff"))
+
+
+def _add_tools(subparsers: Subparsers) -> None:
+    test = subparsers.add_parser("test", help="run everything that a submission must pass")
+    test.add_argument("-k", dest="expression", metavar="EXPRESSION", help="only the tests that pytest's -k selects")
+    test.add_argument("--fast", action="store_true", help="leave out what takes minutes")
+    test.set_defaults(command=_lazy("commands", "test"))
+    doctor = subparsers.add_parser("doctor", help="say what this machine has and what mends the rest")
+    doctor.add_argument("--json", action="store_true")
+    doctor.set_defaults(command=_lazy("tool_commands", "doctor"))
+    bench = subparsers.add_parser("bench", help="count the cost of every export on a staged kernel", add_help=False)
+    bench.add_argument("arguments", nargs=argparse.REMAINDER)
+    bench.set_defaults(command=_lazy("tool_commands", "bench"))
+    suite = subparsers.add_parser("conformance", help="run the conformance suite's own command", add_help=False)
+    suite.add_argument("arguments", nargs=argparse.REMAINDER)
+    suite.set_defaults(command=_lazy("tool_commands", "conformance"))
+    relock = subparsers.add_parser("relock", help="resolve the pinned dependencies anew (needs uv)")
+    relock.set_defaults(command=_lazy("tool_commands", "relock"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,27 +1,27 @@
-"""What each command does: arguments in, text on stdout, exit code out."""
+"""What the commands about modules do: arguments in, text on stdout, exit code out."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from build_tools import files
 from build_tools.abi import read_abi
-from build_tools.config import find_cache, find_project
-from build_tools.errors import ExitCode
+from build_tools.cache import find_cache
+from build_tools.config import find_project
+from build_tools.diff import Verdict, compare_modules
+from build_tools.errors import BuildToolsError, ExitCode, UsageError
 from build_tools.inspection import facts_to_data, render_facts
 from build_tools.pipeline import Request, guess_flavour, make_kernel
 from build_tools.report import findings_to_data, render_findings, render_staged, staged_to_data, to_json
+from build_tools.testing import PYTEST_NOTHING_COLLECTED, find_cargo, plan, run_pytest, run_steps
 from build_tools.validate import Expectation, check_module
 from build_tools.wasm import find_invalidity, parse_module
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
-
-# Modules that bring further commands append a function that adds their parsers.
-EXTENSIONS: list[Callable[[Subparsers], None]] = []
+    from build_tools.config import Project
 
 
 def kernel(args: argparse.Namespace) -> int:
@@ -35,6 +35,7 @@ def kernel(args: argparse.Namespace) -> int:
             prebuilt=args.prebuilt,
             is_forced=args.force,
             may_download=not args.offline,
+            allowed=frozenset(args.allow),
         )
     )
     print(to_json(staged_to_data(staged)) if args.json else render_staged(staged))
@@ -68,3 +69,45 @@ def abi_check(args: argparse.Namespace) -> int:
     else:
         print(f"{args.file}: no findings against ABI {abi.version}, flavour {flavour}")
     return ExitCode.FINDINGS if findings else ExitCode.DONE
+
+
+def abi_diff(args: argparse.Namespace) -> int:
+    """Compare two modules and say which version step the difference asks for."""
+    old, new = (parse_module(files.read_bounded(path)) for path in (args.old, args.new))
+    findings, verdict = compare_modules(old, new)
+    if args.json:
+        print(to_json({"verdict": verdict.word, "findings": findings_to_data(findings)}))
+    else:
+        if findings:
+            print(render_findings(findings))
+        print(f"verdict: {verdict.word}")
+    return ExitCode.FINDINGS if verdict is Verdict.MAJOR else ExitCode.DONE
+
+
+def test(args: argparse.Namespace) -> int:
+    """Run all checks; with `-k` only the tests that it names."""
+    project = find_project()
+    failed = []
+    if args.expression is None:
+        steps = plan(project, is_fast=args.fast, cargo=find_cargo())
+        failed = run_steps(steps, target=find_cache() / "target")
+    failed += _stage_for_tests(project)
+    code = run_pytest(project, expression=args.expression, is_fast=args.fast)
+    if failed:
+        print(f"failed before pytest: {', '.join(failed)}", file=sys.stderr)
+    if code == PYTEST_NOTHING_COLLECTED:
+        raise UsageError(f"no test matches `-k {args.expression}`", hint="`-k` takes a part of a test's name")
+    if code < 0 or code == ExitCode.INTERRUPTED:
+        return ExitCode.INTERRUPTED
+    return ExitCode.FINDINGS if code or failed else ExitCode.DONE
+
+
+def _stage_for_tests(project: Project) -> list[str]:
+    """Make the kernel that the tests look at; a kernel that cannot be made fails, and the rest still runs."""
+    request = Request(project=project, cache=find_cache(), out=project.package)
+    try:
+        make_kernel(request)
+    except BuildToolsError as error:
+        print(error.render(), file=sys.stderr)
+        return ["kernel"]
+    return []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,10 +15,11 @@ else:
 from build_tools.errors import ContractError
 from build_tools.files import guard
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-CACHE_NAME = "extism-kernel"
+# The modules of this package that decide what is staged.
+KERNEL_MODULES = (
+    *("abi", "compile", "crate", "debian", "features", "leb128", "model", "pins", "pipeline", "stage"),
+    *("stamp", "stamps", "sysroot", "toolchain", "validate", "wasm"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +65,13 @@ class Project:
         return [path for path in named if path.is_file()] + sorted((src / "src").rglob("*.rs"))
 
     def tool_inputs(self) -> list[Path]:
-        """Return every file of ours that can change how the kernel is made."""
-        return sorted(self.tools.glob("*.py")) + [self.toolchain_toml]
+        """Return every file of ours that can change how the kernel is made, judged or described."""
+        return [self.toolchain_toml, *(self.tools / f"{name}.py" for name in KERNEL_MODULES)]
 
 
 def find_project() -> Project:
     """Return the checkout that this package lies in."""
     return Project(Path(__file__).resolve().parent.parent)
-
-
-def find_cache(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder for downloads and toolchains, which may not exist yet.
-
-    `XDG_CACHE_HOME` wins; an empty or relative one is ignored, as its specification asks.
-    """
-    named = environ.get("XDG_CACHE_HOME", "")
-    if named and Path(named).is_absolute():
-        return Path(named) / CACHE_NAME
-    try:
-        home = Path.home()
-    except RuntimeError:  # neither HOME nor an entry in the user database
-        home = Path(environ.get("TMPDIR", "/tmp")) / f"home-{os.getuid()}"  # noqa: S108 - last resort, named by user id
-    return home / ".cache" / CACHE_NAME
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 OS_RELEASE = Path("/etc/os-release")
 COMPLETE = "complete.json"
+CAN_FETCH = "its own Rust's packages"
 URI_LINE = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
 # Hooks of the system that need root, or that clean up folders that are not theirs here.
 APT_CONF = """\
@@ -100,6 +101,18 @@ def fetch(pins: Pins, cache: Path, *, system: System, may_download: bool) -> Unp
     return unpacked
 
 
+def survey(pins: Pins, cache: Path, *, system: System) -> str:
+    """Return what `fetch` would do here, without doing it."""
+    wanted = pins.find(system.id, system.codename, system.arch)
+    if wanted is None:
+        return f"{system}: build_tools/toolchain.toml pins no packages for it"
+    store = _Store(cache, wanted, may_download=False)
+    if store.is_unpacked(wanted.packages):
+        return f"{system}: {CAN_FETCH} are unpacked in {cache}"
+    size = sum(package.size for package in wanted.packages)
+    return f"{system}: {CAN_FETCH} can be fetched ({size / 1e6:.0f} MB), no root needed"
+
+
 def _close(extra: Sequence[Package], optional: Sequence[Package]) -> tuple[Package, ...]:
     names = {package.name for package in extra}
     return tuple(package for package in optional if package.name in names)
@@ -123,6 +136,10 @@ class _Store:
         self.wanted = wanted
         self.may_download = may_download
         self.downloads = cache / "packages"
+
+    def is_unpacked(self, packages: Sequence[Package]) -> bool:
+        """Say whether these packages are there, ready to run."""
+        return _read_complete(self._folder(packages)) is not None
 
     def unpack(self, packages: Sequence[Package]) -> Unpacked:
         """Return a folder with all of `packages` in it, fetching and unpacking what is not there yet."""

@@ -159,7 +159,7 @@ def read_info(members: Sequence[Member], where: str) -> dict[str, Any]:
     return info
 
 
-def read_artifact(path: Path) -> Artifact:
-    """Return a file's name, size and digest."""
+def read_artifact(path: Path, *, name: str | None = None) -> Artifact:
+    """Return a file's size and digest under its name, or under another (its path inside a folder)."""
     data = read_bounded(path, limit=ARCHIVE_LIMIT)
-    return Artifact(name=path.name, path=path, size=len(data), sha256=sha256_of(data))
+    return Artifact(name=name or path.name, path=path, size=len(data), sha256=sha256_of(data))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from build_tools import files
 from build_tools.abi import read_abi
 from build_tools.compile import codegen_flags, compile_kernel
 from build_tools.crate import read_crate
-from build_tools.errors import FindingsError
+from build_tools.errors import BuildToolsError, FindingsError
 from build_tools.model import FILENAMES, FLAVOURS, INFO_FILENAME, CompiledModule, ValidatedModule
 from build_tools.report import render_findings
 from build_tools.stage import make_info, read_staged, stage_kernel
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from build_tools.model import Finding, Flavour, StagedKernel, StampedModule
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One run of `kernel`: where to stage, and from what."""
@@ -39,6 +43,7 @@ class Request:
     prebuilt: Path | None = None
     is_forced: bool = False
     may_download: bool = True
+    allowed: frozenset[str] = frozenset()
 
 
 def make_kernel(request: Request) -> StagedKernel:
@@ -63,6 +68,7 @@ def digest_inputs(request: Request) -> str:
     """Return one digest over all that decides the kernel's bytes, except the compiler that is found."""
     project = request.project
     parts = [files.digest_files(project.root, project.kernel_inputs() + project.tool_inputs())]
+    parts += sorted(request.allowed)
     parts += [os.environ.get(name, "") for name in (RUSTC_VARIABLE, CARGO_VARIABLE)]
     if request.prebuilt is not None:
         parts.append(files.read_digest(request.prebuilt))
@@ -91,17 +97,34 @@ def _make(request: Request) -> StagedKernel:
     abi = read_abi(project.abi_toml)
     compiled = _compile(request, abi)
     where = str(request.prebuilt) if request.prebuilt else "the compiled module"
-    validated = validate(compiled, abi, where=where)
+    validated = validate(compiled, abi, where=where, allowed=request.allowed)
     stamped = [stamp_module(validated, abi, flavour) for flavour in FLAVOURS]
-    check_stamped(stamped, abi, version=compiled.version)
+    allowed = check_stamped(stamped, abi, version=compiled.version, allowed=request.allowed)
     info = make_info(
         stamped,
         abi,
         version=compiled.version,
         toolchain=compiled.toolchain,
         source_sha256=files.digest_files(project.root, project.kernel_inputs()),
+        allowed=allowed,
     )
+    if request.prebuilt is not None:
+        info["toolchain"] = _carried_toolchain(info, request.prebuilt)
     return stage_kernel(stamped, info, request.out)
+
+
+def _carried_toolchain(info: dict[str, Any], prebuilt: Path) -> dict[str, Any]:
+    """Return the toolchain that the kernel info beside a prebuilt module names, if all else in it is equal.
+
+    A kernel that was compiled once is then packaged to the same bytes as one compiled on the spot.
+    """
+    unknown: dict[str, Any] = info["toolchain"]
+    try:
+        beside = json.loads(files.read_bounded(prebuilt.parent / INFO_FILENAME))
+        toolchain: dict[str, Any] = beside["toolchain"]
+    except (BuildToolsError, ValueError, TypeError, KeyError):
+        return unknown
+    return toolchain if beside == {**info, "toolchain": toolchain} else unknown
 
 
 def _compile(request: Request, abi: Abi) -> CompiledModule:
@@ -118,7 +141,7 @@ def _compile(request: Request, abi: Abi) -> CompiledModule:
     return compile_kernel(project, crate, abi, find_toolchain(search), target=target)
 
 
-def validate(compiled: CompiledModule, abi: Abi, *, where: str) -> ValidatedModule:
+def validate(compiled: CompiledModule, abi: Abi, *, where: str, allowed: frozenset[str]) -> ValidatedModule:
     """Return the module as validated. Raises `FindingsError` with all that is wrong.
 
     A module that was finished before (a prebuilt kernel) is held against its own flavour, so that a foreign
@@ -126,8 +149,8 @@ def validate(compiled: CompiledModule, abi: Abi, *, where: str) -> ValidatedModu
     """
     flavour = guess_flavour(compiled.data, abi)
     version = compiled.version if flavour else None
-    _refuse(check_module(compiled.data, Expectation(abi=abi, flavour=flavour, version=version)), where)
-    return ValidatedModule(compiled=compiled)
+    findings = check_module(compiled.data, Expectation(abi=abi, flavour=flavour, version=version))
+    return ValidatedModule(compiled=compiled, warnings=_refuse(findings, where, allowed))
 
 
 def guess_flavour(data: bytes, abi: Abi) -> Flavour | None:
@@ -139,13 +162,21 @@ def guess_flavour(data: bytes, abi: Abi) -> Flavour | None:
     return "context" if names & owned else "core"
 
 
-def check_stamped(modules: list[StampedModule], abi: Abi, *, version: str) -> None:
-    """Raise `FindingsError` unless every finished flavour keeps the whole contract."""
+def check_stamped(
+    modules: list[StampedModule], abi: Abi, *, version: str, allowed: frozenset[str]
+) -> tuple[Finding, ...]:
+    """Return the allowed findings; raise `FindingsError` unless every flavour keeps the rest of the contract."""
+    found: list[Finding] = []
     for module in modules:
         expectation = Expectation(abi=abi, flavour=module.flavour, version=version)
-        _refuse(check_module(module.data, expectation), FILENAMES[module.flavour])
+        found += _refuse(check_module(module.data, expectation), FILENAMES[module.flavour], allowed)
+    return tuple(found)
 
 
-def _refuse(findings: list[Finding], where: str) -> None:
+def _refuse(findings: list[Finding], where: str, allowed: frozenset[str]) -> tuple[Finding, ...]:
+    refused = [finding for finding in findings if finding.code not in allowed]
+    if refused:
+        raise FindingsError(len(refused), render_findings(refused), where=where)
     if findings:
-        raise FindingsError(len(findings), render_findings(findings), where=where)
+        log.warning("%s", render_findings(findings))
+    return tuple(findings)

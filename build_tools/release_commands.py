@@ -36,7 +36,7 @@ from build_tools.version import read_version
 if TYPE_CHECKING:
     import argparse
 
-    from build_tools.commands import Subparsers
+    from build_tools.cli import Subparsers
 
 DIST = "dist"
 
@@ -71,7 +71,9 @@ def _add_publish(subparsers: Subparsers) -> None:
     parser.add_argument("--simple", metavar="URL", help="where the index is read; default: INDEX/simple")
     parser.add_argument("--dist", type=Path, metavar="DIR", help="the artifacts; default: dist/")
     parser.add_argument("--dry-run", action="store_true", help="check everything, upload nothing")
-    parser.add_argument("--attestations", action="store_true", help="sign each file (PEP 740) and upload that too")
+    parser.add_argument(
+        "--attestations", action="store_true", help="sign each file (PEP 740) and upload that too"
+    )
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(command=_publish)
 

@@ -23,6 +23,7 @@ from build_tools.distributions import Distributions, read_distributions, run_fro
 from build_tools.errors import ToolFailedError, ToolNotFoundError
 from build_tools.files import make_folder
 from build_tools.process import run
+from build_tools.pythons import find_other_python
 from build_tools.version import read_version
 from build_tools.wheelfile import PACKAGE
 
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 MEMORY_FILE_SYSTEM = Path("/dev/shm")  # noqa: S108 - asked for because it is another file system, used via mkdtemp
 OTHER_TIME = 981173106
 """Seconds since 1970: 2001-02-03, far from now and before any commit of this project."""
-OTHER_PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10")
 NOT_SOURCES = (
     ".git",
     ".venv",
@@ -107,21 +107,6 @@ def copy_sources(root: Path, target: Path) -> None:
             shutil.copy2(root / name, target / name)
 
 
-def find_other_python() -> tuple[Path, str] | None:
-    """Return another Python that has `venv` and its version, or None if this machine has only ours."""
-    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
-    for version in OTHER_PYTHONS:
-        found = shutil.which(f"python{version}")
-        if version == ours or found is None:
-            continue
-        with contextlib.suppress(ToolFailedError, ToolNotFoundError):
-            code = "import sys, ensurepip, venv; print('%d.%d' % sys.version_info[:2])"
-            # A shim may be on PATH for a version that is not installed: only what it says counts.
-            if run([found, "-c", code], cwd=Path.cwd()).strip() == version:
-                return Path(found), version
-    return None
-
-
 def _tracked(root: Path) -> list[str] | None:
     if not (root / ".git").exists():
         return None
@@ -158,12 +143,12 @@ def _plain(folder: Path) -> Conditions:
 def _different(folder: Path) -> Conditions:
     inner = make_folder(folder / "a folder" / "with a long way")
     other = find_other_python()
-    python, version = (Path(sys.executable), "the same") if other is None else other
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
     env = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "TMPDIR": str(make_folder(folder / "tmp"))}
     return Conditions(
         folder=inner,
-        python=python,
-        python_version=version,
+        python=Path(sys.executable) if other is None else other.path,
+        python_version=f"{ours} (no other was found)" if other is None else other.version,
         umask=0o077,
         file_time=OTHER_TIME,
         env=env,

@@ -13,13 +13,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from build_tools.abi import Abi
-    from build_tools.model import StampedModule, Toolchain
+    from build_tools.model import Finding, StampedModule, Toolchain
 
 
-def make_info(
-    modules: Sequence[StampedModule], abi: Abi, *, version: str, toolchain: Toolchain | None, source_sha256: str
+def make_info(  # noqa: PLR0913 - the facts of one kernel; all are recorded
+    modules: Sequence[StampedModule],
+    abi: Abi,
+    *,
+    version: str,
+    toolchain: Toolchain | None,
+    source_sha256: str,
+    allowed: Sequence[Finding] = (),
 ) -> dict[str, Any]:
-    """Return the kernel info: everything in it follows from the sources and the toolchain."""
+    """Return the kernel info: everything in it follows from the sources and the toolchain.
+
+    `allowed` are findings that were let through by `--allow`; a kernel with any is no release.
+    """
     return {
         "schema": INFO_SCHEMA,
         "name": "extism-kernel",
@@ -37,6 +46,7 @@ def make_info(
         "exports": list(_exports(abi)),
         "toolchain": _toolchain(toolchain),
         "source_sha256": source_sha256,
+        **({"allowed_findings": sorted({finding.code for finding in allowed})} if allowed else {}),
     }
 
 

@@ -41,7 +41,7 @@ def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> Stamped
     extra = [entry for entry in abi.globals if flavour in entry.flavours]
     if any(entry.type not in {"externref", "funcref"} for entry in extra):
         raise ModuleMalformedError("only globals of a reference type can be added", where="kernel-src/abi.toml")
-    bodies = _global_bodies(raw, sections.get(GLOBAL, b"\0"))[:kept]
+    bodies = _global_bodies(raw, sections.get(GLOBAL, b"\0"), kept)
     for entry in extra:
         value = VALUE_BYTES[entry.type]
         bodies.append(bytes((value, entry.is_mutable, REF_NULL, value, END)))
@@ -71,21 +71,26 @@ def _custom(name: str, content: bytes) -> bytes:
 
 
 def _kept_globals(raw: Module, abi: Abi) -> int:
-    """Return how many globals stay: those at the end that nothing refers to are the linker's markers."""
+    """Return how many globals stay.
+
+    Those at the end that nothing refers to are the linker's markers or, in a finished module that is stamped
+    again, what the last stamp added.
+    """
     names = abi.expected_exports(None, with_aliases=True)
     used = set(raw.used_globals)
     used.update(export.index for export in raw.exports if export.kind == "global" and export.name in names)
     count = len(raw.globals)
-    while count and raw.globals[count - 1] == "i32" and count - 1 not in used:
+    dropped = {"i32", *(entry.full_type for entry in abi.globals)}
+    while count and raw.globals[count - 1] in dropped and count - 1 not in used:
         count -= 1
     return count
 
 
-def _global_bodies(raw: Module, content: bytes) -> list[bytes]:
-    """Return each global's bytes; only plain constants are understood, which is all a linker writes."""
+def _global_bodies(raw: Module, content: bytes, count: int) -> list[bytes]:
+    """Return the bytes of the first `count` globals: plain constants, which is all a linker writes."""
     bodies = []
     at = len(encode_unsigned(len(raw.globals)))
-    for number in range(len(raw.globals)):
+    for number in range(count):
         start = at
         at += 3  # type, mutability, opcode of the constant
         if content[start + 2] not in (0x41, 0x42):

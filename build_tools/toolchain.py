@@ -45,12 +45,16 @@ HINT = "`python -m build_tools doctor` says what was tried and what mends it"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What a search for a toolchain may use. `codegen` are the flags that `core` must be compiled with."""
+    """What a search for a toolchain may use. `codegen` are the flags that `core` must be compiled with.
+
+    A survey looks and changes nothing: nothing is downloaded, added or compiled.
+    """
 
     project: Project
     cache: Path
     codegen: tuple[str, ...]
     may_download: bool = True
+    is_survey: bool = False
 
     def read_pins(self) -> Pins:
         """Return the pinned toolchains."""
@@ -158,6 +162,8 @@ def try_distribution(search: Search) -> Toolchain | str:
     if system is None:
         return "no apt here, so no packages to unpack"
     pins = search.read_pins()
+    if search.is_survey:
+        return debian.survey(pins, search.cache, system=system)
     unpacked = debian.fetch(pins, search.cache, system=system, may_download=search.may_download)
     if isinstance(unpacked, str):
         return unpacked
@@ -211,7 +217,7 @@ def _fit(
     if linker is None and not _has_rust_lld(compiler):
         return f"rustc {compiler.version} has no linker for wasm (`rust-lld` or `wasm-ld`); install lld"
     sysroot = None
-    if not has_target and library is not None:
+    if not has_target and library is not None and not search.is_survey:
         sysroot = make_sysroot(
             search.cache,
             rustc=rustc,

@@ -7,33 +7,27 @@ one in the staged `kernel_info.json`.
 from __future__ import annotations
 
 import enum
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from build_tools.errors import BuildToolsError, ContractError
-from build_tools.files import read_bounded, sha256_of
-from build_tools.model import INFO_FILENAME
+from build_tools.errors import BuildToolsError
+from build_tools.files import sha256_of
 from build_tools.scan import find_modules
 from build_tools.sections import find_custom, read_export_names
 from build_tools.stamps import VERSION_SECTION
-from build_tools.version import PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from build_tools.config import Project
+    from build_tools.known import KnownKernel
     from build_tools.scan import FoundModule
 
-__all__ = ["Answer", "Identified", "KnownKernel", "exit_code", "identify", "read_known", "verify"]
+__all__ = ["Answer", "Identified", "exit_code", "identify", "verify"]
 
-KNOWN_FILENAME = "known_digests.json"
-KNOWN_SCHEMA = 1
 KERNEL_FUNCTIONS = ("alloc", "free", "length", "load_u8", "store_u8", "input_set", "output_set")
 KERNEL_EXPORTS = frozenset({"memory", *KERNEL_FUNCTIONS})
 FIRST_EXPORTS = frozenset({"memory", *(f"extism_{name}" for name in KERNEL_FUNCTIONS)})
-RESTORE = "restore the file with git"
 CONTEXT_GLOBAL = "extism_context"
 
 

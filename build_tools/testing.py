@@ -1,0 +1,129 @@
+"""`python -m build_tools test`: everything that a submission must pass, in one run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from build_tools.errors import BuildToolsError
+from build_tools.process import run, run_through
+from build_tools.toolchain import CARGO_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from build_tools.config import Project
+
+PYTEST_NOTHING_COLLECTED = 5
+# Each is checked by itself: test modules of the same name would hide each other.
+TYPED = (
+    ("build_tools", "extism_kernel_pkg"),
+    ("tests/unit",),
+    ("tests/integration",),
+    ("tests/host",),
+    ("tests/conformance/extism_kernel_conformance",),
+)
+RUSTUP_HINT = "install Rust from https://rustup.rs, or set EXTISM_KERNEL_CARGO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One tool of the run."""
+
+    name: str
+    argv: tuple[str, ...]
+    cwd: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A step that cannot run here: why, and what would mend it."""
+
+    name: str
+    reason: str
+    hint: str
+
+
+def plan(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | Skip]:
+    """Return the steps before pytest."""
+    root = project.root
+    python = sys.executable
+    steps: list[Step | Skip] = [
+        Step(name="ruff check", argv=(python, "-m", "ruff", "check", "."), cwd=root),
+        Step(name="ruff format", argv=(python, "-m", "ruff", "format", "--check", "."), cwd=root),
+    ]
+    for folders in TYPED:
+        there = tuple(folder for folder in folders if any((root / folder).rglob("*.py")))
+        if there:
+            argv = (python, "-m", "mypy", "--strict", *there)
+            steps.append(Step(name=f"mypy {' '.join(there)}", argv=argv, cwd=root))
+    steps += _cargo_steps(project, is_fast=is_fast, cargo=cargo)
+    return steps
+
+
+def _cargo_steps(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | Skip]:
+    wanted = [
+        ("cargo fmt", ("fmt", "--check"), "rustup component add rustfmt"),
+        ("cargo clippy", ("clippy", "--locked", "--all-targets", "--", "-D", "warnings"), "rustup component add clippy"),
+    ]
+    if not is_fast:
+        wanted.append(("cargo test", ("test", "--locked"), RUSTUP_HINT))
+    steps: list[Step | Skip] = []
+    for name, arguments, hint in wanted:
+        if cargo is None:
+            steps.append(Skip(name=name, reason="no `cargo` on PATH", hint=RUSTUP_HINT))
+        elif not _works((cargo, arguments[0], "--help"), project.kernel_src):
+            steps.append(Skip(name=name, reason=f"`cargo {arguments[0]}` does not run here", hint=hint))
+        else:
+            steps.append(Step(name=name, argv=(cargo, *arguments), cwd=project.kernel_src))
+    return steps
+
+
+def find_cargo() -> str | None:
+    """Return the cargo of this machine, or `None` if there is none that runs."""
+    return shutil.which(os.environ.get(CARGO_VARIABLE) or "cargo")
+
+
+def _works(argv: Sequence[str], cwd: Path) -> bool:
+    try:
+        run(argv, cwd=cwd, env={"RUSTUP_AUTO_INSTALL": "0"}, timeout=60)
+    except BuildToolsError:
+        return False
+    return True
+
+
+def run_steps(steps: Sequence[Step | Skip], *, target: Path) -> list[str]:
+    """Run the steps, all of them, and return the names of those that failed. `target` is cargo's folder."""
+    failed = []
+    for step in steps:
+        if isinstance(step, Skip):
+            _say(f"SKIP  {step.name}: {step.reason}; mend: {step.hint}")
+            continue
+        _say(f"----  {step.name}")
+        started = time.monotonic()
+        env = {"CARGO_TARGET_DIR": str(target), "RUSTUP_AUTO_INSTALL": "0"}
+        code = run_through(step.argv, cwd=step.cwd, env=env)
+        took = time.monotonic() - started
+        if code:
+            failed.append(step.name)
+        _say(f"{'FAIL' if code else 'ok  '}  {step.name} ({took:.1f} s)")
+    return failed
+
+
+def run_pytest(project: Project, *, expression: str | None, is_fast: bool) -> int:
+    """Run pytest, whose summary is the last thing to be seen, and return its exit code."""
+    argv = [sys.executable, "-m", "pytest"]
+    if is_fast:
+        argv += ["-m", "not slow"]
+    if expression is not None:
+        argv += ["-k", expression]
+    return run_through(argv, cwd=project.root)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,59 @@
+"""The commands around the build; none of them needs a dependency to be imported."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from build_tools.cache import find_cache
+from build_tools.config import find_project
+from build_tools.doctor import can_build, examine
+from build_tools.doctor import render as render_diagnoses
+from build_tools.errors import ExitCode
+from build_tools.process import run, run_through
+from build_tools.report import to_json
+from build_tools.toolchain import Search
+
+if TYPE_CHECKING:
+    import argparse
+
+RELOCK = (
+    "--universal",
+    "--python-version=3.10",
+    "--generate-hashes",
+    "--no-annotate",
+    "--no-emit-index-url",
+    "--quiet",
+    "--custom-compile-command=python -m build_tools relock",
+)
+
+
+def relock(args: argparse.Namespace) -> int:  # noqa: ARG001 - commands have one signature
+    """Resolve every `*.in` anew, for all supported Pythons and systems, with digests and without addresses."""
+    folder = find_project().tools / "requirements"
+    names = ("build", "dev")  # the others build on these
+    others = sorted(path.stem for path in folder.glob("*.in") if path.stem not in names)
+    for name in (*names, *others):
+        print(f"locking {name}", file=sys.stderr)
+        arguments = [*RELOCK, f"--output-file={name}.txt", f"{name}.in"]
+        run(["uv", "pip", "compile", *arguments], cwd=folder, install="python -m pip install uv")
+    return ExitCode.DONE
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Say what this machine has and what mends the rest."""
+    search = Search(project=find_project(), cache=find_cache(), codegen=(), may_download=False, is_survey=True)
+    diagnoses = examine(search)
+    print(to_json([dataclasses.asdict(item) for item in diagnoses]) if args.json else render_diagnoses(diagnoses))
+    return ExitCode.DONE if can_build(diagnoses) else ExitCode.TOOLCHAIN
+
+
+def conformance(args: argparse.Namespace) -> int:
+    """Hand over to the conformance suite, which is a distribution of its own."""
+    root = find_project().root
+    suite = root / "tests" / "conformance"
+    paths = [str(suite), *filter(None, [os.environ.get("PYTHONPATH")])]
+    argv = [sys.executable, "-m", "extism_kernel_conformance", *args.arguments]
+    return run_through(argv, cwd=root, env={"PYTHONPATH": os.pathsep.join(paths)})
