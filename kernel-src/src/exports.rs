@@ -13,57 +13,59 @@ struct LinearMemory;
 
 /// A pointer to an address in linear memory.
 #[inline(always)]
-fn at<T>(address: u32) -> *mut T {
-    core::ptr::with_exposed_provenance_mut(address as usize)
+fn at(base: u32, offset: u32) -> *mut u8 {
+    let base: *mut u8 = core::ptr::with_exposed_provenance_mut(base as usize);
+    // SAFETY: `Memory` promises that the sum does not wrap, and linear memory is one object.
+    unsafe { base.add(offset as usize) }
 }
 
 impl Memory for LinearMemory {
     #[inline(always)]
-    fn byte(&self, address: u32) -> u8 {
+    fn byte(&self, base: u32, offset: u32) -> u8 {
         // SAFETY: the kernel asks only for bytes inside its pages, and no Rust object lies there.
-        unsafe { at::<u8>(address).read_unaligned() }
+        unsafe { at(base, offset).read() }
     }
 
     #[inline(always)]
-    fn set_byte(&mut self, address: u32, value: u8) {
+    fn set_byte(&mut self, base: u32, offset: u32, value: u8) {
         // SAFETY: as for `byte`.
-        unsafe { at::<u8>(address).write_unaligned(value) }
+        unsafe { at(base, offset).write(value) }
     }
 
     #[inline(always)]
-    fn word(&self, address: u32) -> u32 {
+    fn word(&self, base: u32, offset: u32) -> u32 {
         // SAFETY: as for `byte`; any alignment is allowed.
-        unsafe { at::<u32>(address).read_unaligned() }
+        unsafe { at(base, offset).cast::<u32>().read_unaligned() }
     }
 
     #[inline(always)]
-    fn set_word(&mut self, address: u32, value: u32) {
+    fn set_word(&mut self, base: u32, offset: u32, value: u32) {
         // SAFETY: as for `word`.
-        unsafe { at::<u32>(address).write_unaligned(value) }
+        unsafe { at(base, offset).cast::<u32>().write_unaligned(value) }
     }
 
     #[inline(always)]
-    fn long(&self, address: u32) -> u64 {
+    fn long(&self, base: u32, offset: u32) -> u64 {
         // SAFETY: as for `word`.
-        unsafe { at::<u64>(address).read_unaligned() }
+        unsafe { at(base, offset).cast::<u64>().read_unaligned() }
     }
 
     #[inline(always)]
-    fn set_long(&mut self, address: u32, value: u64) {
+    fn set_long(&mut self, base: u32, offset: u32, value: u64) {
         // SAFETY: as for `word`.
-        unsafe { at::<u64>(address).write_unaligned(value) }
+        unsafe { at(base, offset).cast::<u64>().write_unaligned(value) }
     }
 
     #[inline(always)]
-    fn clear(&mut self, address: u32, count: u32) {
+    fn clear(&mut self, start: u32, count: u32) {
         // SAFETY: as for `byte`; the range lies inside the kernel's pages.
-        unsafe { at::<u8>(address).write_bytes(0, count as usize) }
+        unsafe { at(start, 0).write_bytes(0, count as usize) }
     }
 
     #[inline(always)]
     fn copy(&mut self, to: u32, from: u32, count: u32) {
         // SAFETY: as for `byte`; both ranges lie inside the kernel's pages and may overlap.
-        unsafe { at::<u8>(to).copy_from(at::<u8>(from), count as usize) }
+        unsafe { at(to, 0).copy_from(at(from, 0), count as usize) }
     }
 
     #[inline(always)]

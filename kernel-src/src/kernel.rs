@@ -2,12 +2,12 @@
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use crate::layout::{
-    ANCHOR_BYTES, BASE, BUSY, FLOOR, HEADER, HOLE_COUNT, INITIAL_PAGES, LIFE, MAX_PAGES, PAGE_BYTES,
-    STATE_END, TOP, TOP_CHECK, USED,
-};
-use crate::record::{PLACE, RECORD};
 use crate::Memory;
+use crate::layout::{
+    ANCHOR, BASE, BUSY, FLOOR, GOAL, HEAD, HEAD_CHECK, HEADER, HOLE_END, INITIAL_PAGES, LIFE, MAX_PAGES, PAGE_BYTES,
+    STATE_END, USED,
+};
+use crate::record::{NEXT, PLACE, PREV, RECORD};
 
 /// The kernel over some memory. All state is in the memory, none is here.
 #[derive(Debug, Default)]
@@ -28,60 +28,64 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Marks the records as being relinked; until the mark goes, nothing follows a link.
+    #[inline(always)]
     pub(crate) fn set_busy(&mut self, busy: bool) {
         in_order();
-        self.memory.set_word(BUSY, u32::from(busy));
+        self.set_state(BUSY, u32::from(busy));
         in_order();
     }
 
     /// Writes down that the kernel owns all below this page.
     pub(crate) fn own(&mut self, pages: u32) {
-        let top = pages * PAGE_BYTES - ANCHOR_BYTES;
-        let check = u64::from(top ^ TOP_CHECK) << 32;
-        self.memory.set_long(TOP, check | u64::from(top));
+        let head = pages.wrapping_mul(PAGE_BYTES).wrapping_sub(RECORD);
+        self.memory.set_long(HEAD, 0, u64::from(head ^ HEAD_CHECK) << 32 | u64::from(head));
         in_order();
     }
 
     /// Ends all blocks, clears the registers and keeps the memory (L-2). O(1).
     ///
-    /// It relies on as little as it can. If the word that says where the table is has been damaged
-    /// (a host that wrote at handle 0 can do that), it takes what memory there is and treats all of
+    /// It relies on as little as it can. If the words that say where the table is have been damaged
+    /// (a host that writes at handle 0 can do that), it takes what memory there is and treats all of
     /// it as written.
+    #[inline(never)]
     pub fn reset(&mut self) {
-        let owned = self.memory.long(TOP);
-        let top = owned as u32;
-        if top ^ (owned >> 32) as u32 == TOP_CHECK {
+        let head = self.memory.long(HEAD, 0);
+        if head as u32 ^ (head >> 32) as u32 == HEAD_CHECK {
             // What a call that was cut may have written beyond its last commitment counts as used.
-            let used = self.memory.word(top + PLACE) + HEADER;
-            if used > self.memory.word(USED) {
-                self.memory.set_word(USED, used);
+            let used = self.field(ANCHOR, PLACE).wrapping_add(HEADER);
+            if used > self.state(USED) {
+                self.set_state(USED, used);
+            }
+            // It may also have been cut between the host's grant of pages and taking them.
+            let goal = self.state(GOAL);
+            if goal == self.memory.pages() {
+                self.own(goal);
             }
         } else {
             let mut pages = INITIAL_PAGES;
-            let mut floor = INITIAL_PAGES * PAGE_BYTES - ANCHOR_BYTES;
-            if owned != 0 {
+            let mut floor = INITIAL_PAGES * PAGE_BYTES - RECORD;
+            if head != 0 {
                 pages = self.memory.pages().min(MAX_PAGES);
                 floor = BASE;
             }
-            self.memory.set_word(FLOOR, floor);
-            self.memory.set_word(HOLE_COUNT, 0);
+            self.set_state(FLOOR, floor);
+            self.memory.set_long(HOLE_END - 4, 0, 0);
             in_order();
             self.own(pages);
         }
-        in_order();
         self.memory.clear(LIFE, STATE_END - LIFE);
-        let top = self.top();
-        self.memory.clear(top, RECORD);
         in_order();
-        self.memory.set_word(top + PLACE, BASE);
+        self.set_field(ANCHOR, PLACE, BASE);
+        self.set_field(ANCHOR, NEXT, ANCHOR);
+        self.set_field(ANCHOR, PREV, ANCHOR);
     }
 
     /// The bytes of linear memory that the kernel manages.
     pub fn memory_bytes(&self) -> u64 {
-        let top = self.top();
-        if top == 0 {
+        let head = self.state(HEAD);
+        if head == 0 {
             return u64::from(INITIAL_PAGES * PAGE_BYTES);
         }
-        u64::from(top) + u64::from(ANCHOR_BYTES)
+        u64::from(head) + u64::from(RECORD)
     }
 }

@@ -9,7 +9,6 @@ mod block;
 #[cfg(target_arch = "wasm32")]
 mod exports;
 mod heap;
-mod hole;
 mod kernel;
 mod layout;
 mod memory;

@@ -1,18 +1,20 @@
 //! The table of block records.
 //!
-//! It hangs from the anchor at [`TOP`] and grows down. A [`Ref`] is the distance of a record below
-//! the anchor, so the table can be moved as a whole; 0 is the anchor itself and means "none".
+//! It hangs from [`HEAD`](crate::layout::HEAD) and grows down. Links are the addresses of records;
+//! when memory grows the table moves up and every link with it. 0 means "none", and the row of all
+//! ranges in address order is closed by the [`ANCHOR`].
 //!
-//! Records are appended in address order and never moved, which makes [`KEY`] a sorted column:
-//! for a block that was appended it is the block's place, for a record that was made by splitting a
-//! range it lies just under the place that the next appended block would have had, so that it
-//! equals no block's place.
+//! Records are appended in address order and stay in their places, which makes [`KEY`] a sorted
+//! column: in a record that was appended with its block it is the block's place; in one that was
+//! added to split a range it lies just below the place that the next appended block will have, so
+//! that it equals no block's place.
 
-use crate::layout::{TAIL, TOP};
+use crate::kernel::in_order;
+use crate::layout::{ANCHOR, HEAD, TABLE};
 use crate::{Kernel, Memory};
 
-/// The distance of a record below the anchor in bytes; a multiple of [`RECORD`].
-pub type Ref = u32;
+/// The address of a record.
+pub type Record = u32;
 /// A field's offset in its record.
 pub type Field = u32;
 
@@ -32,11 +34,11 @@ pub const RANK: Field = 20;
 pub const LOW: Field = 24;
 /// The child for a 1 bit; in the anchor the root of the live blocks that splitting made.
 pub const HIGH: Field = 28;
-/// The slot that points to this node, as a distance below the anchor; 0 for ring members.
+/// The address of the word that points to this node; 0 for ring members.
 pub const UP: Field = 32;
-/// Next younger record of the same rank, in a ring.
+/// The next younger record of the same rank, in a ring.
 pub const YOUNGER: Field = 36;
-/// Next older record of the same rank, in a ring.
+/// The next older record of the same rank, in a ring.
 pub const OLDER: Field = 40;
 /// Bytes of a record.
 pub const RECORD: u32 = 44;
@@ -44,51 +46,56 @@ pub const RECORD: u32 = 44;
 const _: () = assert!(NEXT == LENGTH + 4, "one store writes both");
 
 impl<M: Memory> Kernel<M> {
-    /// The address of the anchor.
+    /// One of the kernel's fixed words.
     #[inline(always)]
-    pub(crate) fn top(&self) -> u32 {
-        self.memory.word(TOP)
+    pub(crate) fn state(&self, word: u32) -> u32 {
+        self.memory.word(word, 0)
     }
 
     #[inline(always)]
-    pub(crate) fn field(&self, record: Ref, field: Field) -> u32 {
-        self.memory.word((self.top() - record) + field)
+    pub(crate) fn set_state(&mut self, word: u32, value: u32) {
+        self.memory.set_word(word, 0, value);
     }
 
     #[inline(always)]
-    pub(crate) fn set_field(&mut self, record: Ref, field: Field, value: u32) {
-        self.memory.set_word((self.top() - record) + field, value);
+    pub(crate) fn field(&self, record: Record, field: Field) -> u32 {
+        self.memory.word(record, field)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_field(&mut self, record: Record, field: Field, value: u32) {
+        self.memory.set_word(record, field, value);
     }
 
     /// Whether the record is a range that can be reused or merged.
-    pub(crate) fn is_free(&self, record: Ref) -> bool {
+    pub(crate) fn is_free(&self, record: Record) -> bool {
         self.field(record, LENGTH) == 0 && self.field(record, RANK) != 0
     }
 
     /// Bytes from the record's header to the next header.
-    pub(crate) fn size(&self, record: Ref) -> u32 {
-        self.field(self.field(record, NEXT), PLACE) - self.field(record, PLACE)
+    pub(crate) fn size(&self, record: Record) -> u32 {
+        self.field(self.field(record, NEXT), PLACE).wrapping_sub(self.field(record, PLACE))
     }
 
-    /// Appends a record for the bytes from the anchor's place on, at a reference that has room.
+    /// Appends a record for the range from the anchor's place to `end`; the table has room for it.
     ///
     /// The record is written in full before anything points to it, because a call can be cut
-    /// between any two stores (L-3).
+    /// between any two stores (L-3). Returns its place and its distance below the head.
     #[inline(always)]
-    pub(crate) fn append(&mut self, record: Ref, length: u32, end: u32) -> u32 {
-        let top = self.top();
-        let at = top - record;
-        let place = self.memory.word(top);
-        let last = self.memory.word(top + PREV);
-        self.memory.set_word(at + PLACE, place);
-        self.memory.set_word(at + KEY, place);
-        self.memory.set_long(at + LENGTH, u64::from(length));
-        self.memory.set_word(at + PREV, last);
-        crate::kernel::in_order();
-        self.memory.set_word(top - last + NEXT, record);
-        self.memory.set_word(top + PREV, record);
-        self.memory.set_word(top + PLACE, end);
-        self.memory.set_word(TAIL, record);
-        place
+    pub(crate) fn append(&mut self, length: u32, end: u32) -> (u32, u32) {
+        let distance = self.state(TABLE);
+        let record = self.state(HEAD).wrapping_sub(distance);
+        let place = self.field(ANCHOR, PLACE);
+        let last = self.field(ANCHOR, PREV);
+        self.set_field(record, PLACE, place);
+        self.set_field(record, KEY, place);
+        self.memory.set_long(record, LENGTH, u64::from(length) | u64::from(ANCHOR) << 32);
+        self.set_field(record, PREV, last);
+        in_order();
+        self.set_field(last, NEXT, record);
+        self.set_field(ANCHOR, PREV, record);
+        self.set_field(ANCHOR, PLACE, end);
+        self.set_state(TABLE, distance.wrapping_add(RECORD));
+        (place, distance)
     }
 }

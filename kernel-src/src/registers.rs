@@ -14,7 +14,7 @@ impl<M: Memory> Kernel<M> {
     #[inline(always)]
     fn left(&self, address: u64) -> u64 {
         let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
-        let span = self.memory.long(SPAN);
+        let span = self.memory.long(SPAN, 0);
         if distance < span { span - distance } else { 0 }
     }
 
@@ -24,7 +24,7 @@ impl<M: Memory> Kernel<M> {
         if self.left(address) == 0 {
             return 0;
         }
-        self.memory.byte(address as u32)
+        self.memory.byte(address as u32, 0)
     }
 
     /// Eight bytes at an address, or 0 (M-1, M-2).
@@ -33,14 +33,14 @@ impl<M: Memory> Kernel<M> {
         if self.left(address) < 8 {
             return 0;
         }
-        self.memory.long(address as u32)
+        self.memory.long(address as u32, 0)
     }
 
     /// Writes the byte at an address, or nothing (M-1).
     #[inline(always)]
     pub fn store_u8(&mut self, address: u64, value: u8) {
         if self.left(address) != 0 {
-            self.memory.set_byte(address as u32, value);
+            self.memory.set_byte(address as u32, 0, value);
         }
     }
 
@@ -49,7 +49,7 @@ impl<M: Memory> Kernel<M> {
     pub fn store_u64(&mut self, address: u64, value: u64) {
         let left = self.left(address);
         if left >= 8 {
-            self.memory.set_long(address as u32, value);
+            self.memory.set_long(address as u32, 0, value);
         } else {
             self.store_head(address, value, left);
         }
@@ -59,7 +59,7 @@ impl<M: Memory> Kernel<M> {
     #[cold]
     fn store_head(&mut self, address: u64, mut value: u64, count: u64) {
         for index in 0..count as u32 {
-            self.memory.set_byte(address as u32 + index, value as u8);
+            self.memory.set_byte(address as u32 + index, 0, value as u8);
             value >>= 8;
         }
     }
@@ -67,11 +67,11 @@ impl<M: Memory> Kernel<M> {
     /// Sets a register to a range that was handed out, or clears it, and says whether it did.
     fn set_range(&mut self, register: u32, offset: u64, length: u64) -> bool {
         let distance = offset.wrapping_sub(u64::from(FIRST_HANDLE));
-        let span = self.memory.long(SPAN);
+        let span = self.memory.long(SPAN, 0);
         let is_inside = distance <= span && length <= span - distance;
         if is_inside || offset | length == 0 {
-            self.memory.set_long(register, offset);
-            self.memory.set_long(register + 8, length);
+            self.memory.set_long(register, 0, offset);
+            self.memory.set_long(register, 8, length);
             return true;
         }
         false
@@ -79,9 +79,9 @@ impl<M: Memory> Kernel<M> {
 
     /// Ends the block that was freed while a register held it.
     fn free_held(&mut self, freed: u32) {
-        let record = self.memory.word(freed);
+        let record = self.state(freed);
         if record != 0 {
-            self.memory.set_word(freed, 0);
+            self.set_state(freed, 0);
             self.free_record(record);
         }
     }
@@ -93,12 +93,12 @@ impl<M: Memory> Kernel<M> {
 
     /// The address of the input, or 0.
     pub fn input_offset(&self) -> u64 {
-        self.memory.long(INPUT)
+        self.memory.long(INPUT, 0)
     }
 
     /// The length of the input, or 0.
     pub fn input_length(&self) -> u64 {
-        self.memory.long(INPUT + 8)
+        self.memory.long(INPUT, 8)
     }
 
     /// The byte at an offset into the input, or 0 (M-4).
@@ -106,7 +106,7 @@ impl<M: Memory> Kernel<M> {
         if offset >= self.input_length() {
             return 0;
         }
-        self.memory.byte((self.input_offset() + offset) as u32)
+        self.memory.byte((self.input_offset() + offset) as u32, 0)
     }
 
     /// Eight bytes at an offset into the input, or 0 (M-4).
@@ -115,7 +115,7 @@ impl<M: Memory> Kernel<M> {
         if offset >= length || length - offset < 8 {
             return 0;
         }
-        self.memory.long((self.input_offset() + offset) as u32)
+        self.memory.long((self.input_offset() + offset) as u32, 0)
     }
 
     /// Sets the output, and ends a block that was freed while the output held it.
@@ -127,25 +127,25 @@ impl<M: Memory> Kernel<M> {
 
     /// The address of the output, or 0.
     pub fn output_offset(&self) -> u64 {
-        self.memory.long(OUTPUT)
+        self.memory.long(OUTPUT, 0)
     }
 
     /// The length of the output, or 0.
     pub fn output_length(&self) -> u64 {
-        self.memory.long(OUTPUT + 8)
+        self.memory.long(OUTPUT, 8)
     }
 
     /// Sets the error to a live handle or clears it, and ends a block that was freed while the
     /// register held it.
     pub fn error_set(&mut self, handle: u64) {
         if handle == 0 || self.find(handle) != 0 {
-            self.memory.set_long(ERROR, handle);
+            self.memory.set_long(ERROR, 0, handle);
             self.free_held(ERROR_FREED);
         }
     }
 
     /// The handle of the error, or 0.
     pub fn error_get(&self) -> u64 {
-        self.memory.long(ERROR)
+        self.memory.long(ERROR, 0)
     }
 }

@@ -1,0 +1,89 @@
+"""One checkout, one kernel and one release for all tests of packaging."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.packaging.support import (
+    BuildTools,
+    PackageIndex,
+    Release,
+    find_release,
+    make_checkout,
+    run_build_tools,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).resolve().parent
+TOOLCHAIN_MISSING = 3
+
+
+@pytest.fixture(scope="session")
+def build_tools() -> BuildTools:
+    """Run `python -m build_tools` of a checkout."""
+    return run_build_tools
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean checkout that no test changes."""
+    return make_checkout(tmp_path_factory.mktemp("checkout") / "extism-kernel")
+
+
+@pytest.fixture
+def own_checkout(tmp_path: Path) -> Path:
+    """A clean checkout that the test may change."""
+    return make_checkout(tmp_path / "own-checkout")
+
+
+@pytest.fixture(scope="session")
+def kernel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the kernel, compiled from the checkout."""
+    out = tmp_path_factory.mktemp("kernel")
+    done = run_build_tools(checkout, "kernel", "--out", out, check=False)
+    if done.returncode == TOOLCHAIN_MISSING:
+        pytest.skip(f"{done.stderr.strip()} (mend it with `python -m build_tools doctor`)")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def prebuilt(kernel: Path) -> Path:
+    """The module that builds without a compiler are given."""
+    return kernel / "extism-runtime.wasm"
+
+
+@pytest.fixture(scope="session")
+def release(checkout: Path, prebuilt: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """The release of the checkout, with a prebuilt kernel; no test changes it."""
+    out = tmp_path_factory.mktemp("release")
+    run_build_tools(checkout, "wheel", "--out", out, "--prebuilt", prebuilt)
+    return find_release(out)
+
+
+@pytest.fixture
+def own_release(release: Release, tmp_path: Path) -> Release:
+    """A copy of the release that the test may change."""
+    return find_release(Path(shutil.copytree(release.folder, tmp_path / "own-release")))
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[PackageIndex]:
+    """A real index server on loopback."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    program = [sys.executable, str(HERE / "package_index.py"), str(folder)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield PackageIndex(url=server.stdout.readline().strip(), folder=folder)
+        finally:
+            server.terminate()

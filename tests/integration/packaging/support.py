@@ -1,0 +1,111 @@
+"""What the tests of packaging share: running programs, checkouts, and the values that fixtures give."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from build_tools.config import find_project
+from build_tools.reproduce import copy_sources
+
+Done = subprocess.CompletedProcess[str]
+GIT_IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.invalid", "-c", "commit.gpgsign=false")
+OWNERS_SETTINGS = (
+    "PIP_FIND_LINKS",
+    "UV_FIND_LINKS",
+    "SOURCE_DATE_EPOCH",
+    "EXTISM_KERNEL_PREBUILT",
+    "PYTHONPATH",
+)
+
+
+class BuildTools(Protocol):
+    """`python -m build_tools` of a checkout, as the fixture `build_tools` gives it."""
+
+    def __call__(self, checkout: Path, *arguments: str | Path, check: bool = True, **env: str) -> Done: ...
+
+
+@dataclass(frozen=True)
+class Release:
+    """What `python -m build_tools wheel` left in a folder."""
+
+    folder: Path
+    wheel: Path
+    sdist: Path
+
+
+@dataclass(frozen=True)
+class PackageIndex:
+    """A running index: `folder` holds its files, its log and its switches."""
+
+    url: str
+    folder: Path
+
+    @property
+    def names(self) -> list[str]:
+        """The files that it has taken."""
+        return sorted(path.name for path in (self.folder / "files").iterdir())
+
+
+def run(*argv: str | Path, cwd: Path, check: bool = True, **env: str) -> Done:
+    """Run a program without the machine owner's settings for pip and uv; fail with its output by default."""
+    environ = {name: value for name, value in os.environ.items() if name not in OWNERS_SETTINGS}
+    environ |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [os.fspath(part) for part in argv],
+        cwd=cwd,
+        env=environ | env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        pytest.fail(f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def run_build_tools(checkout: Path, *arguments: str | Path, check: bool = True, **env: str) -> Done:
+    """Run `python -m build_tools` of a checkout with this Python."""
+    return run(
+        sys.executable, "-m", "build_tools", "--no-bootstrap", *arguments, cwd=checkout, check=check, **env
+    )
+
+
+def make_checkout(folder: Path) -> Path:
+    """Make a clean git checkout of the sources at hand."""
+    copy_sources(find_project().root, folder)
+    run("git", "init", "-q", cwd=folder)
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """Commit everything in a checkout."""
+    run("git", "add", "-A", cwd=folder)
+    run("git", *GIT_IDENTITY, "commit", "-q", "-m", "change", cwd=folder)
+
+
+def find_release(folder: Path) -> Release:
+    """Return the release in a folder."""
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    return Release(folder=folder, wheel=wheel, sdist=sdist)
+
+
+def new_venv(folder: Path, python: str | Path = sys.executable) -> Path:
+    """Make an empty virtual environment and return its Python."""
+    run(python, "-m", "venv", folder, cwd=folder.parent)
+    return folder / "bin" / "python"
+
+
+def digest(path: Path) -> str:
+    """Return a file's sha256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,196 @@
+"""Every way to build gives the same wheel, with and without a compiler, from a checkout and from the sdist."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from build_tools.archive import parse_tar_gz, parse_zip
+from build_tools.pythons import SUPPORTED, find_python
+from build_tools.wheelfile import check_wheel
+from tests.integration.packaging.support import digest, new_venv, run
+
+if TYPE_CHECKING:
+    from tests.integration.packaging.support import BuildTools, Done, Release
+
+EMPTY_MODULE = b"\0asm\1\0\0\0"
+
+
+def only_wheel(folder: Path) -> Path:
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def call_backend(checkout: Path, out: Path, hook: str, *, check: bool = True, **env: str) -> Done:
+    """Call a hook of the backend as a frontend without isolation does."""
+    code = f"from build_tools import backend; backend.{hook}({str(out)!r})"
+    return run(sys.executable, "-c", code, cwd=checkout, check=check, **env)
+
+
+def set_version(checkout: Path, version: str) -> None:
+    cargo = checkout / "kernel-src" / "Cargo.toml"
+    lines = cargo.read_text().splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith("version = "))
+    lines[at] = f'version = "{version}"'
+    cargo.write_text("\n".join(lines) + "\n")
+
+
+def test_wheel_holds_exactly_what_a_release_holds(release: Release) -> None:
+    members = parse_zip(release.wheel.read_bytes(), release.wheel.name)
+    version = release.wheel.name.split("-")[1]
+    assert [finding.message for finding in check_wheel(members, version=version)] == []
+    assert not [member.name for member in members if member.name.startswith(("build_tools", "tests"))]
+
+
+def test_wheel_members_are_stored_dated_and_end_with_record(release: Release) -> None:
+    with zipfile.ZipFile(release.wheel) as archive:
+        infos = archive.infolist()
+    assert {info.compress_type for info in infos} == {zipfile.ZIP_STORED}
+    assert {info.external_attr >> 16 for info in infos} == {0o100644}
+    assert len({info.date_time for info in infos}) == 1
+    assert infos[-1].filename.endswith(".dist-info/RECORD")
+
+
+def test_sdist_holds_no_leavings_and_no_staged_kernel(release: Release) -> None:
+    names = [member.name for member in parse_tar_gz(release.sdist.read_bytes(), release.sdist.name)]
+    assert not [name for name in names if name.endswith((".wasm", ".pyc", ".part", "kernel_info.json"))]
+    assert not [name for name in names if "/target/" in name or "/tests/integration/" in name]
+
+
+def test_wheel_carries_the_compiled_kernel(release: Release, kernel: Path) -> None:
+    with zipfile.ZipFile(release.wheel) as archive:
+        for name in ("extism-runtime.wasm", "extism-runtime-core.wasm", "kernel_info.json"):
+            assert archive.read(f"extism_kernel_pkg/{name}") == (kernel / name).read_bytes()
+
+
+def test_sums_are_accepted_by_sha256sum(release: Release) -> None:
+    run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=release.folder)
+
+
+@pytest.mark.parametrize("tool", ["pip", "build", "uv"])
+def test_frontend_compiles_a_clean_checkout_to_the_same_wheel(
+    tool: str, release: Release, own_checkout: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    commands: dict[str, list[str | Path]] = {
+        "pip": ["pip", "wheel", "--no-deps", "-w", out, own_checkout],
+        "build": ["build", "--wheel", "--outdir", out, own_checkout],
+        "uv": ["uv", "build", "--wheel", "--out-dir", out, own_checkout],
+    }
+    run(sys.executable, "-m", *commands[tool], cwd=tmp_path)
+    # The release was made from a prebuilt kernel, this one is compiled: the bytes are the same.
+    assert digest(only_wheel(out)) == digest(release.wheel)
+    left = run("git", "status", "--porcelain", cwd=own_checkout).stdout
+    assert left == "", "a build leaves nothing in the checkout"
+
+
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_python_builds_the_same_wheel_from_the_sdist_without_a_compiler(
+    version: str, release: Release, prebuilt: Path, tmp_path: Path
+) -> None:
+    found = find_python(version)
+    if found is None:
+        pytest.skip(f"no Python {version} here (mend it with `uv python install {version}`)")
+    python = new_venv(tmp_path / "venv", found.path)
+    env = {
+        "PATH": os.pathsep.join([str(python.parent), "/usr/bin", "/bin"]),
+        "EXTISM_KERNEL_RUSTC": "/nonexistent",
+        "EXTISM_KERNEL_PREBUILT": str(prebuilt),
+    }
+    run(python, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, release.sdist, cwd=tmp_path, **env)
+    assert digest(only_wheel(tmp_path)) == digest(release.wheel)
+
+
+def test_config_setting_names_the_prebuilt_kernel(release: Release, prebuilt: Path, tmp_path: Path) -> None:
+    options: list[str | Path] = [
+        "--no-deps",
+        "--config-settings",
+        f"kernel.prebuilt={prebuilt}",
+        "-w",
+        tmp_path,
+    ]
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        *options,
+        release.sdist,
+        cwd=tmp_path,
+        EXTISM_KERNEL_RUSTC="/nonexistent",
+    )
+    assert digest(only_wheel(tmp_path)) == digest(release.wheel)
+
+
+def test_prebuilt_module_that_is_no_kernel_is_refused(checkout: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.wasm"
+    empty.write_bytes(EMPTY_MODULE)
+    done = call_backend(checkout, tmp_path, "build_wheel", check=False, EXTISM_KERNEL_PREBUILT=str(empty))
+    assert done.returncode != 0
+    assert "export-missing" in done.stdout + done.stderr
+    assert not list(tmp_path.glob("*.whl"))
+
+
+def test_source_date_epoch_is_the_time_of_every_member(checkout: Path, tmp_path: Path) -> None:
+    call_backend(checkout, tmp_path, "build_sdist", SOURCE_DATE_EPOCH="1700000000")
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        assert {info.mtime for info in archive} == {1700000000}
+
+
+@pytest.mark.parametrize("hook", ["build_sdist", "build_wheel"])
+@pytest.mark.parametrize("text", ["", "yesterday", "-1", "1.5"])
+def test_malformed_source_date_epoch_is_refused(hook: str, text: str, checkout: Path, tmp_path: Path) -> None:
+    done = call_backend(checkout, tmp_path, hook, check=False, SOURCE_DATE_EPOCH=text)
+    assert done.returncode == 2
+    assert "error[epoch-malformed]" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("version", ["1.0.0-dev.1", "1.0", "1.0.0.post1", "1.0.0+local", "1!1.0.0"])
+def test_version_that_ecosystems_order_differently_is_refused(
+    version: str, own_checkout: Path, tmp_path: Path
+) -> None:
+    set_version(own_checkout, version)
+    done = call_backend(own_checkout, tmp_path / "out", "build_sdist", check=False)
+    assert done.returncode == 6
+    assert "error[version]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_prerelease_is_spelled_as_python_spells_it(own_checkout: Path, tmp_path: Path) -> None:
+    set_version(own_checkout, "1.2.0-rc.3")
+    call_backend(own_checkout, tmp_path / "out", "build_sdist")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["extism_kernel-1.2.0rc3.tar.gz"]
+
+
+def test_wheel_command_prints_and_records_the_same_digests_again(
+    checkout: Path, prebuilt: Path, build_tools: BuildTools, tmp_path: Path, release: Release
+) -> None:
+    done = build_tools(checkout, "wheel", "--json", "--out", tmp_path, "--prebuilt", prebuilt)
+    printed = {entry["name"]: entry["sha256"] for entry in json.loads(done.stdout)}
+    assert printed == {path.name: digest(path) for path in (release.wheel, release.sdist)}
+    records = ["SHA256SUMS", "provenance.intoto.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*records, *printed])
+    for name in records:
+        assert (tmp_path / name).read_bytes() == (release.folder / name).read_bytes()
+
+
+def test_failed_build_leaves_no_folder_behind(
+    checkout: Path, build_tools: BuildTools, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.wasm"
+    empty.write_bytes(EMPTY_MODULE)
+    out = tmp_path / "dist"
+    done = build_tools(checkout, "wheel", "--out", out, "--prebuilt", empty, check=False)
+    assert done.returncode == 4
+    assert "export-missing" in done.stderr
+    assert not out.exists()
