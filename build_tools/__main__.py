@@ -2,12 +2,18 @@
 
 import sys
 
-from build_tools.bootstrap import ensure_environment
+from build_tools.bootstrap import ensure_environment, missing_dependency
 
 if __name__ == "__main__":
     code = ensure_environment(sys.argv[1:])
     if code is None:
-        from build_tools.cli import main
-
+        try:
+            from build_tools.cli import main
+        except ModuleNotFoundError as error:
+            known = missing_dependency(error)
+            if known is None:
+                raise
+            print(known.render(), file=sys.stderr)
+            sys.exit(known.exit_code)
         code = main()
     sys.exit(code)

@@ -105,7 +105,9 @@ def parse_abi(table: Mapping[str, Any], *, where: str | Path) -> Abi:
     reader = _Reader()
     top = reader.table(table, "file", ("abi", "memory", "function", "features", "size"), optional=("global",))
     abi = reader.table(top.get("abi"), "abi", ("version",))
-    memory = reader.table(top.get("memory"), "memory", ("name", "since", "initial_pages_max", "clauses", "meaning"))
+    memory = reader.table(
+        top.get("memory"), "memory", ("name", "since", "initial_pages_max", "clauses", "meaning")
+    )
     functions = tuple(
         _function(reader, entry, f"function[{index}]")
         for index, entry in enumerate(reader.tables(top.get("function"), "function"))
@@ -128,7 +130,8 @@ def parse_abi(table: Mapping[str, Any], *, where: str | Path) -> Abi:
         features=_features(reader, top.get("features")),
         size_max=_sizes(reader, top.get("size")),
     )
-    reader.problems.extend(_across(result))
+    if not reader.problems:  # a value that was not understood would only be complained about twice
+        reader.problems.extend(_across(result))
     if reader.problems:
         raise ContractError(reader.problems, where=where, hint=HINT)
     return result
@@ -182,7 +185,9 @@ def _features(reader: _Reader, value: object) -> dict[Flavour, tuple[str, ...]]:
         features[flavour] = reader.strings(table, "features", flavour)
         for feature in features[flavour]:
             if feature not in KNOWN_FEATURES:
-                reader.say("features", f"`{flavour}` names `{feature}`, which no opcode or section belongs to")
+                reader.say(
+                    "features", f"`{flavour}` names `{feature}`, which no opcode or section belongs to"
+                )
     return features
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from build_tools import files
 from build_tools.cache import find_cache
-from build_tools.errors import BuildToolsError, EnvironmentError_, ToolFailedError
+from build_tools.errors import BuildToolsError, PythonEnvironmentError, ToolFailedError
 from build_tools.process import run
 from build_tools.progress import Progress
 
@@ -46,7 +46,9 @@ COMMAND_SETS: dict[str, tuple[str, ...]] = {
     "doctor": () if sys.version_info >= (3, 11) else ("build",),
     "verify": () if sys.version_info >= (3, 11) else ("build",),
 }
-PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>[^\\]+?))?\s*\\?$", re.MULTILINE)
+PIN = re.compile(
+    r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>[^\\]+?))?\s*\\?$", re.MULTILINE
+)
 PYTHON_MARKER = re.compile(r"python_full_version (?P<relation><|>=) '(?P<version>[\d.]+)'")
 
 
@@ -71,7 +73,7 @@ def ensure_environment(argv: Sequence[str]) -> int | None:
 
 def _switch(argv: Sequence[str]) -> None:
     if sys.version_info < OLDEST_PYTHON:
-        raise EnvironmentError_(
+        raise PythonEnvironmentError(
             f"this is Python {sys.version.split()[0]}, the tools need 3.10 or newer",
             where=sys.executable,
             hint="run it with a newer one, for example `python3.12 -m build_tools ...`",
@@ -81,7 +83,7 @@ def _switch(argv: Sequence[str]) -> None:
     if all(is_satisfied(name, venv) for name in sets):
         return
     if os.environ.get(DONE_VARIABLE):
-        raise EnvironmentError_(
+        raise PythonEnvironmentError(
             "the environment was made and still lacks its dependencies",
             where=str(venv),
             hint=f"remove it: `rm -r {venv}`, and run the command again",
@@ -90,7 +92,7 @@ def _switch(argv: Sequence[str]) -> None:
     os.environ[DONE_VARIABLE] = "1"
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(python, [str(python), "-m", "build_tools", *argv])
+    os.execv(python, [str(python), "-m", "build_tools", *argv])  # noqa: S606 - the point: no second process
 
 
 def sets_for(argv: Sequence[str]) -> tuple[str, ...]:
@@ -140,11 +142,23 @@ def _applies(marker: str | None) -> bool:
     return (sys.version_info[:3] < version) == (match["relation"] == "<")
 
 
+def missing_dependency(error: ModuleNotFoundError) -> PythonEnvironmentError | None:
+    """Return our error for a dependency that cannot be imported, or `None` if the module is our own."""
+    name = (error.name or "").partition(".")[0]
+    if name in {"", "build_tools", "extism_kernel_pkg"}:
+        return None
+    return PythonEnvironmentError(
+        f"this Python lacks `{name}`",
+        where=sys.executable,
+        hint=f"leave out `{NO_BOOTSTRAP}`, or install build_tools/requirements/build.txt (tests: dev.txt)",
+    )
+
+
 def make_environment(venv: Path, sets: Sequence[str]) -> Path:
     """Return the Python of an environment that holds the sets, making or mending it.
 
-    Raises `EnvironmentError_` with the remedy: no network, no ensurepip, a read-only checkout, a folder of
-    that name that is not ours.
+    Raises `PythonEnvironmentError` with the remedy: no network, no ensurepip, or a folder of that name that
+    is not ours; `ReadOnlyError` in a checkout that cannot be written.
     """
     python = venv / "bin" / "python"
     key = hashlib.sha256(str(venv).encode()).hexdigest()[:16]
@@ -169,10 +183,10 @@ def _is_healthy(venv: Path, python: Path) -> bool:
 
 def _create(venv: Path) -> None:
     if venv.exists() and not (venv / NOTES).is_dir():
-        raise EnvironmentError_(
+        raise PythonEnvironmentError(
             "there is an environment that build_tools did not make",
             where=str(venv),
-            hint=f"move it away, or install {lock_file('dev').relative_to(ROOT)} in it and add `{NO_BOOTSTRAP}`",
+            hint=f"move it away, or install build_tools/requirements/dev.txt there and add `{NO_BOOTSTRAP}`",
         )
     with files.guard(venv):
         shutil.rmtree(venv, ignore_errors=True)
@@ -183,11 +197,11 @@ def _create(venv: Path) -> None:
     except ToolFailedError as error:
         shutil.rmtree(venv, ignore_errors=True)
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise EnvironmentError_(
+        raise PythonEnvironmentError(
             f"this Python cannot make an environment: {_last_line(error.output)}",
             where=sys.executable,
-            hint=f"on Debian and Ubuntu `apt-get install python{version}-venv`; or `{NO_BOOTSTRAP}` and a Python "
-            "that has what build_tools/requirements/build.txt lists",
+            hint=f"on Debian and Ubuntu `apt-get install python{version}-venv`; or `{NO_BOOTSTRAP}` and a "
+            "Python that has what build_tools/requirements/build.txt lists",
         ) from None
     except BaseException:
         shutil.rmtree(venv, ignore_errors=True)
@@ -198,7 +212,15 @@ def _create(venv: Path) -> None:
 def _install(name: str, venv: Path, python: Path) -> None:
     for old in (venv / NOTES).glob(f"{name}-*"):
         old.unlink()
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--require-hashes"]
+    pip: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "install",
+        "--require-hashes",
+    ]
     # Nothing of the locked sets is compiled here, except what no one made a wheel of.
     source = ["--no-build-isolation"] if name == "optional" else ["--only-binary=:all:"]
     note = b"installed\n"
@@ -207,7 +229,7 @@ def _install(name: str, venv: Path, python: Path) -> None:
             run([*pip, *source, "-r", lock_file(name)], cwd=ROOT, watch=progress.update)
     except ToolFailedError as error:
         if name != "optional":
-            raise EnvironmentError_(
+            raise PythonEnvironmentError(
                 f"the pinned dependencies could not be installed: {_last_line(error.output)}",
                 where=str(lock_file(name).relative_to(ROOT)),
                 hint="check the network (or pip's index settings) and run the same command again",

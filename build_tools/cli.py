@@ -11,9 +11,10 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from build_tools import release_commands
+from build_tools.bootstrap import missing_dependency
 from build_tools.errors import BuildToolsError, ExitCode, UsageError, render
 from build_tools.files import translate
 from build_tools.model import FLAVOURS
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
+    Subparsers = argparse._SubParsersAction[Any]  # noqa: SLF001 - it has no public name
+
+
+# Commands that are programs of their own: what follows them is theirs, `--help` too.
+PASS_THROUGH = frozenset({"bench", "conformance"})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,10 +47,12 @@ def _lazy(module: str, function: str) -> Callable[[argparse.Namespace], int]:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = _Parser(prog="python -m build_tools", description="Builds, checks and publishes the Extism kernel.")
+    parser = _Parser(
+        prog="python -m build_tools", description="Builds, checks and publishes the Extism kernel."
+    )
     parser.add_argument("--no-bootstrap", action="store_true", help="use this Python as it is; make no .venv")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the commands that are run")
-    subparsers = parser.add_subparsers(dest="command_name", metavar="COMMAND", required=True)
+    subparsers: Subparsers = parser.add_subparsers(dest="command_name", metavar="COMMAND", required=True)
     _add_kernel(subparsers)
     _add_checks(subparsers)
     _add_tools(subparsers)
@@ -55,8 +62,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_kernel(subparsers: Subparsers) -> None:
     kernel = subparsers.add_parser("kernel", help="compile, validate, stamp and stage the kernel")
-    kernel.add_argument("--out", type=Path, metavar="DIR", help="stage there instead of in extism_kernel_pkg/")
-    kernel.add_argument("--prebuilt", type=Path, metavar="FILE", help="validate and stage this module; no compiler")
+    kernel.add_argument(
+        "--out", type=Path, metavar="DIR", help="stage there instead of in extism_kernel_pkg/"
+    )
+    kernel.add_argument(
+        "--prebuilt", type=Path, metavar="FILE", help="validate and stage this module; no compiler"
+    )
     kernel.add_argument("--force", action="store_true", help="build even if nothing has changed")
     kernel.add_argument(
         "--allow",
@@ -92,17 +103,17 @@ def _add_checks(subparsers: Subparsers) -> None:
 
 def _add_tools(subparsers: Subparsers) -> None:
     test = subparsers.add_parser("test", help="run everything that a submission must pass")
-    test.add_argument("-k", dest="expression", metavar="EXPRESSION", help="only the tests that pytest's -k selects")
+    test.add_argument(
+        "-k", dest="expression", metavar="EXPRESSION", help="only the tests that pytest's -k selects"
+    )
     test.add_argument("--fast", action="store_true", help="leave out what takes minutes")
     test.set_defaults(command=_lazy("commands", "test"))
     doctor = subparsers.add_parser("doctor", help="say what this machine has and what mends the rest")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(command=_lazy("tool_commands", "doctor"))
-    bench = subparsers.add_parser("bench", help="count the cost of every export on a staged kernel", add_help=False)
-    bench.add_argument("arguments", nargs=argparse.REMAINDER)
+    bench = subparsers.add_parser("bench", help="count the cost of every export on a staged kernel")
     bench.set_defaults(command=_lazy("tool_commands", "bench"))
-    suite = subparsers.add_parser("conformance", help="run the conformance suite's own command", add_help=False)
-    suite.add_argument("arguments", nargs=argparse.REMAINDER)
+    suite = subparsers.add_parser("conformance", help="run the conformance suite's own command")
     suite.set_defaults(command=_lazy("tool_commands", "conformance"))
     relock = subparsers.add_parser("relock", help="resolve the pinned dependencies anew (needs uv)")
     relock.set_defaults(command=_lazy("tool_commands", "relock"))
@@ -113,9 +124,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _main_inner(argv)
-    except BuildToolsError as error:
-        print(error.render(), file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was left", file=sys.stderr)
         return ExitCode.INTERRUPTED
@@ -123,24 +131,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough of it. Keep Python from saying so again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EROFS, errno.EDQUOT}:
-            known = translate(error, Path(error.filename or "."))
-            print(known.render(), file=sys.stderr)
-            return known.exit_code
-        return _our_bug(error)
-    except Exception as error:  # noqa: BLE001 - the last resort of the program
-        return _our_bug(error)
+    except Exception as error:  # noqa: BLE001 - the one place where anything becomes text
+        known = explain(error)
+        if known is None:
+            return _our_bug(error)
+        print(known.render(), file=sys.stderr)
+        return known.exit_code
+
+
+def explain(error: Exception) -> BuildToolsError | None:
+    """Return the error as one that a person can mend, or `None` if it is a bug of ours."""
+    if isinstance(error, BuildToolsError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return missing_dependency(error)
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EROFS, errno.EDQUOT}:
+        return translate(error, Path(error.filename or "."))
+    return None
 
 
 def _main_inner(argv: Sequence[str] | None) -> int:
-    args = make_parser().parse_args(argv)
+    own, handed_on = split_arguments(sys.argv[1:] if argv is None else argv)
+    args = make_parser().parse_args(own)
+    args.arguments = handed_on
     logging.basicConfig(
-        level=logging.DEBUG if args.verbose else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
+        level=logging.DEBUG if args.verbose else logging.INFO,
+        format="%(message)s",
+        stream=sys.stderr,
+        force=True,
     )
     code: int = args.command(args)
     sys.stdout.flush()
     return code
+
+
+def split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what our parser reads, and what a command with a parser of its own gets unread."""
+    for at, word in enumerate(argv):
+        if word in PASS_THROUGH:
+            return list(argv[: at + 1]), list(argv[at + 1 :])
+        if not word.startswith("-"):
+            break
+    return list(argv), []
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal's signature

@@ -35,7 +35,9 @@ def codegen_flags(abi: Abi) -> tuple[str, ...]:
     return ("-Ctarget-cpu=mvp", *((f"-Ctarget-feature={features}",) if features else ()))
 
 
-def compile_kernel(project: Project, crate: Crate, abi: Abi, toolchain: Toolchain, *, target: str) -> CompiledModule:
+def compile_kernel(
+    project: Project, crate: Crate, abi: Abi, toolchain: Toolchain, *, target: str
+) -> CompiledModule:
     """Return the module that the toolchain makes of the crate. Raises `ToolFailedError` with its words."""
     with tempfile.TemporaryDirectory(prefix="extism-kernel-") as folder:
         out = Path(folder) / "kernel.wasm"
@@ -58,9 +60,7 @@ def compile_kernel(project: Project, crate: Crate, abi: Abi, toolchain: Toolchai
         with Progress("compiling the kernel") as progress:
             run(argv, cwd=project.kernel_src, env=_environment(crate, toolchain), watch=progress.update)
         data = files.read_bounded(out)
-    return CompiledModule(
-        data=data, sha256=files.sha256_of(data), version=crate.version, toolchain=toolchain
-    )
+    return CompiledModule(data=data, sha256=files.sha256_of(data), version=crate.version, toolchain=toolchain)
 
 
 def _environment(crate: Crate, toolchain: Toolchain) -> dict[str, str]:

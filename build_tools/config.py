@@ -79,8 +79,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     with guard(path):
         text = path.read_bytes()
     try:
-        return tomllib.loads(text.decode("utf-8"))
+        table: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ContractError([f"byte {error.start} is not UTF-8"], where=path, hint="save it as UTF-8") from None
+        raise ContractError(
+            [f"byte {error.start} is not UTF-8"], where=path, hint="save it as UTF-8"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise ContractError([str(error)], where=path, hint="mend the TOML at that line") from None
+    return table

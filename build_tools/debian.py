@@ -6,6 +6,7 @@ and the digests in `toolchain.toml` say which bytes a release is made with.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -93,7 +94,9 @@ def fetch(pins: Pins, cache: Path, *, system: System, may_download: bool) -> Unp
             extra = [package for package in wanted.optional if package.soname in missing]
             unknown = missing - {package.soname for package in extra}
             if unknown:
-                return f"{system}: the packages need {', '.join(sorted(unknown))}, which is not on this system"
+                return (
+                    f"{system}: the packages need {', '.join(sorted(unknown))}, which is not on this system"
+                )
             unpacked = store.unpack((*wanted.packages, *_close(extra, wanted.optional)))
             still = _find_missing_libraries(unpacked)
             if still:
@@ -178,7 +181,8 @@ class _Store:
         if not self.may_download:
             names = ", ".join(package.name for package in lacking)
             raise DownloadError(
-                f"{names} must be downloaded, and `--offline` says not to", hint="run once without `--offline`"
+                f"{names} must be downloaded, and `--offline` says not to",
+                hint="run once without `--offline`",
             )
         apt = _Apt(self.cache / "apt")
         apt.update()
@@ -266,7 +270,9 @@ class _Apt:
         ]
         (folder / "status").touch()
 
-    def run(self, *arguments: str, cwd: Path | None = None, watch: Progress | None = None, at: int = 0) -> str:
+    def run(
+        self, *arguments: str, cwd: Path | None = None, watch: Progress | None = None, at: int = 0
+    ) -> str:
         def look() -> None:
             if watch is not None:
                 watch.update(at + _bytes_in(cwd or self.folder))
@@ -289,22 +295,23 @@ class _Apt:
 
     def resolve(self, package: Package) -> Package:
         """Return the pinned package, or the one of that name that the distribution has now."""
-        for wanted in (f"{package.name}={package.version}", package.name):
-            try:
-                listing = self.run("download", "--print-uris", wanted)
-            except ToolFailedError:
-                continue
-            match = URI_LINE.search(listing)
-            if match is not None:
-                version = match["file"].split("_")[1].replace("%3a", ":")
-                return dataclasses.replace(
-                    package, version=version, sha256=match["sha256"], size=int(match["size"])
-                )
+        match = self._locate(f"{package.name}={package.version}") or self._locate(package.name)
+        if match is not None:
+            version = match["file"].split("_")[1].replace("%3a", ":")
+            return dataclasses.replace(
+                package, version=version, sha256=match["sha256"], size=int(match["size"])
+            )
         raise DownloadError(
             f"`{package.name}` is not in the package lists of this system's sources",
             where="/etc/apt",
             hint="install Rust from https://rustup.rs and `rustup target add wasm32-unknown-unknown`",
         )
+
+    def _locate(self, wanted: str) -> re.Match[str] | None:
+        try:
+            return URI_LINE.search(self.run("download", "--print-uris", wanted))
+        except ToolFailedError:
+            return None
 
     def download(self, package: Package, target: Path, progress: Progress, done: int) -> None:
         """Fetch one package to `target`, whole and checked, or raise `DownloadError`."""
@@ -331,10 +338,8 @@ class _Apt:
 def _bytes_in(folder: Path) -> int:
     total = 0
     for path in folder.glob("*"):
-        try:
+        with contextlib.suppress(OSError):  # apt renames its files as it goes
             total += path.stat().st_size
-        except OSError:  # apt renames its files as it goes
-            continue
     return total
 
 
@@ -343,11 +348,10 @@ def _no_network(what: str, error: ToolFailedError) -> DownloadError:
     said = "; ".join(dict.fromkeys(lines[-3:])) or error.message
     if "No space left" in error.output:
         return DownloadError(
-            f"{what} could not be stored: the disk is full", hint="free some space, or set XDG_CACHE_HOME elsewhere"
+            f"{what} could not be stored: the disk is full",
+            hint="free some space, or set XDG_CACHE_HOME elsewhere",
         )
     return DownloadError(
         f"{what} could not be fetched: {said}",
         hint="check the network and run the same command again; what came whole is kept",
     )
-
-

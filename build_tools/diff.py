@@ -55,15 +55,17 @@ def compare_modules(old: Module, new: Module) -> tuple[list[Finding], Verdict]:
 def _exports(old: Module, new: Module) -> Iterator[Finding]:
     before = {export.name: f"{export.kind} {export.type}" for export in old.exports}
     after = {export.name: f"{export.kind} {export.type}" for export in new.exports}
-    for name in before:
+    for name, was in before.items():
         where = f"export `{name}`"
         if name not in after:
             yield Finding(code="export-removed", message=f"`{name}` is not exported any more", where=where)
-        elif before[name] != after[name]:
-            message = f"`{name}` was `{before[name]}`, is `{after[name]}`"
+        elif was != after[name]:
+            message = f"`{name}` was `{was}`, is `{after[name]}`"
             yield Finding(code="export-changed", message=message, where=where)
-    for name in after.keys() - before.keys():
-        yield Finding(code="export-added", message=f"`{name}` is new: `{after[name]}`", where=f"export `{name}`")
+    for name in sorted(after.keys() - before.keys()):
+        yield Finding(
+            code="export-added", message=f"`{name}` is new: `{after[name]}`", where=f"export `{name}`"
+        )
 
 
 def _features(old: Module, new: Module) -> Iterator[Finding]:

@@ -23,7 +23,12 @@ VERSION = re.compile(r"\d+(?:\.\d+)+")
 OPTIONAL = {
     "cargo": (("--version",), "formatting, lints and native tests of the crate", "cargo", "rust"),
     "node": (("--version",), "tests of the kernel in Node", "nodejs", "node"),
-    "cc": (("--version",), "building pywasm3, for tests of the core flavour in wasm3", "gcc libc6-dev", "gcc"),
+    "cc": (
+        ("--version",),
+        "building pywasm3, for tests of the core flavour in wasm3",
+        "gcc libc6-dev",
+        "gcc",
+    ),
     "git": (("--version",), "the commit in provenance, and `publish`", "git", "git"),
     "go": (("version",), "the wazero adapter of the conformance suite", "golang", "go"),
     "java": (("-version",), "the Chicory adapter of the conformance suite", "default-jdk", "openjdk"),
@@ -56,7 +61,10 @@ def _python() -> Diagnosis:
     if importlib.util.find_spec("ensurepip") is None:
         mend = f"{apt()}python{sys.version_info.major}.{sys.version_info.minor}-venv"
         return Diagnosis(
-            name="python", state="missing", found=f"{version} without ensurepip: no environment can be made", mend=mend
+            name="python",
+            state="missing",
+            found=f"{version} without ensurepip: no environment can be made",
+            mend=mend,
         )
     return Diagnosis(name="python", state="ok", found=f"{version} at {sys.executable}")
 

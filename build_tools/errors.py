@@ -90,7 +90,7 @@ class DownloadError(BuildToolsError):
     exit_code = ExitCode.TOOLCHAIN
 
 
-class EnvironmentError_(BuildToolsError):
+class PythonEnvironmentError(BuildToolsError):
     """The Python environment of the tools cannot be made or lacks a dependency."""
 
     code = "environment"

@@ -56,13 +56,17 @@ def facts_to_data(module: Module, reason: str | None) -> dict[str, Any]:
 def render_facts(module: Module, reason: str | None, *, name: str) -> str:
     """Return the facts as text."""
     version = _stamp(module, VERSION_SECTION)
-    stamped = f"extism-kernel {version}, ABI {_stamp(module, ABI_SECTION)}" if version else "no kernel version inside"
+    stamped = (
+        f"extism-kernel {version}, ABI {_stamp(module, ABI_SECTION)}"
+        if version
+        else "no kernel version inside"
+    )
     lines = [
         f"{name}: {module.size:,} bytes, {'valid' if reason is None else 'INVALID: ' + reason}",
         f"sha256    {sha256_of(module.data)}",
         f"stamped   {stamped}",
         f"features  {', '.join(module.features) or 'the MVP only'}",
-        f"memory    {'; '.join(_pages(memory.initial, memory.maximum) for memory in module.memories) or 'none'}",
+        f"memory    {_memories(module)}",
         f"globals   {', '.join(module.globals) or 'none'}",
         f"imports   {', '.join(module.imports) or 'none'}",
         f"start     {'none' if module.start is None else f'function {module.start}'}",
@@ -72,13 +76,20 @@ def render_facts(module: Module, reason: str | None, *, name: str) -> str:
         f"exports   {len(module.exports)}",
     ]
     width = max((len(export.name) for export in module.exports), default=0)
-    for export in module.exports:
-        lines.append(f"  {export.name:<{width}}  {export.kind:<6} {export.index:>3}  {export.type}")
+    lines += [
+        f"  {export.name:<{width}}  {export.kind:<6} {export.index:>3}  {export.type}"
+        for export in module.exports
+    ]
     return "\n".join(lines)
 
 
-def _pages(initial: int, maximum: int | None) -> str:
-    return f"{initial} page(s) at first, " + ("no maximum" if maximum is None else f"at most {maximum}")
+def _memories(module: Module) -> str:
+    parts = [
+        f"{memory.initial} page(s) at first, "
+        + ("no maximum" if memory.maximum is None else f"at most {memory.maximum}")
+        for memory in module.memories
+    ]
+    return "; ".join(parts) or "none"
 
 
 def _name(number: int, custom: str) -> str:

@@ -66,7 +66,9 @@ def read_pins(path: Path) -> Pins:
             distributions=tuple(_distribution(entry) for entry in table["distribution"]),
         )
     except (KeyError, TypeError) as error:
-        raise ContractError([f"missing or malformed: {error}"], where=path, hint="restore the entry") from None
+        raise ContractError(
+            [f"missing or malformed: {error}"], where=path, hint="restore the entry"
+        ) from None
     problems = [
         f"`{package.name}`: sha256 is `{package.sha256}`, should be 64 hex digits"
         for entry in pins.distributions

@@ -165,7 +165,7 @@ def guess_flavour(data: bytes, abi: Abi) -> Flavour | None:
 def check_stamped(
     modules: list[StampedModule], abi: Abi, *, version: str, allowed: frozenset[str]
 ) -> tuple[Finding, ...]:
-    """Return the allowed findings; raise `FindingsError` unless every flavour keeps the rest of the contract."""
+    """Return the findings that are allowed. Raises `FindingsError` if a flavour has any other."""
     found: list[Finding] = []
     for module in modules:
         expectation = Expectation(abi=abi, flavour=module.flavour, version=version)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from typing_extensions import Self
+
 BAR_WIDTH = 24
 REDRAW_SECONDS = 0.1
 MEGABYTE = 1_000_000
@@ -37,7 +39,7 @@ class Progress:
         self.drawn = 0.0
         self.quarter = 0
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if not self.is_live:
             size = f" ({self.total / MEGABYTE:.0f} MB)" if self.total else ""
             print(f"{self.label}{size} ...", file=self.stream, flush=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from build_tools.changelog import newest_heading
 from build_tools.distributions import Distributions, read_artifact
-from build_tools.errors import EnvironmentError_, ToolFailedError
+from build_tools.errors import PythonEnvironmentError, ToolFailedError
 from build_tools.files import read_bounded, sha256_of
 from build_tools.index import IndexFile, find_files
 from build_tools.model import FILENAMES, Finding
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from build_tools.config import Project
     from build_tools.model import Artifact
 
-__all__ = ["Published", "check_release", "publish"]
+__all__ = ["Published", "attest", "check_release", "publish"]
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,8 @@ def publish(  # noqa: PLR0913 - what to publish, where to, and two options
     """
     present = find_files(simple) or []
     findings = [*check_release(project, distributions), *check_index(distributions, present)]
+    if with_attestations:
+        findings += check_attestations(distributions)
     if findings:
         raise ReleaseRefusedError(findings, where=f"{distributions.wheel.path.parent} -> {index}")
     there = {file.name for file in present}
@@ -116,6 +118,32 @@ def check_index(distributions: Distributions, present: Sequence[IndexFile]) -> I
     if {file.name for file in there} >= ours.keys():
         message = "the index has every file of this version already"
         yield Finding(code="version-exists", where=stem, message=message, hint=_RAISE_VERSION)
+
+
+def check_attestations(distributions: Distributions) -> Iterator[Finding]:
+    """Yield a finding for each artifact that has no attestation (PEP 740) beside it."""
+    for artifact in distributions.artifacts:
+        path = attestation_of(artifact)
+        if not path.is_file():
+            message = f"`{path.name}` is not beside the artifact"
+            hint = "python -m build_tools attest"
+            yield Finding(code="attestation-missing", where=str(path.parent), message=message, hint=hint)
+
+
+def attestation_of(artifact: Artifact) -> Path:
+    """Return where an artifact's attestation lies; the name is twine's rule."""
+    return artifact.path.with_name(f"{artifact.name}.publish.attestation")
+
+
+def attest(distributions: Distributions) -> list[Path]:
+    """Sign both artifacts with the identity of the job that runs this, and return the attestations.
+
+    Works only where there is such an identity: in a release workflow. Raises ToolFailedError elsewhere.
+    """
+    files = [str(artifact.path) for artifact in distributions.artifacts]
+    hint = "attestations are made in the release workflow; elsewhere publish without --attestations"
+    run([sys.executable, "-m", "pypi_attestations", "sign", *files], cwd=Path.cwd(), hint=hint)
+    return [attestation_of(artifact) for artifact in distributions.artifacts]
 
 
 _RAISE_VERSION = "a version is published once; raise `version` in kernel-src/Cargo.toml"
@@ -208,7 +236,7 @@ def _upload(artifact: Artifact, index: str, done: Sequence[Published], *, with_a
     files = [str(artifact.path)]
     if with_attestations:
         options.append("--attestations")
-        files.append(f"{artifact.path}.publish.attestation")
+        files.append(str(attestation_of(artifact)))
     log.info("uploading %s", artifact.name)
     try:
         _twine("upload", *options, "--repository-url", f"{index}/", *files)
@@ -225,7 +253,7 @@ def _twine(*arguments: str) -> None:
     try:
         import twine  # noqa: F401, PLC0415 - only asked whether it is there; run as a program below
     except ImportError:
-        raise EnvironmentError_(
+        raise PythonEnvironmentError(
             "twine is not installed",
             hint="python -m pip install -r build_tools/requirements/dev.txt",
         ) from None

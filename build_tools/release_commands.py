@@ -16,7 +16,7 @@ from build_tools.files import make_folder, read_bounded, write_whole
 from build_tools.index import check_index_url, simple_url
 from build_tools.known import read_known, remember
 from build_tools.model import INFO_FILENAME
-from build_tools.publish import publish
+from build_tools.publish import attest, publish
 from build_tools.release_errors import NotReproducibleError, NotStagedError
 from build_tools.release_report import (
     artifacts_to_data,
@@ -72,10 +72,15 @@ def _add_publish(subparsers: Subparsers) -> None:
     parser.add_argument("--dist", type=Path, metavar="DIR", help="the artifacts; default: dist/")
     parser.add_argument("--dry-run", action="store_true", help="check everything, upload nothing")
     parser.add_argument(
-        "--attestations", action="store_true", help="sign each file (PEP 740) and upload that too"
+        "--attestations", action="store_true", help="upload what `attest` made, too (PEP 740)"
     )
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(command=_publish)
+    sign = subparsers.add_parser(
+        "attest", help="sign the artifacts with the release job's identity (PEP 740)"
+    )
+    sign.add_argument("--dist", type=Path, metavar="DIR", help="the artifacts; default: dist/")
+    sign.set_defaults(command=_attest)
 
 
 def _add_package(subparsers: Subparsers) -> None:
@@ -144,6 +149,14 @@ def _publish(args: argparse.Namespace) -> int:
         with_attestations=args.attestations,
     )
     print(to_json(published_to_data(done)) if args.json else render_published(done))
+    return ExitCode.DONE
+
+
+def _attest(args: argparse.Namespace) -> int:
+    project = find_project()
+    folder = args.dist or project.root / DIST
+    for path in attest(read_distributions(folder, read_version(project.cargo_toml))):
+        print(path)
     return ExitCode.DONE
 
 

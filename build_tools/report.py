@@ -49,7 +49,12 @@ def staged_to_data(staged: StagedKernel) -> dict[str, Any]:
         "toolchain": staged.toolchain,
         "up_to_date": not staged.is_fresh,
         "files": [
-            {"name": artifact.name, "path": str(artifact.path), "size": artifact.size, "sha256": artifact.sha256}
+            {
+                "name": artifact.name,
+                "path": str(artifact.path),
+                "size": artifact.size,
+                "sha256": artifact.sha256,
+            }
             for artifact in staged.artifacts
         ],
         "features": {flavour: list(names) for flavour, names in staged.features.items()},

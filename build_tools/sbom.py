@@ -10,7 +10,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from build_tools.errors import EnvironmentError_
+from build_tools.errors import PythonEnvironmentError
 from build_tools.model import FILENAMES, Finding
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def make_sbom(info: Mapping[str, Any]) -> bytes:
 def check_sbom(data: bytes, info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:
     """Yield a finding for each way in which an SBOM is not valid or not this kernel's.
 
-    Raises EnvironmentError_ if the schema validator is not installed: a check that cannot run is no pass.
+    Raises PythonEnvironmentError if the schema validator is not installed: a check that cannot run is no pass.
     """
     problem = _schema_problem(data)
     if problem is not None:
@@ -98,7 +98,7 @@ def _schema_problem(data: bytes) -> str | None:
     except UnicodeDecodeError:
         return "not UTF-8"
     except ImportError as missing:
-        raise EnvironmentError_(
+        raise PythonEnvironmentError(
             f"the SBOM cannot be checked: {missing}",
             hint="python -m pip install -r build_tools/requirements/dev.txt",
         ) from None

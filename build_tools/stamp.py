@@ -40,7 +40,9 @@ def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> Stamped
     kept = _kept_globals(raw, abi)
     extra = [entry for entry in abi.globals if flavour in entry.flavours]
     if any(entry.type not in {"externref", "funcref"} for entry in extra):
-        raise ModuleMalformedError("only globals of a reference type can be added", where="kernel-src/abi.toml")
+        raise ModuleMalformedError(
+            "only globals of a reference type can be added", where="kernel-src/abi.toml"
+        )
     bodies = _global_bodies(raw, sections.get(GLOBAL, b"\0"), kept)
     for entry in extra:
         value = VALUE_BYTES[entry.type]
@@ -95,7 +97,8 @@ def _global_bodies(raw: Module, content: bytes, count: int) -> list[bytes]:
         at += 3  # type, mutability, opcode of the constant
         if content[start + 2] not in (0x41, 0x42):
             raise ModuleMalformedError(
-                f"global {number} is not an integer constant, which is all that can be kept", where="global section"
+                f"global {number} is not an integer constant, which is all that can be kept",
+                where="global section",
             )
         while content[at] & 0x80:
             at += 1

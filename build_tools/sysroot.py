@@ -47,7 +47,7 @@ def make_sysroot(  # noqa: PLR0913 - the facts of one compiler; all are needed
     flags: tuple[str, ...],
     env: Mapping[str, str],
 ) -> Path:
-    """Return a sysroot with `core` and `compiler_builtins` for `target`, built once per compiler and flags."""
+    """Return a sysroot with `core` and `compiler_builtins` for `target`, made once per compiler and flags."""
     key = files.sha256_of("\n".join((str(RECIPE), identity, target, *COMMON, *flags)).encode())[:16]
     folder = cache / "sysroots" / key
     complete = folder / "complete"
@@ -57,11 +57,18 @@ def make_sysroot(  # noqa: PLR0913 - the facts of one compiler; all are needed
         if complete.is_file():
             return folder
         files.sweep(cache / "sysroots")
-        with files.new_folder(folder) as part, Progress("compiling Rust's `core` for wasm32, once") as progress:
+        with (
+            files.new_folder(folder) as part,
+            Progress("compiling Rust's `core` for wasm32, once") as progress,
+        ):
             out = part / "lib/rustlib" / target / "lib"
             out.mkdir(parents=True)
-            base = (
-                *(rustc, "--target", target, *COMMON, *flags, "--cap-lints=allow"),
+            base: tuple[str | Path, ...] = (
+                rustc,
+                f"--target={target}",
+                *COMMON,
+                *flags,
+                "--cap-lints=allow",
                 f"--remap-path-prefix={library}=/rustc/{commit}/library",
                 f"--sysroot={part}",
             )

@@ -69,7 +69,11 @@ def plan(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | S
 def _cargo_steps(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | Skip]:
     wanted = [
         ("cargo fmt", ("fmt", "--check"), "rustup component add rustfmt"),
-        ("cargo clippy", ("clippy", "--locked", "--all-targets", "--", "-D", "warnings"), "rustup component add clippy"),
+        (
+            "cargo clippy",
+            ("clippy", "--locked", "--all-targets", "--", "-D", "warnings"),
+            "rustup component add clippy",
+        ),
     ]
     if not is_fast:
         wanted.append(("cargo test", ("test", "--locked"), RUSTUP_HINT))

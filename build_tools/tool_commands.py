@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ RELOCK = (
 
 
 def relock(args: argparse.Namespace) -> int:  # noqa: ARG001 - commands have one signature
-    """Resolve every `*.in` anew, for all supported Pythons and systems, with digests and without addresses."""
+    """Resolve every `*.in` anew: for all supported Pythons and systems, with digests, without addresses."""
     folder = find_project().tools / "requirements"
     names = ("build", "dev")  # the others build on these
     others = sorted(path.stem for path in folder.glob("*.in") if path.stem not in names)
@@ -44,10 +45,22 @@ def relock(args: argparse.Namespace) -> int:  # noqa: ARG001 - commands have one
 
 def doctor(args: argparse.Namespace) -> int:
     """Say what this machine has and what mends the rest."""
-    search = Search(project=find_project(), cache=find_cache(), codegen=(), may_download=False, is_survey=True)
+    search = Search(
+        project=find_project(), cache=find_cache(), codegen=(), may_download=False, is_survey=True
+    )
     diagnoses = examine(search)
-    print(to_json([dataclasses.asdict(item) for item in diagnoses]) if args.json else render_diagnoses(diagnoses))
+    print(
+        to_json([dataclasses.asdict(item) for item in diagnoses])
+        if args.json
+        else render_diagnoses(diagnoses)
+    )
     return ExitCode.DONE if can_build(diagnoses) else ExitCode.TOOLCHAIN
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Hand over to the module that counts costs."""
+    code: int = importlib.import_module("build_tools.bench").main(args.arguments)
+    return code
 
 
 def conformance(args: argparse.Namespace) -> int:

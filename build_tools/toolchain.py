@@ -207,11 +207,12 @@ def _fit(
         return _first_line(error)
     target = search.read_pins().target
     has_target = any((compiler.sysroot / "lib/rustlib" / target / "lib").glob("libcore-*.rlib"))
-    if not has_target and rustup is not None and search.may_download:
+    if not has_target and rustup is not None and search.may_download and not search.is_survey:
         has_target = _add_target(rustup, compiler, target)
     library = find_library(compiler.sysroot)
     if not has_target and library is None:
-        add = f"`rustup target add {target}`" if rustup or "rustup" in str(rustc) else "your system's package of it"
+        is_rustups = rustup is not None or "rustup" in str(rustc)
+        add = f"`rustup target add {target}`" if is_rustups else "your system's package of it"
         return f"rustc {compiler.version} has neither the target {target} nor Rust's sources; get it by {add}"
     linker = unpacked.linker if unpacked else _find_linker(compiler)
     if linker is None and not _has_rust_lld(compiler):

@@ -18,7 +18,7 @@ from build_tools.errors import ModuleMalformedError, NotAModuleError
 from build_tools.features import MVP, feature_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 MAGIC = b"\0asm"
 VERSION = b"\1\0\0\0"
@@ -106,7 +106,8 @@ def check_header(data: bytes) -> None:
             hint="name a `.wasm` file; text format is turned into one with wat2wasm",
         )
     if len(data) < HEADER_SIZE:
-        raise ModuleMalformedError(f"ends after {len(data)} bytes, inside the header", where=f"byte {len(data)}")
+        where = f"byte {len(data)}"
+        raise ModuleMalformedError(f"ends after {len(data)} bytes, inside the header", where=where)
     if data[4:8] != VERSION:
         if data[6] == COMPONENT_LAYER:
             raise NotAModuleError("is a component, not a core module", where="byte 4")
@@ -262,7 +263,9 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
                 )
                 for entry in filter(None, state.memories)
             ),
-            globals=tuple(("mut " if entry.mutable else "") + entry.valtype for entry in filter(None, state.globals)),
+            globals=tuple(
+                ("mut " if entry.mutable else "") + entry.valtype for entry in filter(None, state.globals)
+            ),
             function_count=len(self.functions),
             start=state.start_function,
             customs=customs,
@@ -272,35 +275,50 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
         )
 
     def _use_of_declarations(self) -> None:
-        state = self.objdump_state
-        if len(state.memories) > 1:
-            self.use("multi-memory", "memory section")
-        if len(state.tables) > 1:
-            self.use("reference-types", "table section")
-        for memory in filter(None, state.memories):  # imported ones leave `None` in their place
+        for feature, place in (
+            *self._by_memories(),
+            *self._by_tables(),
+            *self._by_segments(),
+            *self._by_globals(),
+        ):
+            self.use(feature, place)
+        for index, value in enumerate(filter(None, self.objdump_state.globals)):
+            self.use_type(value.valtype, f"global {index}")
+
+    def _by_memories(self) -> Iterator[tuple[str, str]]:
+        memories = self.objdump_state.memories
+        if len(memories) > 1:
+            yield "multi-memory", "memory section"
+        for memory in filter(None, memories):  # imported ones leave `None` in their place
             if memory.limits.is_64:
-                self.use("memory64", "memory section")
+                yield "memory64", "memory section"
             if memory.limits.shared:
-                self.use("threads", "memory section")
+                yield "threads", "memory section"
             if memory.limits.page_size_log2 is not None:
-                self.use("custom-page-sizes", "memory section")
-        for table in filter(None, state.tables):
-            if table.ref_type not in {"func", "funcref"}:
-                self.use("reference-types", "table section")
-        for entry in filter(None, state.globals):
-            self.use_type(entry.valtype, f"global {entry.index}")
-        for segment in state.data_segments:
+                yield "custom-page-sizes", "memory section"
+
+    def _by_tables(self) -> Iterator[tuple[str, str]]:
+        tables = self.objdump_state.tables
+        if len(tables) > 1 or any(
+            table.ref_type not in {"func", "funcref"} for table in filter(None, tables)
+        ):
+            yield "reference-types", "table section"
+
+    def _by_segments(self) -> Iterator[tuple[str, str]]:
+        for segment in self.objdump_state.data_segments:
             if segment.mode == "passive":
-                self.use("bulk-memory", f"data segment {segment.index}")
-        for element in state.elements:
+                yield "bulk-memory", f"data segment {segment.index}"
+        for element in self.objdump_state.elements:
             if element.mode != "active":
-                self.use("bulk-memory", f"element segment {element.index}")
-        for export in state.exports:
+                yield "bulk-memory", f"element segment {element.index}"
+
+    def _by_globals(self) -> Iterator[tuple[str, str]]:
+        for export in self.objdump_state.exports:
             if export.kind == "global" and self._global(export.ref_index).startswith("mut "):
-                self.use("mutable-globals", f"export `{export.name}`")
-        for imported in state.imports:
+                yield "mutable-globals", f"export `{export.name}`"
+        for imported in self.objdump_state.imports:
             if imported.kind == "global" and imported.global_mutable:
-                self.use("mutable-globals", f"import `{imported.name}`")
+                yield "mutable-globals", f"import `{imported.name}`"
 
     def _global(self, index: int) -> str:
         for entry in filter(None, self.objdump_state.globals):
@@ -311,7 +329,12 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
     def _exports(self) -> list[Export]:
         state = self.objdump_state
         return [
-            Export(name=entry.name, kind=entry.kind, index=entry.ref_index, type=self._type(entry.kind, entry.ref_index))
+            Export(
+                name=entry.name,
+                kind=entry.kind,
+                index=entry.ref_index,
+                type=self._type(entry.kind, entry.ref_index),
+            )
             for entry in state.exports
         ]
 

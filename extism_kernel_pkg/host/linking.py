@@ -60,6 +60,28 @@ class Plan:
     max_pages: int | None
 
 
+def check_imports(plan: Plan) -> None:
+    """Raise `PluginLoadError` that names every import no one provides, instead of the runtime's first one."""
+    offered = {(ENV_MODULE, name) for name in (*KERNEL_FUNCTIONS, *HOST_FUNCTIONS)}
+    offered |= {(OLD_ENV_MODULE, OLD_PREFIX + name) for _, name in offered if name not in NOT_IN_OLD_ENV}
+    offered |= {(namespace, item.name) for item in plan.functions for namespace in item.namespaces}
+    for name, guest in plan.guests.items():
+        missing = []
+        for item in guest.module.imports:
+            if item.module == ENV_MODULE and not isinstance(item.type, FuncType):
+                raise PluginLoadError(
+                    f"`{name}` imports `{item.name}`, but only functions of the kernel are shared"
+                )
+            is_offered = (item.module, item.name or "") in offered
+            if not is_offered and item.module not in {*plan.guests, WASI_MODULE}:
+                missing.append(f"`{item.module}` `{item.name}`")
+        if missing:
+            raise PluginLoadError(
+                f"`{name}` imports what no one provides: {', '.join(missing)}",
+                hint="pass the application's own functions as `functions=[host_function(...)]`",
+            )
+
+
 def _constant(value: int) -> Callable[[], int]:
     return lambda: value
 
@@ -74,7 +96,6 @@ class LinkedPlugin:
         self._plan = plan
         self._linker = Linker(guest.store.engine)
         self._linker.allow_shadowing = True
-        self._defined: set[tuple[str, str]] = set()
         self._instances: dict[str, Instance] = {}
         self.door = self._link_kernel()
         self.exchange = Exchange(self.door)
@@ -89,7 +110,6 @@ class LinkedPlugin:
 
     def _define(self, module: str, name: str, function: Func) -> None:
         self._linker.define(self.guest.store, module, name, function)
-        self._defined.add((module, name))
 
     def _define_for_both(self, name: str, function: Func) -> None:
         """Offer a function to guests of today and of before 1.0."""
@@ -190,7 +210,6 @@ class LinkedPlugin:
         for item in module.imports:
             if item.module in self._plan.guests and item.module not in self._instances:
                 self._instantiate(item.module, (*importers, name))
-        self._check_imports(name, module)
         try:
             instance = self._linker.instantiate(self.guest.store, module)
         except ExitTrap:
@@ -202,23 +221,6 @@ class LinkedPlugin:
             self._linker.define_instance(self.guest.store, name, instance)
             initialize_runtime(instance, self.guest.store)
         return instance
-
-    def _check_imports(self, name: str, module: Module) -> None:
-        """Name every import that no one provides, instead of the runtime's first one."""
-        missing = []
-        for item in module.imports:
-            key = (item.module, item.name or "")
-            if item.module == ENV_MODULE and not isinstance(item.type, FuncType):
-                raise PluginLoadError(
-                    f"`{name}` imports `{item.name}`, but only functions of the kernel are shared"
-                )
-            if key not in self._defined and item.module not in {*self._plan.guests, WASI_MODULE}:
-                missing.append(f"`{item.module}` `{item.name}`")
-        if missing:
-            raise PluginLoadError(
-                f"`{name}` imports what no one provides: {', '.join(missing)}",
-                hint="pass the application's own functions as `functions=[host_function(...)]`",
-            )
 
     def _refusal(self, name: str, error: WasmtimeError) -> PluginError:
         text = " ".join(str(error).split())

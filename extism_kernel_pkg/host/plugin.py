@@ -23,7 +23,7 @@ from extism_kernel_pkg.host.errors import (
 )
 from extism_kernel_pkg.host.http import HttpClient
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
-from extism_kernel_pkg.host.linking import GuestModule, LinkedPlugin, Plan
+from extism_kernel_pkg.host.linking import GuestModule, LinkedPlugin, Plan, check_imports
 from extism_kernel_pkg.host.memories import DefinedMemory, export_memories
 from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
 from extism_kernel_pkg.host.store import GuestStore, make_engine
@@ -107,6 +107,7 @@ class Plugin:
         manifest = self._compiled.manifest
         self._engine = make_engine()
         self._plan = self._compiled.plan(self._engine, functions)
+        check_imports(self._plan)
         self._interrupter = Interrupter(self._engine.increment_epoch)
         self._answer_limit = Interrupter(self._engine.increment_epoch)
         self._env = HostEnv(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ class GuestStore:
 
     def _trapped(self, function: str, trap: Trap | WasmtimeError) -> PluginError:
         code = trap.trap_code if isinstance(trap, Trap) else None
-        last = str(trap).strip().splitlines()[-1].strip()
+        last = _last_line(trap)
         limit = self.budget.max_pages if self.budget is not None else None
         if code is TrapCode.ALLOCATION_TOO_LARGE or last.startswith("GC heap out of memory"):
             return PluginOutOfMemoryError(last, max_pages=limit)
@@ -204,9 +205,7 @@ class StoreDoor:
             if self._guest.interrupter.reason is not None:
                 raise InterruptedCallError from None
             self._guest.is_spent = True
-            raise KernelError(
-                f"the kernel's `{name}` trapped: {str(error).strip().splitlines()[-1]}"
-            ) from None
+            raise KernelError(f"the kernel's `{name}` trapped: {_last_line(error)}") from None
         return to_unsigned(results[0], result) if results else 0
 
     def memory_size(self) -> int:
@@ -220,6 +219,12 @@ class StoreDoor:
     def write(self, address: int, data: bytes) -> None:
         """Copy bytes into the kernel's memory."""
         self._memory.write(self._guest.store, data, address)
+
+
+def _last_line(error: Exception) -> str:
+    """Return the innermost cause, without its number in the list of causes."""
+    line = str(error).strip().splitlines()[-1].strip()
+    return re.sub(r"^\d+: ", "", line)
 
 
 def to_signed(kind: str, value: Any) -> Any:  # noqa: ANN401 - a wasm number in, the same out

@@ -1,9 +1,12 @@
 //! From a handle to its record.
 
-use crate::layout::{ANCHOR, BUSY, FIRST_HANDLE, HEAD, HEADER, SPAN, TABLE};
-use crate::record::{HIGH, KEY, LENGTH, LOW, PLACE, RANK, RECORD, Record};
-use crate::tree::{DEPTH_MAX, child_slot};
+use crate::layout::{FIRST_HANDLE, HEAD, HEADER, SPAN, TABLE};
+use crate::record::{KEY, LENGTH, PLACE, RECORD, Record};
+use crate::tree::SPLIT_ROOT;
 use crate::{Kernel, Memory};
+
+/// The first step of the binary search. The table cannot have twice as many bytes.
+const STEP_MAX: u32 = RECORD << 25;
 
 impl<M: Memory> Kernel<M> {
     /// The record of the live block with this handle, or 0.
@@ -11,7 +14,7 @@ impl<M: Memory> Kernel<M> {
     /// The word before a block says where its record is. Guests can write there, so it is only a
     /// hint: a record is believed if it lies in the table and names this block. Everything else
     /// is looked up in what no guest can reach.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn find(&self, handle: u64) -> Record {
         if handle.wrapping_sub(u64::from(FIRST_HANDLE)) >= self.memory.long(SPAN, 0) {
             return 0;
@@ -32,36 +35,25 @@ impl<M: Memory> Kernel<M> {
         self.field(record, PLACE) == place && self.field(record, LENGTH) != 0
     }
 
-    /// [`find`](Self::find) without the hint: at most 27 steps by halving and 33 down the tree.
+    /// [`find`](Self::find) without the hint: 26 steps by halving and at most 33 down the tree.
     #[inline(never)]
     #[cold]
     fn search(&self, place: u32) -> Record {
-        if self.state(BUSY) != 0 {
-            return 0;
-        }
         // The last record whose key is not above `place`; that of the first one never is.
-        let mut record = self.state(HEAD);
-        let mut count = (self.state(TABLE) - 1) / RECORD;
-        while count != 0 {
-            let half = (count + 1) / 2;
-            let probe = record.wrapping_sub(half.wrapping_mul(RECORD));
-            if self.field(probe, KEY) <= place {
-                record = probe;
+        let head = self.state(HEAD);
+        let mut distance = 0;
+        let mut step = STEP_MAX;
+        while step >= RECORD {
+            let probe = distance + step;
+            if probe < self.state(TABLE) && self.field(head.wrapping_sub(probe), KEY) <= place {
+                distance = probe;
             }
-            count -= half;
+            step >>= 1;
         }
+        let record = head.wrapping_sub(distance);
         if self.is_live_at(record, place) {
             return record;
         }
-        let mut node = self.field(ANCHOR, HIGH);
-        let mut bits = place;
-        for _ in 0..DEPTH_MAX {
-            if node == 0 || self.field(node, RANK) == place {
-                break;
-            }
-            node = self.field(child_slot(node, bits), LOW);
-            bits <<= 1;
-        }
-        node
+        self.state(self.walk(SPLIT_ROOT, place))
     }
 }

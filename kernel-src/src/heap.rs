@@ -2,18 +2,20 @@
 
 use crate::kernel::in_order;
 use crate::layout::{
-    ANCHOR, BUSY, ERROR, ERROR_FREED, FIRST_HANDLE, FLOOR, GOAL, HEAD, HEADER, HOLE_END, HOLE_START, IDLE, INPUT,
-    MAX_LENGTH, MAX_PAGES, OUTPUT, OUTPUT_FREED, PAGE_BYTES, READY, SMALL_MAX, SPAN, SPARE, TABLE, USED,
+    ANCHOR, ERROR, ERROR_FREED, FIRST_HANDLE, FLOOR, GOAL, HEAD, HEADER, HOLE_END, HOLE_START, INPUT, MAX_LENGTH,
+    MAX_PAGES, OUTPUT, OUTPUT_FREED, PAGE_BYTES, READY, SMALL_MAX, SPAN, SPARE, TABLE, USED,
 };
-use crate::record::{HIGH, KEY, LENGTH, LOW, NEXT, PLACE, PREV, RANK, RECORD, Record};
+use crate::record::{KEY, LENGTH, LOW, NEXT, PLACE, PREV, RANK, RECORD, Record};
+use crate::tree::{FREE_ROOT, SPLIT_ROOT};
 use crate::{Kernel, Memory};
 
 /// Set in the rank of a range that holds a small block: it is reused only under pressure.
 const SMALL: u32 = 4;
-/// The table takes room for this many records at a time.
-const CHUNK: u32 = 64;
-/// From this many live blocks on, memory grows by more than is needed, so that moves are rare.
-const MANY: u32 = 2000;
+/// Unused bytes that only records may take: they let ranges be split when all else is full.
+const RESERVE: u32 = 64 * RECORD;
+/// Memory grows by the table's size divided by 2 to this more than is needed, so that moves of a
+/// large table are rare: by nothing below 6,553 records, and never by a quarter.
+const AMPLE: u32 = 18;
 
 /// What `make_place` returns when memory cannot be had.
 const REFUSED: u64 = 0;
@@ -44,104 +46,85 @@ impl<M: Memory> Kernel<M> {
     /// Whether a block of `size` bytes can be appended without preparation.
     #[inline(always)]
     fn is_ready(&self, size: u32) -> bool {
-        self.field(ANCHOR, PLACE).wrapping_add(size) <= self.state(READY)
-            && self.state(HEAD).wrapping_sub(self.state(TABLE)) >= self.state(FLOOR)
+        let ready = self.state(READY);
+        self.field(ANCHOR, PLACE).wrapping_add(size) <= ready && self.next_record() >= ready
+    }
+
+    /// Where the next record of the table will be.
+    #[inline(always)]
+    fn next_record(&self) -> Record {
+        self.state(HEAD).wrapping_sub(self.state(TABLE))
     }
 
     /// The slow path of `alloc`: a handle, [`REFUSED`] or [`PREPARED`].
     #[inline(never)]
     #[cold]
     fn make_place(&mut self, length: u64, size: u32) -> u64 {
-        if length.wrapping_sub(1) >= MAX_LENGTH || self.state(BUSY) != 0 {
+        if length.wrapping_sub(1) >= MAX_LENGTH {
             return REFUSED;
         }
         if self.state(HEAD) == 0 {
             self.reset();
         }
-        let mut fit = self.best_fit(size);
-        if fit != 0 && self.holds_output(fit, size) {
-            fit = 0;
+        let place = self.field(ANCHOR, PLACE);
+        let has_space = self.has_space(place, size);
+        let fit = self.best_fit(size);
+        if fit != 0
+            && (!has_space || length > SMALL_MAX && self.field(fit, RANK) & SMALL == 0)
+            && !self.holds_output(fit, size)
+        {
+            return self.reuse(fit, length, size);
         }
-        let unused = self.field(ANCHOR, PLACE);
-        let mut place = unused;
-        if fit != 0 {
-            let is_old = length > SMALL_MAX && self.field(fit, RANK) & SMALL == 0;
-            if is_old || !self.has_space(place, size) {
-                return self.reuse(fit, length, size);
-            }
-        } else if !self.has_space(place, size) {
-            // Under pressure a free range at the end counts as the beginning of the unused bytes.
-            let last = self.field(ANCHOR, PREV);
-            if self.is_free(last) && !self.holds_output(last, size) {
-                place = self.field(last, PLACE);
-            }
-            if !self.has_space(place, size) {
-                place = self.grow(place, size);
-                if place == 0 {
-                    return REFUSED;
-                }
-            }
-            if place < unused {
-                return self.reuse(last, length, size);
-            }
-            if place != unused {
-                self.append(0, place);
-                self.count_idle(1);
-            }
+        if !has_space && !self.grow(size) {
+            return REFUSED;
         }
-        self.prepare(place, place.wrapping_add(size));
+        self.prepare(size);
         PREPARED
     }
 
-    fn count_idle(&mut self, change: u32) {
-        self.set_state(IDLE, self.state(IDLE).wrapping_add(change));
-    }
-
-    /// The lowest address that the table needs with two more records: a block's and a hole's.
-    fn bottom(&self) -> u32 {
-        self.state(HEAD).wrapping_sub(self.state(TABLE)).wrapping_sub(RECORD)
-    }
-
-    /// Whether a block of `size` bytes at `place` ends below the table, or below the hole.
+    /// Whether a block of `size` bytes at `place` ends below the table and its reserve, or below the
+    /// hole.
     fn has_space(&self, place: u32, size: u32) -> bool {
-        let bottom = self.bottom();
-        let hole = self.state(HOLE_START);
-        let end = if place < hole { hole } else { bottom };
-        bottom >= self.state(HOLE_END) && end >= place && end.wrapping_sub(place) >= size
-    }
-
-    /// Makes [place, end) clean and the table ready for one more record.
-    fn prepare(&mut self, place: u32, end: u32) {
-        let mut floor = self.state(FLOOR);
-        if end > floor {
-            self.memory.clear(floor, end.wrapping_sub(floor));
-            floor = end;
+        let mut end = self.next_record().wrapping_sub(RESERVE);
+        if end < self.state(HOLE_END) {
+            return false;
         }
-        let bottom = self.bottom();
-        if bottom < floor {
-            floor = bottom.wrapping_sub(CHUNK * RECORD);
-            if floor < end.max(self.state(HOLE_END)) {
-                floor = bottom;
-            }
-        }
-        self.set_state(FLOOR, floor);
-        let mut ready = floor;
         let hole = self.state(HOLE_START);
         if place < hole {
-            ready = hole;
+            end = hole;
         }
-        let used = self.state(USED);
-        if place < used {
-            self.memory.clear(place, used.min(end).wrapping_sub(place));
-            // Until all used bytes are behind, every block comes here.
-            ready = end;
+        end >= place && end.wrapping_sub(place) >= size
+    }
+
+    /// Makes the next `size` bytes clean and the table ready for more records.
+    fn prepare(&mut self, size: u32) {
+        let place = self.field(ANCHOR, PLACE);
+        let end = place.wrapping_add(size);
+        let used = self.state(USED).min(end);
+        self.clear(place, used);
+        let floor = self.state(FLOOR);
+        self.clear(floor, end);
+        self.set_state(FLOOR, floor.max(end));
+        let mut ready = end;
+        // Until all used bytes and the hole are behind, every block comes here.
+        if place >= self.state(HOLE_START) && used != end {
+            ready = self.state(FLOOR).min(self.next_record().wrapping_sub(RESERVE));
         }
         self.set_state(READY, ready);
     }
 
-    /// Asks for the pages that a block needs at `start`, or behind the hole, and moves the table to
-    /// their end. Returns where the block can be, or 0.
-    fn grow(&mut self, mut start: u32, size: u32) -> u32 {
+    /// Clears the bytes from `start` to `end`, if there are any.
+    #[inline(never)]
+    fn clear(&mut self, start: u32, end: u32) {
+        if start < end {
+            self.memory.clear(start, end.wrapping_sub(start));
+        }
+    }
+
+    /// Asks for the pages that a block of `size` bytes needs and moves the table to their end. If
+    /// others grew memory, or did before, the next block will lie behind their pages.
+    fn grow(&mut self, size: u32) -> bool {
+        let mut start = self.field(ANCHOR, PLACE);
         let pages = self.memory.pages();
         let head = self.state(HEAD);
         let owned = head / PAGE_BYTES + 1;
@@ -152,65 +135,58 @@ impl<M: Memory> Kernel<M> {
             start = pages.wrapping_mul(PAGE_BYTES);
         }
         let table = self.state(TABLE);
-        let bytes = u64::from(start) + u64::from(size) + u64::from(table) + u64::from(2 * RECORD);
-        let need = bytes.div_ceil(u64::from(PAGE_BYTES));
-        if need > u64::from(MAX_PAGES) {
-            return 0;
+        let bytes = u64::from(start) + u64::from(size) + u64::from(table) + u64::from(RESERVE + 2 * RECORD);
+        let need = (bytes.div_ceil(u64::from(PAGE_BYTES)) as u32).max(pages);
+        if need > MAX_PAGES {
+            return false;
         }
-        let mut goal = need as u32;
-        if goal <= pages {
-            return start;
-        }
-        if table / RECORD - self.state(IDLE) >= MANY {
-            goal = (goal + goal / 8).min(MAX_PAGES);
-        }
+        let mut goal = (need + (table >> AMPLE)).min(MAX_PAGES);
         loop {
             self.set_state(GOAL, goal);
             in_order();
             if self.memory.grow(goal - pages) {
                 break;
             }
-            if goal == need as u32 {
-                return 0;
+            if goal == need {
+                return false;
             }
-            goal = need as u32;
+            goal = need;
         }
-        self.set_busy(true);
         self.own(goal);
         let old = head.wrapping_add(RECORD).wrapping_sub(table);
-        let new = self.state(HEAD).wrapping_add(RECORD).wrapping_sub(table);
+        let new = self.next_record().wrapping_add(RECORD);
         self.memory.copy(new, old, table);
+        self.clear(old.min(self.state(FLOOR)), new.min(head.wrapping_add(RECORD)));
         in_order();
-        let floor = self.state(FLOOR);
-        let stale = new.min(head.wrapping_add(RECORD));
-        self.memory.clear(floor, stale.wrapping_sub(floor));
-        in_order();
-        self.set_state(FLOOR, new);
+        self.set_state(FLOOR, u32::MAX);
         self.relink(new, table, old);
-        self.relink(ANCHOR, RECORD, old);
+        self.relink(ANCHOR - 12, RECORD + 12, old);
         if pages != owned {
             if self.state(HOLE_START) == 0 {
                 self.set_state(HOLE_START, owned.wrapping_mul(PAGE_BYTES));
             }
             self.set_state(HOLE_END, start);
         }
-        self.set_busy(false);
-        start
+        if start != self.field(ANCHOR, PLACE) {
+            self.set_field(self.next_record(), RANK, 0);
+            self.append(0, start);
+        }
+        true
     }
 
     /// Moves the links among `count` bytes of records with the table, which lay at `old`.
     ///
     /// Links are the words that are not below the table: places, lengths and ranks all are.
-    fn relink(&mut self, start: u32, count: u32, old: u32) {
-        let delta = self.state(HEAD).wrapping_sub(old);
-        let mut offset = 0;
-        while offset < count {
-            let at = start.wrapping_add(offset);
+    #[inline(never)]
+    fn relink(&mut self, mut at: u32, count: u32, old: u32) {
+        let end = at.wrapping_add(count);
+        while at < end {
             let word = self.state(at);
             if word >= old {
+                let delta = self.next_record().wrapping_add(RECORD).wrapping_sub(old);
                 self.set_state(at, word.wrapping_add(delta));
             }
-            offset += 4;
+            at = at.wrapping_add(4);
         }
     }
 
@@ -221,70 +197,50 @@ impl<M: Memory> Kernel<M> {
         place < offset + self.memory.long(OUTPUT, 8) && offset < place + u64::from(size)
     }
 
-    /// Makes a block at the beginning of a free range, and a smaller range of what is left. The last
-    /// range may be too short: it then takes from the unused bytes behind it.
-    #[inline(never)]
+    /// Makes a block at the beginning of a free range, and a smaller range of what is left.
     fn reuse(&mut self, record: Record, length: u64, size: u32) -> u64 {
         let place = self.field(record, PLACE);
-        let next = self.field(record, NEXT);
-        let limit = self.field(next, PLACE);
-        let end = place.wrapping_add(size);
-        if end > limit {
-            self.prepare(limit, end);
-        }
-        self.set_busy(true);
-        self.remove(record);
-        if end > limit {
-            self.set_field(ANCHOR, PLACE, end);
-        } else if end != limit {
+        let rest_size = self.size(record).wrapping_sub(size);
+        self.remove(FREE_ROOT, record);
+        if rest_size != 0 {
             let rest = self.take_record();
             if rest != 0 {
-                self.set_field(rest, PLACE, end);
-                self.set_field(rest, LENGTH, 0);
-                self.set_field(rest, NEXT, next);
+                let next = self.field(record, NEXT);
+                self.set_field(rest, PLACE, place.wrapping_add(size));
+                self.memory.set_long(rest, LENGTH, u64::from(next) << 32);
                 self.set_field(rest, PREV, record);
+                self.insert(FREE_ROOT, rest, rest_size | self.field(record, RANK) & SMALL);
+                in_order();
                 self.set_field(next, PREV, rest);
                 self.set_field(record, NEXT, rest);
-                let age = self.field(record, RANK) & SMALL;
-                self.insert(ANCHOR + LOW, rest, limit.wrapping_sub(end) | age);
             }
         }
         self.set_field(record, LENGTH, length as u32);
         if self.field(record, KEY) != place {
-            self.insert(ANCHOR + HIGH, record, place);
+            self.insert(SPLIT_ROOT, record, place);
         }
         self.set_field(place, 4, self.state(HEAD).wrapping_sub(record));
-        let handle = u64::from(place.wrapping_add(HEADER));
-        let span = handle + length - u64::from(FIRST_HANDLE);
-        if span > self.memory.long(SPAN, 0) {
-            self.memory.set_long(SPAN, 0, span);
-        }
-        self.count_idle(u32::MAX);
-        self.set_busy(false);
-        handle
+        let handle = place.wrapping_add(HEADER);
+        let span = u64::from(handle) + length - u64::from(FIRST_HANDLE);
+        self.memory.set_long(SPAN, 0, span.max(self.memory.long(SPAN, 0)));
+        u64::from(handle)
     }
 
-    /// A record for a range that is not at the end: one that merging gave back, or a new one if the
-    /// unused bytes have room for it, or 0.
+    /// A record for a range that is not at the end: one that merging gave back, or one of the
+    /// reserve, or 0.
+    #[inline(always)]
     fn take_record(&mut self) -> Record {
         let spare = self.state(SPARE);
         if spare != 0 {
             self.set_state(SPARE, self.field(spare, LOW));
             return spare;
         }
-        let unused = self.field(ANCHOR, PLACE);
-        let table = self.state(TABLE);
-        let record = self.state(HEAD).wrapping_sub(table);
-        if !self.has_space(unused, 0) {
+        let record = self.next_record();
+        if record < self.state(READY) {
             return 0;
         }
-        if record < self.state(FLOOR) {
-            self.set_state(FLOOR, record);
-            self.set_state(READY, 0);
-        }
-        self.set_state(TABLE, table.wrapping_add(RECORD));
-        self.set_field(record, KEY, unused - 4);
-        self.count_idle(1);
+        self.set_state(TABLE, self.state(TABLE).wrapping_add(RECORD));
+        self.set_field(record, KEY, self.field(ANCHOR, PLACE) - 4);
         record
     }
 
@@ -299,9 +255,6 @@ impl<M: Memory> Kernel<M> {
     /// Ends a live block, or notes that a register must let go of it first.
     #[inline(never)]
     pub(crate) fn free_record(&mut self, mut record: Record) {
-        if self.state(BUSY) != 0 {
-            return;
-        }
         let place = self.field(record, PLACE);
         let handle = u64::from(place.wrapping_add(HEADER));
         if self.memory.long(OUTPUT, 0) == handle {
@@ -312,20 +265,19 @@ impl<M: Memory> Kernel<M> {
             self.set_state(ERROR_FREED, record);
             return;
         }
-        if self.memory.long(INPUT, 0).wrapping_sub(handle) < u64::from(self.size(record)) {
-            self.memory.set_long(INPUT, 0, 0);
-            self.memory.set_long(INPUT, 8, 0);
+        if self.memory.long(INPUT, 0) == handle {
+            self.memory.clear(INPUT, 16);
         }
-        self.set_busy(true);
         let mut age = 0;
-        if u64::from(self.field(record, LENGTH)) <= SMALL_MAX {
+        if self.field(record, LENGTH) <= SMALL_MAX as u32 {
             age = SMALL;
         }
         if self.field(record, KEY) != place {
-            self.remove(record);
+            self.remove(SPLIT_ROOT, record);
         }
+        self.set_field(record, RANK, 0);
+        in_order();
         self.set_field(record, LENGTH, 0);
-        self.count_idle(1);
         let next = self.field(record, NEXT);
         if self.is_free(next) {
             age |= self.absorb(next, next);
@@ -335,14 +287,14 @@ impl<M: Memory> Kernel<M> {
             age |= self.absorb(prev, record);
             record = prev;
         }
-        self.insert(ANCHOR + LOW, record, self.size(record) | age);
-        self.set_busy(false);
+        self.insert(FREE_ROOT, record, self.size(record) | age);
     }
 
-    /// Takes `free` out of its tree and `gone` out of the row; returns the age of `free`.
+    /// Takes `free` out of its tree and `gone`, the right one of two neighbours, out of the row.
+    /// Returns the age of `free`.
     #[inline(never)]
     fn absorb(&mut self, free: Record, gone: Record) -> u32 {
-        self.remove(free);
+        self.remove(FREE_ROOT, free);
         let age = self.field(free, RANK) & SMALL;
         let next = self.field(gone, NEXT);
         let prev = self.field(gone, PREV);

@@ -4,8 +4,8 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use crate::Memory;
 use crate::layout::{
-    ANCHOR, BASE, BUSY, FLOOR, GOAL, HEAD, HEAD_CHECK, HEADER, HOLE_END, INITIAL_PAGES, LIFE, MAX_PAGES, PAGE_BYTES,
-    STATE_END, USED,
+    ANCHOR, BASE, FLOOR, GOAL, HEAD, HEAD_CHECK, HEADER, INITIAL_PAGES, LIFE, MAX_PAGES, PAGE_BYTES, STATE_END, TABLE,
+    USED,
 };
 use crate::record::{NEXT, PLACE, PREV, RECORD};
 
@@ -27,14 +27,6 @@ impl<M: Memory> Kernel<M> {
         Self { memory }
     }
 
-    /// Marks the records as being relinked; until the mark goes, nothing follows a link.
-    #[inline(always)]
-    pub(crate) fn set_busy(&mut self, busy: bool) {
-        in_order();
-        self.set_state(BUSY, u32::from(busy));
-        in_order();
-    }
-
     /// Writes down that the kernel owns all below this page.
     pub(crate) fn own(&mut self, pages: u32) {
         let head = pages.wrapping_mul(PAGE_BYTES).wrapping_sub(RECORD);
@@ -50,28 +42,25 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub fn reset(&mut self) {
         let head = self.memory.long(HEAD, 0);
+        let mut pages = self.memory.pages();
         if head as u32 ^ (head >> 32) as u32 == HEAD_CHECK {
-            // What a call that was cut may have written beyond its last commitment counts as used.
+            // A call that was cut may have written a little beyond what it had committed.
             let used = self.field(ANCHOR, PLACE).wrapping_add(HEADER);
-            if used > self.state(USED) {
-                self.set_state(USED, used);
-            }
-            // It may also have been cut between the host's grant of pages and taking them.
-            let goal = self.state(GOAL);
-            if goal == self.memory.pages() {
-                self.own(goal);
+            self.set_state(USED, used.max(self.state(USED)));
+            let floor = (head as u32).wrapping_sub(self.state(TABLE));
+            self.set_state(FLOOR, floor.min(self.state(FLOOR)));
+            // Or it was cut between the host's grant of pages and taking them.
+            if pages == self.state(GOAL) {
+                self.own(pages);
             }
         } else {
-            let mut pages = INITIAL_PAGES;
-            let mut floor = INITIAL_PAGES * PAGE_BYTES - RECORD;
-            if head != 0 {
-                pages = self.memory.pages().min(MAX_PAGES);
-                floor = BASE;
+            self.memory.clear(FLOOR, LIFE - FLOOR);
+            if head == 0 {
+                pages = INITIAL_PAGES;
+                self.set_state(FLOOR, INITIAL_PAGES * PAGE_BYTES);
             }
-            self.set_state(FLOOR, floor);
-            self.memory.set_long(HOLE_END - 4, 0, 0);
             in_order();
-            self.own(pages);
+            self.own(pages.min(MAX_PAGES));
         }
         self.memory.clear(LIFE, STATE_END - LIFE);
         in_order();

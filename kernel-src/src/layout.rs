@@ -1,6 +1,6 @@
 //! Where everything is. `CONTRACT.md` has the drawing.
 
-use crate::record::{OLDER, RECORD, UP, YOUNGER};
+use crate::record::RECORD;
 
 /// Bytes in a page of linear memory.
 pub const PAGE_BYTES: u32 = 65_536;
@@ -20,9 +20,9 @@ pub const STATE_START: u32 = 4096;
 /// The address of the table's first record, at the upper end of what the kernel owns, and in the
 /// next word the same XOR [`HEAD_CHECK`]. One store writes both, so a cut cannot part them.
 pub const HEAD: u32 = STATE_START;
-/// The lowest address that the table has had since memory last grew: clean below it.
+/// What lies between [`USED`] and this is clean: an earlier life's table is above.
 pub const FLOOR: u32 = STATE_START + 8;
-/// The highest end of a block in all earlier lives: clean above it.
+/// The highest end of a block in all earlier lives.
 pub const USED: u32 = STATE_START + 12;
 /// Where pages begin that somebody else grew into memory, or 0.
 pub const HOLE_START: u32 = STATE_START + 16;
@@ -39,26 +39,22 @@ pub const INPUT: u32 = LIFE + 8;
 pub const OUTPUT: u32 = LIFE + 24;
 /// The error register: a handle (64 bits).
 pub const ERROR: u32 = LIFE + 40;
-/// A block that ends here or below is appended without preparation; 0 sends all to the slow path.
+/// Blocks that end here or below, and records from here on, need no preparation.
 pub const READY: u32 = LIFE + 48;
 /// Bytes of the table.
 pub const TABLE: u32 = LIFE + 52;
-/// Records in the table that describe no live block.
-pub const IDLE: u32 = LIFE + 56;
-/// Not 0 while records are being relinked: a call that was cut leaves it set until `reset`.
-pub const BUSY: u32 = LIFE + 60;
 /// The pages there will be if the host grants what was last asked of it.
-pub const GOAL: u32 = LIFE + 64;
-/// A record that closes the row of blocks and holds the roots of the trees.
-pub const ANCHOR: u32 = LIFE + 72;
+pub const GOAL: u32 = LIFE + 56;
 /// First of the records that merging gave back, linked through their [`LOW`](crate::record::LOW).
-pub const SPARE: u32 = ANCHOR + UP;
+pub const SPARE: u32 = LIFE + 60;
 /// The record of the output's block, if that was freed while the output held it.
-pub const OUTPUT_FREED: u32 = ANCHOR + YOUNGER;
+pub const OUTPUT_FREED: u32 = LIFE + 64;
 /// The record of the error's block, if that was freed while the register held it.
-pub const ERROR_FREED: u32 = ANCHOR + OLDER;
+pub const ERROR_FREED: u32 = LIFE + 68;
+/// A record that closes the row of ranges and holds the roots of the trees.
+pub const ANCHOR: u32 = LIFE + 72;
 /// The end of the fixed words.
-pub const STATE_END: u32 = ANCHOR + RECORD + 4;
+pub const STATE_END: u32 = ANCHOR + RECORD;
 
 /// Marks [`HEAD`] as written by this kernel.
 pub const HEAD_CHECK: u32 = 0x4b58_7445;

@@ -34,14 +34,12 @@ pub const RANK: Field = 20;
 pub const LOW: Field = 24;
 /// The child for a 1 bit; in the anchor the root of the live blocks that splitting made.
 pub const HIGH: Field = 28;
-/// The address of the word that points to this node; 0 for ring members.
-pub const UP: Field = 32;
 /// The next younger record of the same rank, in a ring.
-pub const YOUNGER: Field = 36;
+pub const YOUNGER: Field = 32;
 /// The next older record of the same rank, in a ring.
-pub const OLDER: Field = 40;
+pub const OLDER: Field = 36;
 /// Bytes of a record.
-pub const RECORD: u32 = 44;
+pub const RECORD: u32 = 40;
 
 const _: () = assert!(NEXT == LENGTH + 4, "one store writes both");
 

@@ -7,7 +7,8 @@ use crate::{Kernel, Memory};
 impl<M: Memory> Kernel<M> {
     /// The length of the live block with this handle, or 0.
     pub fn length(&self, handle: u64) -> u64 {
-        u64::from(self.field(self.find(handle), LENGTH))
+        let record = self.find(handle);
+        if record == 0 { 0 } else { u64::from(self.field(record, LENGTH)) }
     }
 
     /// The bytes handed out from `address` on; 0 outside (M-1).
@@ -47,20 +48,18 @@ impl<M: Memory> Kernel<M> {
     /// Writes eight bytes at an address, but none past the end (M-1, M-2).
     #[inline(always)]
     pub fn store_u64(&mut self, address: u64, value: u64) {
-        let left = self.left(address);
+        let mut left = self.left(address);
         if left >= 8 {
             self.memory.set_long(address as u32, 0, value);
-        } else {
-            self.store_head(address, value, left);
+            return;
         }
-    }
-
-    #[inline(never)]
-    #[cold]
-    fn store_head(&mut self, address: u64, mut value: u64, count: u64) {
-        for index in 0..count as u32 {
-            self.memory.set_byte(address as u32 + index, 0, value as u8);
-            value >>= 8;
+        let mut at = address as u32;
+        let mut bytes = value;
+        while left != 0 {
+            self.memory.set_byte(at, 0, bytes as u8);
+            bytes >>= 8;
+            at = at.wrapping_add(1);
+            left -= 1;
         }
     }
 

@@ -4,111 +4,109 @@
 //! (highest bit first). So a path has at most 33 nodes, whatever the order of insertion, and nothing
 //! is ever rotated. Ranks that are equal share one node and form a ring, oldest first.
 
-use crate::record::{HIGH, LOW, OLDER, RANK, Record, UP, YOUNGER};
+use crate::kernel::in_order;
+use crate::layout::ANCHOR;
+use crate::record::{HIGH, LOW, OLDER, RANK, Record, YOUNGER};
 use crate::{Kernel, Memory};
 
 /// One node for each of the 32 bits, and the root. The loops count: they end on any data.
-pub(crate) const DEPTH_MAX: u32 = 33;
-
-/// From a node to the slot of its child for the highest of the bits.
-pub(crate) fn child_slot(node: Record, bits: u32) -> u32 {
-    node.wrapping_add(bits >> 31 << 2)
-}
+const DEPTH_MAX: u32 = 33;
+/// The word that points to the tree of free ranges.
+pub(crate) const FREE_ROOT: u32 = ANCHOR + LOW;
+/// The word that points to the tree of live blocks whose records the binary search cannot find.
+pub(crate) const SPLIT_ROOT: u32 = ANCHOR + HIGH;
 
 const _: () = assert!(HIGH == LOW + 4, "a bit selects the child");
 
 impl<M: Memory> Kernel<M> {
-    /// Adds a record to the tree whose root is the word at `slot`.
+    /// The word that points to the node with this rank, or that is 0 where it would be.
     #[inline(never)]
-    pub(crate) fn insert(&mut self, mut slot: u32, record: Record, rank: u32) {
-        self.set_field(record, RANK, rank);
-        self.set_field(record, LOW, 0);
-        self.set_field(record, HIGH, 0);
-        let mut older = record;
-        let mut younger = record;
+    pub(crate) fn walk(&self, mut slot: u32, rank: u32) -> u32 {
         let mut bits = rank;
         for _ in 0..DEPTH_MAX {
             let node = self.state(slot);
-            if node == 0 {
-                self.set_state(slot, record);
+            if node == 0 || self.field(node, RANK) == rank {
                 break;
             }
-            if self.field(node, RANK) == rank {
-                slot = 0;
-                younger = node;
-                older = self.field(node, OLDER);
-                self.set_field(older, YOUNGER, record);
-                self.set_field(node, OLDER, record);
-                break;
-            }
-            slot = child_slot(node, bits).wrapping_add(LOW);
+            slot = node.wrapping_add(bits >> 31 << 2).wrapping_add(LOW);
             bits <<= 1;
         }
-        self.set_field(record, UP, slot);
-        self.set_field(record, YOUNGER, younger);
-        self.set_field(record, OLDER, older);
+        slot
+    }
+
+    /// Adds a record to a tree.
+    #[inline(never)]
+    pub(crate) fn insert(&mut self, root: u32, record: Record, rank: u32) {
+        self.memory.set_long(record, LOW, 0);
+        self.set_field(record, YOUNGER, record);
+        self.set_field(record, OLDER, record);
+        in_order();
+        self.set_field(record, RANK, rank);
+        let slot = self.walk(root, rank);
+        let node = self.state(slot);
+        if node == 0 {
+            self.set_state(slot, record);
+        } else {
+            let older = self.field(node, OLDER);
+            self.set_field(record, YOUNGER, node);
+            self.set_field(record, OLDER, older);
+            self.set_field(older, YOUNGER, record);
+            self.set_field(node, OLDER, record);
+        }
     }
 
     /// Takes a record out of its tree.
     #[inline(never)]
-    pub(crate) fn remove(&mut self, record: Record) {
+    pub(crate) fn remove(&mut self, root: u32, record: Record) {
         let mut heir = self.field(record, YOUNGER);
         let older = self.field(record, OLDER);
         self.set_field(heir, OLDER, older);
         self.set_field(older, YOUNGER, heir);
-        let up = self.field(record, UP);
-        if up == 0 {
+        let slot = self.walk(root, self.field(record, RANK));
+        if self.state(slot) != record {
             return;
         }
         if heir == record {
+            // Any leaf below can take the node's place.
+            let mut leaf = slot;
             for _ in 0..DEPTH_MAX {
-                let mut child = self.field(heir, HIGH);
-                if child == 0 {
-                    child = self.field(heir, LOW);
+                heir = self.state(leaf);
+                let mut below = heir.wrapping_add(HIGH);
+                if self.state(below) == 0 {
+                    below = heir.wrapping_add(LOW);
                 }
-                if child == 0 {
+                if self.state(below) == 0 {
                     break;
                 }
-                heir = child;
+                leaf = below;
             }
-            self.set_state(self.field(heir, UP), 0);
+            self.set_state(leaf, 0);
             if heir == record {
                 return;
             }
         }
-        self.set_field(heir, UP, up);
-        self.set_state(up, heir);
-        self.adopt(heir, record, LOW);
-        self.adopt(heir, record, HIGH);
-    }
-
-    /// Gives one child of `record` to `heir`.
-    fn adopt(&mut self, heir: Record, record: Record, side: u32) {
-        let child = self.state(record.wrapping_add(side));
-        let slot = heir.wrapping_add(side);
-        self.set_state(slot, child);
-        if child != 0 {
-            self.set_field(child, UP, slot);
-        }
+        self.set_state(slot, heir);
+        self.memory.set_long(heir, LOW, self.memory.long(record, LOW));
     }
 
     /// The oldest of the smallest free ranges of at least `size` bytes, or 0.
+    #[inline(never)]
     pub(crate) fn best_fit(&self, size: u32) -> Record {
         let mut best = 0;
         let mut best_rank = u32::MAX;
-        let mut node = self.field(crate::layout::ANCHOR, LOW);
+        let mut node = self.state(FREE_ROOT);
         let mut larger = 0;
         let mut bits = size;
         for _ in 0..2 * DEPTH_MAX {
             if node == 0 {
                 // What is left to see are the larger ranges nearest to the path; their smallest is
                 // on the path that keeps left.
-                if larger == 0 {
-                    break;
-                }
                 node = larger;
                 larger = 0;
                 bits = 0;
+                if node == 0 {
+                    break;
+                }
             }
             let rank = self.field(node, RANK);
             if rank >= size && rank < best_rank {
@@ -116,9 +114,13 @@ impl<M: Memory> Kernel<M> {
                 best_rank = rank;
             }
             let high = self.field(node, HIGH);
-            node = self.field(child_slot(node, bits), LOW);
-            if bits >> 31 == 0 && high != 0 {
-                larger = high;
+            if (bits as i32) < 0 {
+                node = high;
+            } else {
+                if high != 0 {
+                    larger = high;
+                }
+                node = self.field(node, LOW);
             }
             bits <<= 1;
         }

@@ -20,12 +20,17 @@ from extism_kernel_pkg.host import Plugin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PLUGINS = Path(__file__).parent / "plugins"
+FOLDERS = (Path(__file__).parent / "plugins", Path(__file__).parents[1] / "conformance" / "plugins")
+"""Our plug-ins, and those of the conformance suite."""
+
+
+def wat_path(name: str) -> Path:
+    return next(path for folder in FOLDERS if (path := folder / f"{name}.wat").is_file())
 
 
 def wat(name: str) -> dict[str, Any]:
-    """The manifest entry of one plug-in of ours."""
-    return {"path": str(PLUGINS / f"{name}.wat")}
+    """The manifest entry of one plug-in."""
+    return {"path": str(wat_path(name))}
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -17,7 +17,6 @@ import pytest
 
 PYTHON_SDK = ("extism==1.1.1", "extism-sys==1.41.0")
 GO_SDK = "github.com/extism/go-sdk@v1.7.1"
-AS_PDK = ("@extism/as-pdk@1.0.0", "assemblyscript@0.27.37")
 
 
 def cache_folder(name: str) -> Path:
@@ -55,27 +54,6 @@ def go_sdk_plugins() -> Path:
     """The folder of plug-ins inside the Go SDK's module."""
     module = json.loads(run(["go", "mod", "download", "-json", GO_SDK], cwd=Path("/")))
     return Path(module["Dir"]) / "wasm"
-
-
-def assemblyscript_plugin(source: Path) -> Path:
-    """Compile one AssemblyScript source with the PDK and the compiler from npm."""
-    folder = cache_folder("-".join(AS_PDK).replace("/", "-"))
-    if not folder.is_dir():
-        part = folder.with_name(f"{folder.name}.{os.getpid()}")
-        part.mkdir(parents=True)
-        (part / "package.json").write_text('{"private": true}')
-        run(["npm", "install", "--silent", "--no-audit", "--no-fund", *AS_PDK], cwd=part)
-        _publish(part, folder)
-    work = folder / source.stem
-    work.mkdir(exist_ok=True)
-    shutil.copy(source, work / source.name)
-    out = work / f"{source.stem}.wasm"
-    run(
-        ["npx", "--no-install", "asc", f"{source.stem}/{source.name}", "--outFile", str(out), "--use"]
-        + ["abort=" + f"{source.stem}/{source.stem}/myAbort", "-O", "--runtime", "incremental"],
-        cwd=folder,
-    )
-    return out
 
 
 def _publish(part: Path, folder: Path) -> None:

@@ -11,10 +11,9 @@ import extism
 
 def functions(namespaces: dict[str, str]) -> list[Any]:
     """The same functions as `OURS` in test_real_plugins, made with the SDK's decorator."""
-    bodies: dict[str, Any] = {}
 
-    def mult(a: int, b: int) -> int:
-        return a * b
+    def mult(_: Any, params: Any, results: Any) -> None:
+        results[0].value = params[0].value * params[1].value
 
     def to_upper(text: str) -> str:
         return text.upper()
@@ -26,23 +25,26 @@ def functions(namespaces: dict[str, str]) -> list[Any]:
         return "\U0001f7e3" + text
 
     bodies = {"mult": mult, "to_upper": to_upper, "hostGreenMessage": green, "hostPurpleMessage": purple}
-    return [extism.host_fn(name=name, namespace=space)(bodies[name]) for name, space in namespaces.items()]
+    number = extism.ValType.I64
+    signatures = {"mult": ([number, number], [number])}  # an annotated `int` would be returned as a block
+    return [
+        extism.host_fn(name=name, namespace=space, signature=signatures.get(name))(bodies[name])
+        for name, space in namespaces.items()
+    ]
 
 
 def main() -> None:
     job = json.load(sys.stdin)
     out = []
-    logs = sys.stderr
     with extism.Plugin(
         job["manifest"], wasi=True, functions=functions(job["functions"]), config=job["config"]
     ) as plugin:
         for name, data in job["calls"]:
             try:
                 out.append({"output": bytes(plugin.call(name, bytes.fromhex(data))).hex()})
-            except extism.Error as error:
+            except extism.Error as error:  # noqa: PERF203 - each call has its own error
                 out.append({"error": str(error)})
-    print(json.dumps(out), file=sys.stdout)
-    logs.flush()
+    print(json.dumps(out))
 
 
 main()

@@ -22,12 +22,12 @@ from extism_kernel_pkg.host import (
     parse_manifest,
 )
 
-from .conftest import PLUGINS, wat
+from .conftest import wat, wat_path
 
 if TYPE_CHECKING:
     from .conftest import Server
 
-KIT = bytes(wasmtime.wat2wasm((PLUGINS / "kit.wat").read_text()))
+KIT = bytes(wasmtime.wat2wasm(wat_path("kit").read_text()))
 ONE = [{"path": "x.wasm"}]
 
 FAULTS: dict[str, tuple[Any, str]] = {
@@ -99,7 +99,7 @@ def test_plugin_is_made_from_whatever_names_a_module(tmp_path: Path) -> None:
     described.write_text(json.dumps({"wasm": [{"path": str(path)}]}))
     sources: list[Any] = [
         KIT,
-        (PLUGINS / "kit.wat").read_text(),
+        wat_path("kit").read_text(),
         path,
         described,
         described.read_text(),

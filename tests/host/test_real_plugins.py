@@ -1,4 +1,4 @@
-"""Plug-ins built with the PDKs of five languages answer on our host as on the Python SDK, byte for byte."""
+"""Plug-ins built with the PDKs of several languages answer on our host as on the Python SDK, byte for byte."""
 
 from __future__ import annotations
 
@@ -84,13 +84,6 @@ REAL = {
     ),
     "tinygo-logs": Real(language="Go (TinyGo)", modules=("log.wasm",), calls=TWICE, output=""),
     "tinygo-text": Real(language="Go (TinyGo)", modules=("replace.wasm",), calls=TWICE),
-    "tinygo-files": Real(
-        language="Go (TinyGo)",
-        modules=("fs.wasm",),
-        calls=TWICE,
-        manifest={"allowed_paths": {"{folder}": "/mnt"}},
-        output="content",
-    ),
     "tinygo-exit": Real(
         language="Go (TinyGo)",
         modules=("exit.wasm",),
@@ -105,6 +98,7 @@ REAL = {
         modules=("host.wasm",),
         calls=TWICE,
         functions={"mult": "extism:host/user"},
+        output="42 x 2 = 84",
     ),
     "tinygo-host-function-memory": Real(
         language="Go (TinyGo)",

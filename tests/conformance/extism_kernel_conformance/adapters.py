@@ -12,15 +12,18 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import AdapterBuildError, AdapterMalformedError, UsageError
 from .file_lock import file_lock
 from .resources import suite_root
 from .schema import load_check
 from .versions import is_in_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 _BUILD_SECONDS = 1800
 
@@ -126,12 +129,15 @@ def select_adapters(names: Sequence[str], known: Mapping[str, Adapter], profile:
         hits = [
             adapter
             for adapter in known.values()
-            if adapter.profile == profile and name in {adapter.name, adapter.folder.name, adapter.runtime, "all"}
+            if adapter.profile == profile
+            and name in {adapter.name, adapter.folder.name, adapter.runtime, "all"}
         ]
         exact = [adapter for adapter in hits if adapter.name == name]
         if not hits:
             have = ", ".join(sorted(adapter.name for adapter in known.values() if adapter.profile == profile))
-            raise UsageError(f"there is no adapter `{name}` for the {profile} profile", hint=f"known are: {have}, all")
+            raise UsageError(
+                f"there is no adapter `{name}` for the {profile} profile", hint=f"known are: {have}, all"
+            )
         selected |= {adapter.name: adapter for adapter in exact or hits}
     return list(selected.values())
 
@@ -201,7 +207,9 @@ def prepare_adapter(adapter: Adapter) -> tuple[str, ...]:
     Raises AdapterBuildError with the tail of the output if a build command fails.
     """
     needs_build = bool(adapter.build) or any("{build}" in word for word in adapter.command)
-    build = cache_folder() / f"{adapter.folder.name}-{sources_digest(adapter.folder)}" if needs_build else Path()
+    build = (
+        cache_folder() / f"{adapter.folder.name}-{sources_digest(adapter.folder)}" if needs_build else Path()
+    )
     places = {"dir": str(adapter.folder), "build": str(build), "python": sys.executable}
     if adapter.build:
         build.mkdir(parents=True, exist_ok=True)
@@ -215,7 +223,7 @@ def _fill(argv: Sequence[str], places: Mapping[str, str]) -> tuple[str, ...]:
     filled = []
     for word in argv:
         for key, value in places.items():
-            word = word.replace(f"{{{key}}}", value)  # noqa: PLW2901 - str.format would trip over other braces
+            word = word.replace(f"{{{key}}}", value)
         filled.append(word)
     return tuple(filled)
 
@@ -228,7 +236,13 @@ def _build_once(adapter: Adapter, argv: Sequence[str], build: Path) -> None:
     try:
         env = {**os.environ, **dict(adapter.env)}
         done = subprocess.run(
-            argv, cwd=adapter.folder, env=env, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False
+            argv,
+            cwd=adapter.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=_BUILD_SECONDS,
+            check=False,
         )
         failed, output = done.returncode != 0, done.stdout + done.stderr
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
-from .connection import Answer, Connection
 from .outcome import CaseFailed
 from .resources import suite_root
+
+if TYPE_CHECKING:
+    from .connection import Answer, Connection
 
 PAGE = 65536
 LARGEST_U64 = 2**64 - 1
@@ -65,7 +68,9 @@ class Bench:
     def expect_bytes(self, address: int, data: str, *, instance: str | None = None) -> None:
         """Require that memory holds these bytes."""
         length = len(data) // 2
-        answer = self.connection.ask("read", instance=instance or self.instance, address=str(address), length=length)
+        answer = self.connection.ask(
+            "read", instance=instance or self.instance, address=str(address), length=length
+        )
         got = answer["bytes"] if answer["result"] == "ok" else _shown(answer)
         self.require(got == data, f"{length} bytes at {address}: {data[:32]}", got[:32])
 
@@ -77,7 +82,9 @@ class Bench:
     def expect_size(self, pages: int) -> None:
         """Require a number of pages."""
         answer = self.connection.ask("size", instance=self.instance)
-        self.require(answer.get("pages") == pages, f"{pages} pages", str(answer.get("pages", answer["result"])))
+        self.require(
+            answer.get("pages") == pages, f"{pages} pages", str(answer.get("pages", answer["result"]))
+        )
 
     def expect_grow(self, pages: int, old: int) -> None:
         """Require that growth from outside answers with the old size, -1 if it has to be refused."""

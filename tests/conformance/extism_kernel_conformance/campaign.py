@@ -8,16 +8,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .adapters import Adapter
-from .cases import Case, CaseSet
 from .known_failures import KnownFailures, load_known_failures
 from .report import Section, case_line, is_red, make_footer
 from .resources import suite_info
 from .runner import ConfigurationBrokenError, ConfigurationRun, ConfigurationSkippedError, Result
 from .settings import Settings, select_cases
-from .wasm import Kernel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .adapters import Adapter
+    from .cases import Case, CaseSet
+    from .wasm import Kernel
 
 Progress = Callable[[str, Result | None, int], None]
 """Told (configuration, result, number of cases): a result at a time, None when the configuration has ended."""
@@ -54,20 +58,24 @@ class Campaign:
         section = Section(header=self._header(adapter))
         skipped = broken = ""
         try:
-            run = ConfigurationRun(adapter, [kernel for _, kernel in self.kernels], self.settings, self.known(adapter))
+            run = ConfigurationRun(
+                adapter, [kernel for _, kernel in self.kernels], self.settings, self.known(adapter)
+            )
             section.header["kernel"] = self._kernel_facts(run.kernel)
             broken = self._fill(run, section, cases)
         except ConfigurationSkippedError as skip:
             skipped = str(skip)
         except ConfigurationBrokenError as fault:
             broken = str(fault)
-        section.footer = make_footer(section, seconds=time.monotonic() - started, skipped=skipped, broken=broken)
+        section.footer = make_footer(
+            section, seconds=time.monotonic() - started, skipped=skipped, broken=broken
+        )
         self.progress(adapter.name, None, len(cases))
         return section
 
     def known(self, adapter: Adapter) -> KnownFailures:
         """Return the known failures that a configuration's run takes into account."""
-        return load_known_failures([*self.known_lists, adapter.folder / "known-failures.json"])
+        return load_adapter_list(adapter, self.known_lists)
 
     def _fill(self, run: ConfigurationRun, section: Section, cases: Sequence[Case]) -> str:
         subject = run.open()
@@ -127,6 +135,11 @@ class Campaign:
     def _kernel_facts(self, kernel: Kernel) -> dict[str, object]:
         name = next((path.name for path, each in self.kernels if each is kernel), "")
         return {"file": name, "sha256": kernel.sha256, "bytes": len(kernel.data), "flavour": kernel.flavour}
+
+
+def load_adapter_list(adapter: Adapter, more: Sequence[Path] = ()) -> KnownFailures:
+    """Return the known failures beside an adapter, and those of more lists."""
+    return load_known_failures([*more, adapter.folder / "known-failures.json"])
 
 
 def _adapter_option(adapter: Adapter) -> str:

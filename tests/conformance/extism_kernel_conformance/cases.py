@@ -5,19 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import CasesMalformedError
 from .profiles import PROFILES, find_profile
 from .resources import suite_info
 from .step_parser import StepParser
-from .steps import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from .steps import Step
 
 LEVELS = ("must", "should", "may")
-CAPABILITIES = ("fuel", "externref", "grow", "resume-after-trap", "context")
-KEYS = ("id", "since", "spec", "level", "title", "why", "tags", "profile", "kernel", "needs", "slow", "setup", "steps")
+CAPABILITIES = ("fuel", "externref", "grow", "resume-after-trap", "context", "cancel", "logs", "http-headers")
+KEYS = (
+    "id",
+    "since",
+    "spec",
+    "level",
+    "title",
+    "why",
+    "tags",
+    "profile",
+    "kernel",
+    "needs",
+    "slow",
+    "setup",
+    "steps",
+)
 REQUIRED = ("id", "since", "spec", "level", "title", "steps")
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*")
@@ -137,7 +155,14 @@ def _parse_file(
     path: Path, document: Mapping[str, object], tombstones: list[Tombstone]
 ) -> Iterator[tuple[Case | None, list[CaseFinding]]]:
     for key in document.keys() - {"cases", "removed", "$schema", "why"}:
-        yield None, [CaseFinding(where=path.name, message=f"`{key}` has no meaning here; allowed are cases, removed")]
+        yield (
+            None,
+            [
+                CaseFinding(
+                    where=path.name, message=f"`{key}` has no meaning here; allowed are cases, removed"
+                )
+            ],
+        )
     cases, removed = document["cases"], document.get("removed", [])
     assert isinstance(cases, list)
     for number, value in enumerate(cases):
@@ -146,7 +171,10 @@ def _parse_file(
         where = f"{path.name} removed[{number}]"
         version = parse_version(value.get("removed")) if isinstance(value, dict) else None
         if version is None or not isinstance(value.get("why"), str) or not isinstance(value.get("id"), str):
-            yield None, [CaseFinding(where=where, message="a tombstone has `id`, `removed` (a version) and `why`")]
+            yield (
+                None,
+                [CaseFinding(where=where, message="a tombstone has `id`, `removed` (a version) and `why`")],
+            )
         else:
             tombstones.append(Tombstone(id=value["id"], removed=version, why=value["why"]))
 
@@ -192,14 +220,25 @@ def parse_case(value: object, *, path: Path, number: int) -> tuple[Case | None, 
 def _check_head(value: Mapping[str, object], path: Path, parser: StepParser) -> None:
     identifier, since, spec = value.get("id"), parse_version(value.get("since")), value.get("spec", ["S-1"])
     if not isinstance(identifier, str) or not _ID.fullmatch(identifier):
-        parser.fault("id", f"{identifier!r} is no id; write `topic/promise` in lower-case words joined by `-`")
+        parser.fault(
+            "id", f"{identifier!r} is no id; write `topic/promise` in lower-case words joined by `-`"
+        )
     elif identifier.partition("/")[0] != path.stem:
-        parser.fault("id", f"the topic `{identifier.partition('/')[0]}` belongs in {identifier.partition('/')[0]}.json")
+        parser.fault(
+            "id", f"the topic `{identifier.partition('/')[0]}` belongs in {identifier.partition('/')[0]}.json"
+        )
     if "since" in value and since is None:
         parser.fault("since", f"{value['since']!r} is no version N.N.N")
     elif since is not None and since > (parse_version(suite_info().version) or (0, 0, 0)):
-        parser.fault("since", f"{value['since']} is newer than the suite, {suite_info().version}; raise suite.json first")
-    if not isinstance(spec, list) or not spec or not all(isinstance(e, str) and _CLAUSE.fullmatch(e) for e in spec):
+        parser.fault(
+            "since",
+            f"{value['since']} is newer than the suite, {suite_info().version}; raise suite.json first",
+        )
+    if (
+        not isinstance(spec, list)
+        or not spec
+        or not all(isinstance(e, str) and _CLAUSE.fullmatch(e) for e in spec)
+    ):
         parser.fault("spec", f'expected a list of clause ids like ["A-1", "M-3"], got {spec!r}')
     if value.get("level", "must") not in LEVELS:
         parser.fault("level", f"{value['level']!r} is no level; known are {', '.join(LEVELS)}")
@@ -223,7 +262,9 @@ def _max_pages(value: object, parser: StepParser) -> int | None:
         return None
     parser.check_keys(value, {"max_pages"}, "kernel")
     pages = value.get("max_pages")
-    if pages is not None and (isinstance(pages, bool) or not isinstance(pages, int) or not 0 < pages <= 65536):
+    if pages is not None and (
+        isinstance(pages, bool) or not isinstance(pages, int) or not 0 < pages <= 65536
+    ):
         parser.fault("kernel.max_pages", f"expected 1 to 65536 pages, got {pages!r}")
         return None
     return pages
@@ -233,5 +274,7 @@ def _find_repeated_ids(cases: Sequence[Case], tombstones: Sequence[Tombstone]) -
     seen: set[str] = set()
     for identifier in [case.id for case in cases] + [tombstone.id for tombstone in tombstones]:
         if identifier in seen:
-            yield CaseFinding(where=identifier, message="this id is used twice; ids are permanent, also after removal")
+            yield CaseFinding(
+                where=identifier, message="this id is used twice; ids are permanent, also after removal"
+            )
         seen.add(identifier)

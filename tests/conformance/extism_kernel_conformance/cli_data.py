@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -24,6 +23,8 @@ from .wasm import read_kernel
 from .wast import export_wast
 
 if TYPE_CHECKING:
+    import argparse
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -33,13 +34,17 @@ def add_commands(commands: Commands) -> None:
     action = cases.add_mutually_exclusive_group(required=True)
     action.add_argument("--list", action="store_true", help="one line for each case")
     action.add_argument("--check", action="store_true", help="report every fault in the case files")
-    action.add_argument("--copy", type=Path, metavar="DIR", help="copy cases, schema and documents to a new folder")
+    action.add_argument(
+        "--copy", type=Path, metavar="DIR", help="copy cases, schema and documents to a new folder"
+    )
     cases.add_argument("--cases", type=Path, metavar="DIR", help="cases of another folder")
     cases.add_argument("--json", action="store_true")
     cases.set_defaults(run=cases_command)
 
     report = commands.add_parser("report", help="turn reports into JUnit, Markdown or HTML")
-    report.add_argument("report", nargs="+", type=Path, metavar="REPORT", help="files that `run --report` wrote")
+    report.add_argument(
+        "report", nargs="+", type=Path, metavar="REPORT", help="files that `run --report` wrote"
+    )
     report.add_argument("--junit", type=Path, metavar="FILE")
     report.add_argument("--markdown", type=Path, metavar="FILE", help="`-` for stdout")
     report.add_argument("--html", type=Path, metavar="FILE")
@@ -49,7 +54,9 @@ def add_commands(commands: Commands) -> None:
     wast = commands.add_parser("wast", help="export the cases for engines with a runner of .wast scripts")
     wast.add_argument("kernel", type=Path, metavar="KERNEL")
     wast.add_argument("out", type=Path, metavar="DIR", help="one script for each case")
-    wast.add_argument("--adapter", metavar="NAME", default="wasmtime", help="the reference that binds handles")
+    wast.add_argument(
+        "--adapter", metavar="NAME", default="wasmtime", help="the reference that binds handles"
+    )
     wast.add_argument("--command", metavar="COMMAND", help="the command line of another reference")
     wast.add_argument("--skip-slow", action="store_true")
     wast.set_defaults(run=wast_command)
@@ -86,7 +93,9 @@ def cases_command(args: argparse.Namespace) -> int:
             print(f"{case.id}  {','.join(case.spec)}  {case.level}  {case.title}")
     for finding in findings:
         print(f"error[case]: {finding.message}\n  at: {finding.where}", file=sys.stderr)
-    print(f"{len(case_set.cases)} cases, {len(findings)} faults, digest {case_set.sha256[:12]}", file=sys.stderr)
+    print(
+        f"{len(case_set.cases)} cases, {len(findings)} faults, digest {case_set.sha256[:12]}", file=sys.stderr
+    )
     return ExitCode.MALFORMED if findings else ExitCode.GREEN
 
 
@@ -116,7 +125,9 @@ def wast_command(args: argparse.Namespace) -> int:
     if adapter is None:
         raise UsageError(f"there is no adapter `{args.adapter}`", hint="see `adapters`")
     settings = Settings(skip_slow=args.skip_slow, lint=False)
-    exported = export_wast(read_kernel(args.kernel), load_cases(suite_root() / "cases"), adapter, settings, args.out)
+    exported = export_wast(
+        read_kernel(args.kernel), load_cases(suite_root() / "cases"), adapter, settings, args.out
+    )
     print(args.out)
     for identifier, reason in exported.left_out:
         print(f"left out {identifier}: {reason}", file=sys.stderr)

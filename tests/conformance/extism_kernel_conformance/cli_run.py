@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -26,6 +25,8 @@ from .summary import print_summary
 from .wasm import parse_kernel, read_kernel
 
 if TYPE_CHECKING:
+    import argparse
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -77,7 +78,10 @@ def run_command(args: argparse.Namespace) -> int:
         fail_fast=args.fail_fast,
     )
     if args.fix and not settings.is_complete:
-        raise UsageError("`--fix` needs a complete run", hint="drop -k, --case, --suite-level, --skip-slow, --fail-fast, --no-lint")
+        raise UsageError(
+            "`--fix` needs a complete run",
+            hint="drop -k, --case, --suite-level, --skip-slow, --fail-fast, --no-lint",
+        )
     campaign = _campaign(args, settings)
     sections = _run_with_progress(campaign)
     if args.report is not None:
@@ -94,7 +98,9 @@ def run_command(args: argparse.Namespace) -> int:
 
 def lint_command(args: argparse.Namespace) -> int:
     """Run only the checks of the adapters themselves."""
-    kernel = parse_kernel(bytes.fromhex((suite_root() / "lint" / "bench.hex").read_text(encoding="ascii").strip()))
+    kernel = parse_kernel(
+        bytes.fromhex((suite_root() / "lint" / "bench.hex").read_text(encoding="ascii").strip())
+    )
     campaign = Campaign(
         kernels=[(Path("bench"), kernel)],
         case_set=CaseSet(cases=(), tombstones=(), sha256=""),
@@ -111,7 +117,9 @@ def lint_command(args: argparse.Namespace) -> int:
         skipped = section.footer.get("skipped")
         failed = any(is_red(line) for line in section.lint) or not (section.lint or skipped)
         if not section.lint:
-            print(f"{section.configuration} {'skip' if skipped else 'error'}: {skipped or section.footer['broken']}")
+            print(
+                f"{section.configuration} {'skip' if skipped else 'error'}: {skipped or section.footer['broken']}"
+            )
         if failed or (skipped and args.require):
             exit_code = ExitCode.RED
     print(f"{len(CHECKS) + 1} checks for each adapter", file=sys.stderr)
@@ -141,24 +149,54 @@ def adapters_command(args: argparse.Namespace) -> int:
 
 
 def _add_kernel_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kernel", nargs="+", type=Path, metavar="KERNEL", help="extism-runtime.wasm; give both flavours to reach every runtime")
+    parser.add_argument(
+        "kernel",
+        nargs="+",
+        type=Path,
+        metavar="KERNEL",
+        help="extism-runtime.wasm; give both flavours to reach every runtime",
+    )
     _add_adapter_options(parser)
     parser.add_argument("--profile", choices=sorted(PROFILES), default="kernel")
 
 
 def _add_adapter_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--adapter", "--runtime", action="append", default=[], metavar="NAME", help="a configuration, folder or runtime; `all` for every one")
+    parser.add_argument(
+        "--adapter",
+        "--runtime",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a configuration, folder or runtime; `all` for every one",
+    )
     parser.add_argument("--command", metavar="COMMAND", help="the command line of an adapter of your own")
-    parser.add_argument("--adapters", type=Path, action="append", default=[], metavar="DIR", help="one more folder with adapters")
+    parser.add_argument(
+        "--adapters",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="one more folder with adapters",
+    )
 
 
 def _add_selection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", type=Path, metavar="DIR", help="cases of another folder")
-    parser.add_argument("-k", action="append", default=[], metavar="TEXT", help="only cases with TEXT in their id")
+    parser.add_argument(
+        "-k", action="append", default=[], metavar="TEXT", help="only cases with TEXT in their id"
+    )
     parser.add_argument("--case", action="append", default=[], metavar="ID")
-    parser.add_argument("--suite-level", metavar="N.N", help="leave out cases newer than this minor version of the suite")
+    parser.add_argument(
+        "--suite-level", metavar="N.N", help="leave out cases newer than this minor version of the suite"
+    )
     parser.add_argument("--skip-slow", action="store_true")
-    parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, metavar="SECONDS", help="for one answer (default %(default)g; ten times that in a slow case)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT,
+        metavar="SECONDS",
+        help="for one answer (default %(default)g; ten times that in a slow case)",
+    )
 
 
 def _campaign(args: argparse.Namespace, settings: Settings) -> Campaign:
@@ -178,14 +216,18 @@ def _adapters(args: argparse.Namespace) -> list[Adapter]:
     if args.command:
         return [adapter_from_command(args.command)]
     if not args.adapter:
-        raise UsageError("no adapter is given", hint="add `--adapter NAME` (see `adapters`) or `--command 'my-adapter'`")
+        raise UsageError(
+            "no adapter is given", hint="add `--adapter NAME` (see `adapters`) or `--command 'my-adapter'`"
+        )
     return select_adapters(args.adapter, find_adapters(args.adapters), args.profile)
 
 
 def _run_with_progress(campaign: Campaign) -> list[Section]:
     line = ProgressLine(len(campaign.adapters))
     try:
-        return Campaign(**{**{name: getattr(campaign, name) for name in campaign.__slots__}, "progress": line}).run()
+        return Campaign(
+            **{**{name: getattr(campaign, name) for name in campaign.__slots__}, "progress": line}
+        ).run()
     finally:
         line.end()
 
@@ -193,7 +235,10 @@ def _run_with_progress(campaign: Campaign) -> list[Section]:
 def _verdict(sections: list[Section], *, require: bool) -> ExitCode:
     ran = [section for section in sections if "skipped" not in section.footer]
     if not ran:
-        print("error[no-case-ran]: no configuration ran, and a run without cases proves nothing", file=sys.stderr)
+        print(
+            "error[no-case-ran]: no configuration ran, and a run without cases proves nothing",
+            file=sys.stderr,
+        )
         return ExitCode.RED
     if require and len(ran) < len(sections):
         names = ", ".join(section.configuration for section in sections if section not in ran)
@@ -205,8 +250,12 @@ def _verdict(sections: list[Section], *, require: bool) -> ExitCode:
 def _check_orphans(campaign: Campaign, settings: Settings) -> ExitCode:
     if not settings.is_complete:
         return ExitCode.GREEN
-    ids = {case.id for case in campaign.case_set.cases} | {f"lint/{name}" for name in (*CHECKS, "end-of-input")}
-    orphans = {(e.path, e.case) for adapter in campaign.adapters for e in find_orphans(campaign.known(adapter), ids)}
+    ids = {case.id for case in campaign.case_set.cases} | {
+        f"lint/{name}" for name in (*CHECKS, "end-of-input")
+    }
+    orphans = {
+        (e.path, e.case) for adapter in campaign.adapters for e in find_orphans(campaign.known(adapter), ids)
+    }
     for path, case in sorted(orphans):
         print(f"error[known-failure-stale]: there is no case `{case}`\n  at: {path}", file=sys.stderr)
     return ExitCode.RED if orphans else ExitCode.GREEN

@@ -12,7 +12,19 @@ from .process import LONGEST_LINE, AdapterFault, AdapterProcess
 from .schema import load_check
 
 PROTOCOL = 1
-OPERATIONS = ("hello", "instantiate", "call", "read", "write", "size", "grow", "global_get", "exports", "drop")
+OPERATIONS = (
+    "hello",
+    "instantiate",
+    "call",
+    "read",
+    "write",
+    "size",
+    "grow",
+    "global_get",
+    "exports",
+    "drop",
+)
+SDK_OPERATIONS = ("load", "invoke", "unload")
 MOST_IN_FLIGHT = 256
 
 Answer = Mapping[str, Any]
@@ -98,18 +110,27 @@ class Connection:
             raise AdapterFault("adapter-garbage", f"an answer is an object, got {_shown(line)}")
         if answer.get("id") != pending.id or isinstance(answer.get("id"), bool):
             found = answer.get("id")
-            raise AdapterFault("adapter-wrong-id", f"`{pending.op}` was request {pending.id}, the answer has id {found!r}")
+            raise AdapterFault(
+                "adapter-wrong-id", f"`{pending.op}` was request {pending.id}, the answer has id {found!r}"
+            )
         result = answer.get("result")
         definition = result if result in {"error", "unsupported"} else f"answer-{pending.op}"
-        if pending.op not in OPERATIONS and definition == f"answer-{pending.op}":
+        if pending.op not in (*OPERATIONS, *SDK_OPERATIONS) and definition == f"answer-{pending.op}":
             message = f"the unknown operation `{pending.op}` must be answered `unsupported`, got {result!r}"
             raise AdapterFault("adapter-answer", message)
-        for fault in load_check("protocol.schema.json", str(definition))(answer, ""):
+        for fault in load_check(_schema_of(str(definition)), str(definition))(answer, ""):
             raise AdapterFault("adapter-answer", f"the answer to `{pending.op}` breaks the protocol: {fault}")
         if result == "error":
-            raise AdapterFault("adapter-error", f"`{pending.op}` failed inside the adapter: {answer['message']}")
+            raise AdapterFault(
+                "adapter-error", f"`{pending.op}` failed inside the adapter: {answer['message']}"
+            )
         return answer
 
 
 def _shown(line: bytes) -> str:
-    return repr(line[:80]) + ("..." if len(line) > 80 else "")  # noqa: PLR2004 - one line of a terminal
+    return repr(line[:80]) + ("..." if len(line) > 80 else "")
+
+
+def _schema_of(definition: str) -> str:
+    is_sdk = definition.removeprefix("answer-") in SDK_OPERATIONS
+    return "sdk-protocol.schema.json" if is_sdk else "protocol.schema.json"

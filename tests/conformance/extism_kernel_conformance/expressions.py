@@ -73,7 +73,9 @@ def parse_expression(value: object) -> Expression:
         raise ExpressionError(f"expected an integer or a string, got {value!r}")
     if isinstance(value, int):
         if value < 0:
-            raise ExpressionError(f"{value} is negative; values are unsigned, write {value % U64:#x} as a string")
+            raise ExpressionError(
+                f"{value} is negative; values are unsigned, write {value % U64:#x} as a string"
+            )
         if value > LARGEST_JSON_INTEGER:
             raise ExpressionError(f"{value} is above 2^53; write it as a string, {str(value)!r}")
         return Expression(str(value), ((1, (value,)),))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from .adapters import Adapter
 from .known_failures import fix_list
-from .report import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .adapters import Adapter
+    from .report import Section
 
 
 def fix_known_failures(sections: Sequence[Section], adapters: Mapping[str, Adapter]) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .matrix import CLAUSE_TITLES, Cell, clauses_of, make_cell, ran, runtime_name, tally
 from .outcome import RED
-from .report import Section
 from .resources import suite_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .report import Section
 
 _SIGNS = {"red": "✗ ", "xfail": "! ", "pass": "", "skip": "", "none": ""}
 _STATES = (("red", "red"), ("xfail", "known failure"), ("pass", "pass"), ("skip", "skip"))
@@ -104,7 +107,9 @@ def _card(section: Section) -> str:
         "xfail": cell.counts["xfail"],
         "skip": cell.counts["skip"],
     }
-    bar = "".join(f'<i class="{name}" style="width:{share / total:.2%}"></i>' for name, share in shares.items() if share)
+    bar = "".join(
+        f'<i class="{name}" style="width:{share / total:.2%}"></i>' for name, share in shares.items() if share
+    )
     lint = ""
     if section.lint:
         passed = len(section.lint) - footer["lint_failed"]
@@ -140,7 +145,8 @@ def _filters(sections: Sequence[Section]) -> str:
 
 def _head(sections: Sequence[Section], first: str) -> str:
     cells = "".join(
-        f'<th scope="col" data-column="{escape(s.configuration)}">{escape(s.configuration)}</th>' for s in sections
+        f'<th scope="col" data-column="{escape(s.configuration)}">{escape(s.configuration)}</th>'
+        for s in sections
     )
     return f'<thead><tr><th scope="col">{first}</th>{cells}</tr></thead>'
 
@@ -151,7 +157,9 @@ def _clause_rows(sections: Sequence[Section]) -> str:
         if clause[0] != group:
             group = clause[0]
             title = escape(CLAUSE_TITLES.get(group, group))
-            rows += f'<tr class="group"><th scope="rowgroup" colspan="{len(sections) + 1}">{title}</th></tr>\n'
+            rows += (
+                f'<tr class="group"><th scope="rowgroup" colspan="{len(sections) + 1}">{title}</th></tr>\n'
+            )
         cells = ((section, make_cell(section, clause)) for section in sections)
         rows += _row(clause, "", clause, cells)
     return rows + _row("all", "", "all", ((section, tally(section)) for section in sections))
@@ -171,9 +179,7 @@ def _case_rows(sections: Sequence[Section]) -> str:
     return rows
 
 
-def _row(
-    name: str, note: str, row: str, cells: Iterable[tuple[Section, Cell]], *, one: bool = False
-) -> str:
+def _row(name: str, note: str, row: str, cells: Iterable[tuple[Section, Cell]], *, one: bool = False) -> str:
     columns = ""
     for section, cell in cells:
         configuration = escape(section.configuration)

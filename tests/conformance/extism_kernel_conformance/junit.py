@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from .report import Line, Section, is_red
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def render_junit(sections: Sequence[Section]) -> str:
@@ -50,7 +53,9 @@ def _add_case(suite: ET.Element, section: Section, line: Line) -> None:
     case = ET.SubElement(
         suite, "testcase", classname=f"{section.configuration}.{topic}", name=promise, time=seconds
     )
-    text = "\n".join(f"{key}: {line[key]}" for key in ("title", "step", "expected", "got", "message") if line.get(key))
+    text = "\n".join(
+        f"{key}: {line[key]}" for key in ("title", "step", "expected", "got", "message") if line.get(key)
+    )
     if is_red(line):
         kind = "error" if line["verdict"] in {"error", "timeout", "crash"} else "failure"
         message = line.get("message") or f"expected {line.get('expected')}, got {line.get('got')}"
@@ -63,4 +68,4 @@ def _add_case(suite: ET.Element, section: Section, line: Line) -> None:
 
 def _clean(text: str) -> str:
     """Drop the control characters that XML 1.0 cannot carry."""
-    return "".join(char for char in text if char in "\t\n\r" or ord(char) >= 0x20)  # noqa: PLR2004 - the first printable
+    return "".join(char for char in text if char in "\t\n\r" or ord(char) >= 0x20)

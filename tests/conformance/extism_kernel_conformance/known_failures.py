@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import KnownFailuresMalformedError
-from .outcome import Outcome
 from .schema import load_check
 from .versions import is_in_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from .outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,11 @@ def judge_known(
         return replace(outcome, verdict="xpass", message=message, why=entry.why, link=entry.link)
     if fnmatchcase(outcome.got, _pattern(entry.got)):
         return replace(outcome, verdict="xfail", why=entry.why, link=entry.link)
-    message = f"listed as known to fail with `{entry.got}`, but it fails differently; {outcome.message}".rstrip("; ")
+    message = (
+        f"listed as known to fail with `{entry.got}`, but it fails differently; {outcome.message}".rstrip(
+            "; "
+        )
+    )
     return replace(outcome, message=message, why=entry.why, link=entry.link)
 
 
@@ -121,11 +129,13 @@ def fix_list(path: Path, configuration: str, failed: Mapping[str, str], passed: 
         listed.add(case)
         if case in failed and not fnmatchcase(failed[case], _pattern(entry["got"])):
             changes.append(f"{case}: got is now `{failed[case]}`")
-            entry = {**entry, "got": failed[case]}  # noqa: PLW2901 - the new entry replaces the old
+            entry = {**entry, "got": failed[case]}
         kept.append(entry)
     for case in sorted(failed.keys() - listed):
         changes.append(f"{case}: added for {configuration}; fill in `why` and `link`")
-        kept.append({"case": case, "configuration": configuration, "got": failed[case], "why": "", "link": ""})
+        kept.append(
+            {"case": case, "configuration": configuration, "got": failed[case], "why": "", "link": ""}
+        )
     if changes:
         _write_list(path, kept)
     return changes

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from .bench import LARGEST_U64, PAGE, Bench
-from .connection import Connection
 from .outcome import CaseFailed, Outcome
 from .process import AdapterFault
-from .session import AdapterSession
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .session import AdapterSession
 
 Check = Callable[[Bench], None]
 
@@ -36,7 +39,11 @@ def _run_check(session: AdapterSession, name: str, check: Check) -> Outcome:
             with contextlib.suppress(AdapterFault):
                 connection.discard()
         return Outcome(
-            verdict="fail", step=failure.where, expected=failure.expected, got=failure.got, fault="adapter-lint"
+            verdict="fail",
+            step=failure.where,
+            expected=failure.expected,
+            got=failure.got,
+            fault="adapter-lint",
         )
     except AdapterFault as fault:
         session.abandon()

@@ -6,17 +6,21 @@ failed expectation therefore shows when its answer is settled, and names the ste
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from . import static_steps
 from . import steps as s
-from .connection import Answer, Connection
-from .expressions import Variable
 from .outcome import CaseFailed
 from .process import AdapterFault
 from .typed_values import parameters_of, read_result, write_value
 from .wasm import Kernel, limit_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .connection import Answer, Connection
+    from .expressions import Variable
 
 CHUNK = 1 << 20
 """Most bytes in one read or write request; longer steps travel as several."""
@@ -34,7 +38,9 @@ class _Cell:
 class Machine:
     """The state of one case: its instances and its variables."""
 
-    def __init__(self, connection: Connection, kernel: Kernel, *, max_pages: int | None, prefix: str = "") -> None:
+    def __init__(
+        self, connection: Connection, kernel: Kernel, *, max_pages: int | None, prefix: str = ""
+    ) -> None:
         self._connection = connection
         self._kernel = kernel
         self._module = _module_bytes(kernel, max_pages).hex()
@@ -68,7 +74,7 @@ class Machine:
         for step in steps:
             self._step(step)
 
-    def _step(self, step: s.Step) -> None:  # noqa: C901, PLR0912 - one line for each kind of step
+    def _step(self, step: s.Step) -> None:
         match step:
             case s.Call():
                 self._call(step)
@@ -110,7 +116,9 @@ class Machine:
     def _lookup(self, key: str) -> int:
         cell = self._cells.get(key)
         if cell is None:
-            raise CaseFailed(where=key, expected=f"`${key}` to be bound", got="it is not; the case is at fault")
+            raise CaseFailed(
+                where=key, expected=f"`${key}` to be bound", got="it is not; the case is at fault"
+            )
         while cell.value is None:
             self._connection.settle_next()
         return cell.value
@@ -136,7 +144,11 @@ class Machine:
         def settled(answer: Answer) -> None:
             if answer["result"] != "ok":
                 self._instances.pop(name, None)
-                got = f"reject at {answer['stage']}: {answer['message']}" if "stage" in answer else "unsupported"
+                got = (
+                    f"reject at {answer['stage']}: {answer['message']}"
+                    if "stage" in answer
+                    else "unsupported"
+                )
                 raise CaseFailed(where=where, expected="the module instantiates", got=got)
 
         self._connection.send("instantiate", {"instance": wire, "module": self._module}, settled)
@@ -145,13 +157,19 @@ class Machine:
     def _drop(self, name: str) -> None:
         self._connection.send("drop", {"instance": self._instances.pop(name)}, lambda _: None)
 
-    def _call(self, step: s.Call, *, fuel: int | None = None, on_end: Callable[[bool], None] | None = None) -> None:
+    def _call(
+        self, step: s.Call, *, fuel: int | None = None, on_end: Callable[[bool], None] | None = None
+    ) -> None:
         signature = static_steps.check_function(step.name, step.where, self._kernel)
         args = [
             write_value(value_type, arg.evaluate(self._lookup))
             for value_type, arg in zip(parameters_of(signature), step.args, strict=True)
         ]
-        fields: dict[str, object] = {"instance": self._wire(step.instance, step.where), "name": step.name, "args": args}
+        fields: dict[str, object] = {
+            "instance": self._wire(step.instance, step.where),
+            "name": step.name,
+            "args": args,
+        }
         if step.fuel is not None:
             fuel = step.fuel.evaluate(self._lookup)
         if fuel is not None:
@@ -200,12 +218,18 @@ class Machine:
         def settled(answer: Answer) -> None:
             _require_supported(answer, step, "write")
             if answer["result"] != "ok":
-                raise CaseFailed(where=step.where, expected=f"{length} bytes written at {address}", got=_trap(answer))
+                raise CaseFailed(
+                    where=step.where, expected=f"{length} bytes written at {address}", got=_trap(answer)
+                )
 
         for start in range(0, length, CHUNK):
             count = min(CHUNK, length - start)
             data = step.data[start : start + count] if repeated is None else step.data * count
-            fields = {"instance": instance, "address": str((address + start) % (1 << 64)), "bytes": data.hex()}
+            fields = {
+                "instance": instance,
+                "address": str((address + start) % (1 << 64)),
+                "bytes": data.hex(),
+            }
             self._connection.send("write", fields, settled)
 
     def _read(self, step: s.Read) -> None:
@@ -244,7 +268,9 @@ class Machine:
             if expectation is not None and not expectation.holds(old):
                 raise CaseFailed(where=step.where, expected=expectation.describe(), got=str(old))
 
-        self._connection.send("grow", {"instance": self._wire(step.instance, step.where), "pages": pages}, settled)
+        self._connection.send(
+            "grow", {"instance": self._wire(step.instance, step.where), "pages": pages}, settled
+        )
 
     def _global(self, step: s.Global) -> None:
         static_steps.check_global(step.name, step.where, self._kernel)
@@ -254,7 +280,9 @@ class Machine:
             if answer["value"] != step.expect:
                 raise CaseFailed(where=step.where, expected=step.expect, got=answer["value"])
 
-        self._connection.send("global_get", {"instance": self._wire(step.instance, step.where), "name": step.name}, settled)
+        self._connection.send(
+            "global_get", {"instance": self._wire(step.instance, step.where), "name": step.name}, settled
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +322,9 @@ def _module_bytes(kernel: Kernel, max_pages: int | None) -> bytes:
     try:
         return limit_memory(kernel, max_pages)
     except ValueError as error:
-        raise CaseFailed(where="kernel", expected=f"a module that runs in {max_pages} pages", got=str(error)) from None
+        raise CaseFailed(
+            where="kernel", expected=f"a module that runs in {max_pages} pages", got=str(error)
+        ) from None
 
 
 def _judge_trap(answer: Answer, step: s.Call) -> None:
@@ -313,4 +343,6 @@ def _trap(answer: Answer) -> str:
 
 def _require_supported(answer: Answer, step: s.Step, what: str) -> None:
     if answer["result"] == "unsupported":
-        raise CaseFailed(where=step.where, expected=f"an answer to {what}", got="unsupported", is_unsupported=True)
+        raise CaseFailed(
+            where=step.where, expected=f"an answer to {what}", got="unsupported", is_unsupported=True
+        )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .matrix import clauses_of, make_cell, ran, runtime_name, tally
 from .outcome import VERDICTS
 from .report import Section, is_red
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MARKS = {"red": "❌ ", "xfail": "⚠️ ", "pass": "", "skip": "", "none": ""}
 
@@ -16,7 +19,9 @@ def render_markdown(sections: Sequence[Section], *, by_clause: bool = True) -> s
     parts = [_overview(sections)]
     if by_clause and ran(sections):
         parts.append(_clause_table(ran(sections)))
-    known = [(section, line) for section in sections for line in section.lint + section.cases if "why" in line]
+    known = [
+        (section, line) for section in sections for line in section.lint + section.cases if "why" in line
+    ]
     if known:
         rows = "\n".join(
             f"| {section.configuration} | `{line['id']}` | {_cell(line.get('got', ''))} | {_cell(line['why'])} |"
@@ -30,7 +35,9 @@ def render_markdown(sections: Sequence[Section], *, by_clause: bool = True) -> s
             f"| {_cell(line.get('got', ''))} |"
             for section, line in red
         )
-        parts.append(f"Red:\n\n| configuration | case | verdict | expected | got |\n|---|---|---|---|---|\n{rows}\n")
+        parts.append(
+            f"Red:\n\n| configuration | case | verdict | expected | got |\n|---|---|---|---|---|\n{rows}\n"
+        )
     return "\n".join(parts)
 
 
@@ -44,7 +51,11 @@ def _overview(sections: Sequence[Section]) -> str:
         lint = f"{len(section.lint) - footer['lint_failed']}/{len(section.lint)}" if section.lint else ""
         counts = " | ".join(str(footer["verdicts"].get(verdict, "")) for verdict in columns)
         note = footer.get("skipped") or footer.get("broken", "")
-        state = f"skip: {_cell(note)}" if "skipped" in footer else ("green" if footer["green"] else f"**red** {_cell(note)}")
+        state = (
+            f"skip: {_cell(note)}"
+            if "skipped" in footer
+            else ("green" if footer["green"] else f"**red** {_cell(note)}")
+        )
         rows += f"| {section.configuration} | {runtime_name(section)} | {lint} | {counts} | {footer['seconds']} | {state} |\n"
     return head + rows
 

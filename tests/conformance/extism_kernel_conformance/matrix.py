@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .outcome import RED, VERDICTS
-from .report import Line, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .report import Line, Section
 
 CLAUSE_TITLES: Mapping[str, str] = {
     "S": "surface",

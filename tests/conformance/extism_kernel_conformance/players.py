@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from .cases import Case
 from .connection import Connection
 from .machine import Machine
+from .sdk_player import play_sdk_case
 from .wasm import Kernel
 
 Player = Callable[[Case, Connection, Kernel], None]
@@ -18,5 +19,5 @@ def play_kernel_case(case: Case, connection: Connection, kernel: Kernel) -> None
     Machine(connection, kernel, max_pages=case.max_pages).play(case.setup, case.steps)
 
 
-PLAYERS: Mapping[str, Player] = {"kernel": play_kernel_case}
+PLAYERS: Mapping[str, Player] = {"kernel": play_kernel_case, "sdk": play_sdk_case}
 """The player of each profile in `profiles.PROFILES`."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .bench import Bench, lint_module
-from .connection import Connection
 from .outcome import CaseFailed
 from .process import AdapterFault
-from .session import AdapterSession
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .session import AdapterSession
 
 
 def probe_capabilities(session: AdapterSession) -> frozenset[str]:
@@ -15,7 +19,12 @@ def probe_capabilities(session: AdapterSession) -> frozenset[str]:
     `externref` and `grow` are tried whatever the adapter says. `fuel` and `resume-after-trap` are tried where the
     adapter declares them: only it knows whether an instance may be trusted after a trap.
     """
-    probes = {"externref": _has_externref, "grow": _has_grow, "fuel": _has_fuel, "resume-after-trap": _resumes}
+    probes = {
+        "externref": _has_externref,
+        "grow": _has_grow,
+        "fuel": _has_fuel,
+        "resume-after-trap": _resumes,
+    }
     found: set[str] = set()
     for name, probe in probes.items():
         connection = session.connection()
@@ -30,7 +39,7 @@ def probe_capabilities(session: AdapterSession) -> frozenset[str]:
     return frozenset(found)
 
 
-def _has_externref(connection: Connection, declared: frozenset[str]) -> bool:  # noqa: ARG001 - one shape for all
+def _has_externref(connection: Connection, declared: frozenset[str]) -> bool:
     answer = connection.ask("instantiate", instance="probe", module=lint_module("context"))
     if answer["result"] != "ok":
         return False

@@ -9,8 +9,11 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 LONGEST_LINE = 4 * 1024 * 1024
 """Longest line either side may send, line end included; the runner cuts reads and writes to stay below."""
@@ -18,7 +21,7 @@ LONGEST_LINE = 4 * 1024 * 1024
 _GRACE_SECONDS = 5.0
 
 
-class AdapterFault(Exception):  # noqa: N818 - a fault is found in somebody else's program; it is no error of ours
+class AdapterFault(Exception):
     """The adapter broke the protocol; the kernel is not to blame."""
 
     verdict = "error"
@@ -44,9 +47,11 @@ class AdapterCrash(AdapterFault):
 class AdapterProcess:
     """A running adapter. Two threads feed its pipes, so that neither side's full pipe can stop the runner."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
         self.command = tuple(command)
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._log = tempfile.TemporaryFile()
         try:
             self._process = subprocess.Popen(
                 self.command,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import step_makers
+from . import sdk_steps, step_makers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from .step_parser import Json, StepParser
     from .steps import Step
 
@@ -26,6 +27,7 @@ class Profile:
 
 PROFILES: Mapping[str, Profile] = {
     "kernel": Profile(name="kernel", keys=step_makers.KEYS, makers=step_makers.MAKERS),
+    "sdk": Profile(name="sdk", keys=sdk_steps.KEYS, makers=sdk_steps.MAKERS),
 }
 
 

@@ -6,10 +6,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from .outcome import RED
-from .runner import Result
+
+if TYPE_CHECKING:
+    from .runner import Result
 
 
 class ProgressLine:
@@ -31,7 +33,10 @@ class ProgressLine:
                 self._left -= 1
                 if not self._is_terminal:
                     count = self._done[configuration]
-                    print(f"{configuration}: {count} of {total} cases, {self._left} configurations left", file=self._stream)
+                    print(
+                        f"{configuration}: {count} of {total} cases, {self._left} configurations left",
+                        file=self._stream,
+                    )
             else:
                 self._done[configuration] += result.case is not None
                 self._verdicts[result.outcome.verdict] += 1
@@ -46,9 +51,11 @@ class ProgressLine:
 
     def _draw(self, configuration: str, total: int) -> None:
         now = time.monotonic()
-        if not self._is_terminal or now - self._last < 0.1:  # noqa: PLR2004 - ten times a second
+        if not self._is_terminal or now - self._last < 0.1:
             return
         self._last = now
         red = sum(self._verdicts[name] for name in RED)
-        text = f"{configuration} {self._done[configuration]}/{total} | {self._verdicts['pass']} pass, {red} red"
+        text = (
+            f"{configuration} {self._done[configuration]}/{total} | {self._verdicts['pass']} pass, {red} red"
+        )
         print(f"\r\x1b[K{text} | {self._left} configurations left", end="", file=self._stream, flush=True)

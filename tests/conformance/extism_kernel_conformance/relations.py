@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .expressions import Expression, ExpressionError, Lookup, parse_expression
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _COMPARE: Mapping[str, Callable[[int, int], bool]] = {
     "eq": operator.eq,
@@ -38,7 +41,9 @@ class Expectation:
     def resolve(self, lookup: Lookup) -> ResolvedExpectation:
         """Return the expectation with every operand worked out now."""
         return ResolvedExpectation(
-            tuple((name, tuple(each.evaluate(lookup) for each in operands)) for name, operands in self.relations)
+            tuple(
+                (name, tuple(each.evaluate(lookup) for each in operands)) for name, operands in self.relations
+            )
         )
 
     def variables(self) -> set[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from .adapters import Adapter
-from .campaign import Campaign
-from .connection import Fields
 from .report import case_line, is_red
 from .runner import ConfigurationBrokenError, ConfigurationRun, ConfigurationSkippedError
 from .settings import select_cases
+
+if TYPE_CHECKING:
+    from .adapters import Adapter
+    from .campaign import Campaign
+    from .connection import Fields
 
 _LONGEST_SHOWN = 120
 
@@ -26,7 +28,9 @@ class Transcript:
         """Print one message."""
         if self.is_on:
             mark = "->" if direction == "request" else "<-"
-            print(f"{mark} {json.dumps({key: _short(value) for key, value in message.items()})}", file=self._out)
+            print(
+                f"{mark} {json.dumps({key: _short(value) for key, value in message.items()})}", file=self._out
+            )
 
 
 def replay_case(campaign: Campaign, adapter: Adapter, out: TextIO) -> bool:

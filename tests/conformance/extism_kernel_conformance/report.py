@@ -10,13 +10,16 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ReportMalformedError
 from .outcome import RED, VERDICTS
-from .runner import Result
 from .schema import load_check
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .runner import Result
 
 Line = Mapping[str, Any]
 
@@ -125,8 +128,12 @@ def _read_sections(lines: Sequence[str], path: Path) -> list[Section]:
         for fault in check(line, ""):
             raise ReportMalformedError(fault, where=where)
         if (line["type"] == "header") == (current is not None):
-            message = "a header before the footer of the section above" if current else "a line before any header"
-            raise ReportMalformedError(message, where=where, hint="a report without a footer was cut short; run again")
+            message = (
+                "a header before the footer of the section above" if current else "a line before any header"
+            )
+            raise ReportMalformedError(
+                message, where=where, hint="a report without a footer was cut short; run again"
+            )
         if line["type"] == "header":
             current = Section(header=line)
             continue

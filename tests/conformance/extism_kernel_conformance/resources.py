@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,9 +25,8 @@ def suite_root() -> Path:
 
     Raises SuiteError if the package was installed without its data.
     """
-    here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
-    runner = Path(sys.argv[0]).resolve().parent  # run.py of the tarball lies beside the data
-    for folder in (here / "suite", here.parent, here, runner):
+    here = Path(__file__).resolve().parent
+    for folder in (here / "suite", here.parent):
         if (folder / "suite.json").is_file():
             return folder
     raise SuiteError(

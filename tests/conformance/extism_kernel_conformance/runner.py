@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from .adapters import Adapter, find_lacking, prepare_adapter
-from .cases import Case
-from .connection import Fields
 from .errors import AdapterBuildError
 from .known_failures import KnownFailures, judge_known
 from .lint import run_lint
@@ -16,9 +14,16 @@ from .outcome import CaseFailed, Outcome
 from .players import PLAYERS
 from .probes import probe_capabilities
 from .process import AdapterFault
+from .sdk_lint import run_sdk_lint
 from .session import AdapterSession
-from .settings import Settings
-from .wasm import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .cases import Case
+    from .connection import Fields
+    from .settings import Settings
+    from .wasm import Kernel
 
 _SLOW_FACTOR = 10.0
 
@@ -80,24 +85,33 @@ class ConfigurationRun:
         try:
             command = prepare_adapter(self.adapter)
             timeout = self.adapter.timeout or self.settings.timeout
-            self._session = AdapterSession(command, timeout=timeout, env=dict(self.adapter.env), trace=self._trace)
+            self._session = AdapterSession(
+                command, timeout=timeout, env=dict(self.adapter.env), trace=self._trace
+            )
             self._session.connection()
             hello = self._session.hello
-            capabilities = probe_capabilities(self._session) | ({"context"} & {self.kernel.flavour})
+            if self.settings.profile == "sdk":  # an SDK says what its interface offers; there is no probing that
+                capabilities = frozenset(hello["capabilities"])
+            else:
+                capabilities = probe_capabilities(self._session) | ({"context"} & {self.kernel.flavour})
         except AdapterBuildError as error:
             raise ConfigurationBrokenError(f"adapter-build: {error.message}") from error
         except AdapterFault as fault:
             self.close()
             raise ConfigurationBrokenError(f"{fault.code}: {fault.message}") from fault
         self.subject = Subject(
-            runtime=hello["runtime"], version=hello["version"], adapter=hello["adapter"], capabilities=capabilities
+            runtime=hello["runtime"],
+            version=hello["version"],
+            adapter=hello["adapter"],
+            capabilities=capabilities,
         )
         return self.subject
 
     def lint(self) -> Iterator[Result]:
         """Yield one result for each check of the adapter itself; ids begin with `lint/`."""
         assert self._session is not None
-        for identifier, outcome in run_lint(self._session):
+        lint = run_sdk_lint if self.settings.profile == "sdk" else run_lint
+        for identifier, outcome in lint(self._session):
             yield self._judged(Result(case=None, id=identifier, outcome=outcome))
 
     def run(self, cases: Sequence[Case]) -> Iterator[Result]:
@@ -119,7 +133,9 @@ class ConfigurationRun:
         assert self.subject is not None
         unmet = sorted(case.needs - self.subject.capabilities)
         if unmet:
-            return Outcome(verdict="skip", message=f"needs {', '.join(unmet)}, which this configuration lacks")
+            return Outcome(
+                verdict="skip", message=f"needs {', '.join(unmet)}, which this configuration lacks"
+            )
         timeout = self._session.timeout * (_SLOW_FACTOR if case.slow else 1)
         try:
             PLAYERS[case.profile](case, self._session.connection(timeout), self.kernel)
@@ -129,13 +145,17 @@ class ConfigurationRun:
             return Outcome(verdict="fail", step=failure.where, expected=failure.expected, got=failure.got)
         except AdapterFault as fault:
             tail = self._session.abandon()
-            message = f"{fault.message}; it logged: {tail}" if tail and tail not in fault.message else fault.message
+            message = (
+                f"{fault.message}; it logged: {tail}" if tail and tail not in fault.message else fault.message
+            )
             return Outcome(verdict=fault.verdict, fault=fault.code, got=fault.code, message=message)
         return Outcome(verdict="pass")
 
     def _judged(self, result: Result) -> Result:
         version = self.subject.version if self.subject else "0"
-        outcome = judge_known(result.id, result.outcome, self.known, self.adapter.name, version, self.kernel.sha256)
+        outcome = judge_known(
+            result.id, result.outcome, self.known, self.adapter.name, version, self.kernel.sha256
+        )
         return replace(result, outcome=outcome)
 
 

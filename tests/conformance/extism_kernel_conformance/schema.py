@@ -35,7 +35,7 @@ def load_check(file: str, definition: str = "") -> Check:
     return compile_schema({"$ref": f"#/$defs/{definition}"} if definition else document, document)
 
 
-def compile_schema(schema: Any, document: Any) -> Check:  # noqa: ANN401 - a schema is any JSON
+def compile_schema(schema: Any, document: Any) -> Check:
     """Return a function that yields one sentence per fault of a value. Raises ValueError for an unknown keyword."""
     checks: list[Check] = []
     for keyword, operand in schema.items():
@@ -45,7 +45,9 @@ def compile_schema(schema: Any, document: Any) -> Check:  # noqa: ANN401 - a sch
             raise ValueError(f"schema keyword `{keyword}` is not supported")
         checks.append(_KEYWORDS[keyword](operand, document))
     if "additionalProperties" in schema:
-        checks.append(_additional(schema["additionalProperties"], set(schema.get("properties", ())), document))
+        checks.append(
+            _additional(schema["additionalProperties"], set(schema.get("properties", ())), document)
+        )
 
     def check(value: object, path: str) -> Iterator[str]:
         for each in checks:
@@ -54,7 +56,7 @@ def compile_schema(schema: Any, document: Any) -> Check:  # noqa: ANN401 - a sch
     return check
 
 
-def _ref(operand: str, document: Any) -> Check:  # noqa: ANN401
+def _ref(operand: str, document: Any) -> Check:
     compiled: list[Check] = []
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -65,7 +67,7 @@ def _ref(operand: str, document: Any) -> Check:  # noqa: ANN401
     return check
 
 
-def _type(operand: str | list[str], document: Any) -> Check:  # noqa: ANN401, ARG001
+def _type(operand: str | list[str], document: Any) -> Check:
     names = [operand] if isinstance(operand, str) else operand
     tests = [_TYPES[name] for name in names]
 
@@ -76,7 +78,7 @@ def _type(operand: str | list[str], document: Any) -> Check:  # noqa: ANN401, AR
     return check
 
 
-def _enum(operand: list[object], document: Any) -> Check:  # noqa: ANN401, ARG001
+def _enum(operand: list[object], document: Any) -> Check:
     def check(value: object, path: str) -> Iterator[str]:
         if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in operand):
             yield f"{path or 'the value'} is {_shown(value)}, expected {' or '.join(map(_shown, operand))}"
@@ -84,7 +86,7 @@ def _enum(operand: list[object], document: Any) -> Check:  # noqa: ANN401, ARG00
     return check
 
 
-def _required(operand: list[str], document: Any) -> Check:  # noqa: ANN401, ARG001
+def _required(operand: list[str], document: Any) -> Check:
     def check(value: object, path: str) -> Iterator[str]:
         if isinstance(value, dict):
             for key in operand:
@@ -94,7 +96,7 @@ def _required(operand: list[str], document: Any) -> Check:  # noqa: ANN401, ARG0
     return check
 
 
-def _properties(operand: dict[str, Any], document: Any) -> Check:  # noqa: ANN401
+def _properties(operand: dict[str, Any], document: Any) -> Check:
     checks = {key: compile_schema(each, document) for key, each in operand.items()}
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -106,7 +108,7 @@ def _properties(operand: dict[str, Any], document: Any) -> Check:  # noqa: ANN40
     return check
 
 
-def _additional(operand: Any, known: set[str], document: Any) -> Check:  # noqa: ANN401
+def _additional(operand: Any, known: set[str], document: Any) -> Check:
     inner = None if isinstance(operand, bool) else compile_schema(operand, document)
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -123,7 +125,7 @@ def _additional(operand: Any, known: set[str], document: Any) -> Check:  # noqa:
     return check
 
 
-def _items(operand: Any, document: Any) -> Check:  # noqa: ANN401
+def _items(operand: Any, document: Any) -> Check:
     inner = compile_schema(operand, document)
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -134,7 +136,7 @@ def _items(operand: Any, document: Any) -> Check:  # noqa: ANN401
     return check
 
 
-def _pattern(operand: str, document: Any) -> Check:  # noqa: ANN401, ARG001
+def _pattern(operand: str, document: Any) -> Check:
     # JSON Schema's `$` is the very end of the text; Python's would let a line end through.
     expression = re.compile(re.sub(r"(?<!\\)\$$", r"\\Z", operand))
 
@@ -145,10 +147,14 @@ def _pattern(operand: str, document: Any) -> Check:  # noqa: ANN401, ARG001
     return check
 
 
-def _bound(holds: Callable[[Any, Any], bool], words: str, measure: Callable[[Any], Any], kinds: Any) -> Any:  # noqa: ANN401
-    def make(operand: int, document: Any) -> Check:  # noqa: ANN401, ARG001
+def _bound(holds: Callable[[Any, Any], bool], words: str, measure: Callable[[Any], Any], kinds: Any) -> Any:
+    def make(operand: int, document: Any) -> Check:
         def check(value: object, path: str) -> Iterator[str]:
-            if isinstance(value, kinds) and not isinstance(value, bool) and not holds(measure(value), operand):
+            if (
+                isinstance(value, kinds)
+                and not isinstance(value, bool)
+                and not holds(measure(value), operand)
+            ):
                 yield f"{path or 'the value'} is {_shown(value)}, expected {words} {operand}"
 
         return check
@@ -156,7 +162,7 @@ def _bound(holds: Callable[[Any, Any], bool], words: str, measure: Callable[[Any
     return make
 
 
-def _any_of(operand: list[Any], document: Any) -> Check:  # noqa: ANN401
+def _any_of(operand: list[Any], document: Any) -> Check:
     checks = [compile_schema(each, document) for each in operand]
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -169,7 +175,7 @@ def _any_of(operand: list[Any], document: Any) -> Check:  # noqa: ANN401
 
 def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - one line of a terminal
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 _KEYWORDS: dict[str, Callable[[Any, Any], Check]] = {

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .connection import PROTOCOL, Answer, Connection, Fields
 from .process import AdapterFault, AdapterProcess
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
 _MOST_FAILED_STARTS = 3
+_START_SECONDS = 60.0
+"""Least time for the greeting: a runtime that takes long to load is not a broken one."""
 
 
 class AdapterSession:
@@ -59,11 +64,13 @@ class AdapterSession:
 
     def _start(self) -> Connection:
         if self._failed_starts >= _MOST_FAILED_STARTS:
-            raise AdapterFault("adapter-start", f"the adapter failed to start {_MOST_FAILED_STARTS} times in a row")
+            raise AdapterFault(
+                "adapter-start", f"the adapter failed to start {_MOST_FAILED_STARTS} times in a row"
+            )
         self._failed_starts += 1
         self.starts += 1
         process = AdapterProcess(self.command, cwd=self._cwd, env=self._env)
-        connection = Connection(process, timeout=self.timeout, trace=self.trace)
+        connection = Connection(process, timeout=max(self.timeout, _START_SECONDS), trace=self.trace)
         try:
             hello = connection.ask("hello", protocol=PROTOCOL)
             if hello["result"] != "ok":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .cases import Case, CaseSet
 from .errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .cases import Case, CaseSet
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds."""

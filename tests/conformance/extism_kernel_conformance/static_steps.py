@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from . import steps as s
-from .expressions import Lookup
+from typing import TYPE_CHECKING
+
 from .outcome import CaseFailed
 from .resources import contract_types
-from .wasm import Kernel
+
+if TYPE_CHECKING:
+    from . import steps as s
+    from .expressions import Lookup
+    from .wasm import Kernel
 
 
 def check_function(name: str, where: str, kernel: Kernel) -> str:
@@ -49,7 +53,9 @@ def check_module(step: s.ModuleFacts, kernel: Kernel, lookup: Lookup) -> None:
     for name, expectation in step.numbers:
         resolved = expectation.resolve(lookup)
         if not resolved.holds(facts[name]):
-            raise CaseFailed(where=step.where, expected=f"{name}: {resolved.describe()}", got=str(facts[name]))
+            raise CaseFailed(
+                where=step.where, expected=f"{name}: {resolved.describe()}", got=str(facts[name])
+            )
     declared = {"start": kernel.has_start, "maximum": kernel.maximum_pages is not None}
     for name, wanted in (("start", step.start), ("maximum", step.maximum)):
         if wanted is not None and wanted != declared[name]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from . import steps as s
 from .resources import contract_types
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from .step_parser import Json, StepParser
 
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -48,12 +49,14 @@ def _call(parser: StepParser, value: Json, where: str) -> s.Call:
         parser.fault(where, f"`{name}` returns nothing, so `expect` and `bind` have no meaning")
     trap = value.get("expect_trap")
     if trap is not None and trap not in {*s.TRAP_KINDS, "any"}:
-        parser.fault(f"{where}.expect_trap", f"{trap!r} is no trap kind; known are any, {', '.join(s.TRAP_KINDS)}")
+        parser.fault(
+            f"{where}.expect_trap", f"{trap!r} is no trap kind; known are any, {', '.join(s.TRAP_KINDS)}"
+        )
     if trap is not None and value.keys() & {"expect", "bind"}:
         parser.fault(where, "a call that traps has no result: drop `expect` and `bind`, or `expect_trap`")
     if "fuel" in value:
         parser.needs.add("fuel")
-    made = s.Call(
+    return s.Call(
         where=where,
         name=name,
         args=tuple(parser.expression(each, f"{where}.args[{i}]") for i, each in enumerate(args)),
@@ -63,7 +66,6 @@ def _call(parser: StepParser, value: Json, where: str) -> s.Call:
         expect_trap=trap if isinstance(trap, str) else None,
         bind=parser.target(value["bind"], f"{where}.bind") if "bind" in value else None,
     )
-    return made
 
 
 def _write(parser: StepParser, value: Json, where: str) -> s.Write:
@@ -91,7 +93,11 @@ def _read(parser: StepParser, value: Json, where: str) -> s.Read:
     length = parser.expression(value.get("len", 0), f"{where}.len")
     if expect is not None and not length.variables() and length.evaluate(_no_variable) != len(expect):
         parser.fault(where, f"`len` is {length.text}, but `expect` holds {len(expect)} bytes")
-    fill = parser.hexadecimal(value["expect_fill"], f"{where}.expect_fill", length=1) if "expect_fill" in value else None
+    fill = (
+        parser.hexadecimal(value["expect_fill"], f"{where}.expect_fill", length=1)
+        if "expect_fill" in value
+        else None
+    )
     return s.Read(
         where=where,
         address=parser.expression(value["read"], f"{where}.read"),
@@ -127,8 +133,12 @@ def _grow(parser: StepParser, value: Json, where: str) -> s.Grow:
 
 def _global(parser: StepParser, value: Json, where: str) -> s.Global:
     expect = value.get("expect")
-    if not isinstance(expect, str) or not re.fullmatch(r"externref:null|(i32|i64):\d+|f(32|64):[0-9a-f]+", expect):
-        parser.fault(f"{where}.expect", f"expected a typed value like `externref:null` or `i64:8`, got {expect!r}")
+    if not isinstance(expect, str) or not re.fullmatch(
+        r"externref:null|(i32|i64):\d+|f(32|64):[0-9a-f]+", expect
+    ):
+        parser.fault(
+            f"{where}.expect", f"expected a typed value like `externref:null` or `i64:8`, got {expect!r}"
+        )
     name = parser.word(value["global"], f"{where}.global", "a global")
     if name == "extism_context":  # one flavour has it, and only runtimes with reference types load that one
         parser.needs |= {"context", "externref"}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .expressions import Expression, Variable
-from .relations import Expectation
+if TYPE_CHECKING:
+    from .expressions import Expression, Variable
+    from .relations import Expectation
 
 DEFAULT_INSTANCE = "a"
 TRAP_KINDS = ("unreachable", "out-of-bounds", "integer", "stack", "fuel", "interrupted", "other")

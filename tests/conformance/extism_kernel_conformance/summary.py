@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from .outcome import VERDICTS
 from .report import Line, Section, is_red
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MOST_SHOWN = 20
 
@@ -37,7 +39,9 @@ def summary_line(section: Section) -> str:
     footer = section.footer
     if "skipped" in footer:
         return f"{section.configuration:<24} skip   {footer['skipped']}"
-    counts = ", ".join(f"{footer['verdicts'][name]} {name}" for name in VERDICTS if name in footer["verdicts"])
+    counts = ", ".join(
+        f"{footer['verdicts'][name]} {name}" for name in VERDICTS if name in footer["verdicts"]
+    )
     colour = "green" if section.is_green else "RED  "
     runtime = f"{section.header['runtime']['name']} {section.header['runtime']['version']}".strip()
     broken = f"; {footer['broken']}" if "broken" in footer else ""

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import KernelMalformedError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MAGIC = b"\0asm\1\0\0\0"
-_TYPES = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128", 0x70: "funcref", 0x6F: "externref"}
+_TYPES = {
+    0x7F: "i32",
+    0x7E: "i64",
+    0x7D: "f32",
+    0x7C: "f64",
+    0x7B: "v128",
+    0x70: "funcref",
+    0x6F: "externref",
+}
 _KINDS = ("func", "table", "memory", "global", "tag")
 _CUSTOM, _TYPE, _IMPORT, _FUNCTION, _MEMORY, _GLOBAL, _EXPORT, _START = 0, 1, 2, 3, 5, 6, 7, 8
 
@@ -54,7 +65,9 @@ class _Reader:
 
     def take(self, count: int) -> bytes:
         if self.position + count > self.end:
-            raise KernelMalformedError("the module ends in the middle of a section", where=f"offset {self.position:#x}")
+            raise KernelMalformedError(
+                "the module ends in the middle of a section", where=f"offset {self.position:#x}"
+            )
         self.position += count
         return self.data[self.position - count : self.position]
 
@@ -63,10 +76,10 @@ class _Reader:
 
     def number(self) -> int:
         value, shift = 0, 0
-        while shift < 70:  # noqa: PLR2004 - ten groups of seven bits hold any u64
+        while shift < 70:
             group = self.byte()
             value |= (group & 0x7F) << shift
-            if group < 0x80:  # noqa: PLR2004 - the continuation bit
+            if group < 0x80:
                 return value
             shift += 7
         raise KernelMalformedError("a LEB128 number has no end", where=f"offset {self.position:#x}")
@@ -85,11 +98,11 @@ class _Reader:
 
     def skip_constant(self) -> None:
         """Step over a constant expression: the few opcodes that may stand in a global's initialiser."""
-        while (opcode := self.byte()) != 0x0B:  # noqa: PLR2004 - `end`
+        while (opcode := self.byte()) != 0x0B:
             if opcode in {0x41, 0x42, 0x23, 0xD0, 0xD2}:
                 self.number()
             elif opcode in {0x43, 0x44}:
-                self.take(4 if opcode == 0x43 else 8)  # noqa: PLR2004 - f32.const
+                self.take(4 if opcode == 0x43 else 8)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from kernel_mutants.campaign import BaselineError, Campaign, Verdict, run_campai
 from kernel_mutants.code import CodeError, read_code  # noqa: E402
 from kernel_mutants.equivalents import EquivalentsError, load_equivalents  # noqa: E402
 from kernel_mutants.operators import Mutant, find_mutants  # noqa: E402
+from kernel_mutants.replay import NodeNotFoundError  # noqa: E402
 from kernel_mutants.score import (  # noqa: E402
     ENOUGH,
     FunctionScore,
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _make_parser().parse_args(argv)
     try:
         return _run(args)
-    except (CodeError, BaselineError, EquivalentsError, OSError) as error:
+    except (CodeError, BaselineError, EquivalentsError, NodeNotFoundError, OSError) as error:
         print(f"error[mutants]: {error}\n  at: {args.kernel}", file=sys.stderr)
         return 2
 
@@ -51,11 +52,11 @@ def _run(args: argparse.Namespace) -> int:
         for number in chosen:
             print(f"{mutants[number].key}  {mutants[number].before} -> {mutants[number].after}")
         return 0
-    excluded = Campaign(kernel, args.cases).excluded
+    excluded = Campaign(kernel, args.cases, is_quick=False).excluded
     for case, found in sorted(excluded.items()):
         print(f"left out, the unbroken kernel fails it: {case}: {found}", file=sys.stderr)
     verdicts: list[Verdict] = []
-    for verdict in run_campaign(kernel, args.cases, chosen, jobs=args.jobs):
+    for verdict in run_campaign(kernel, args.cases, chosen, jobs=args.jobs, is_quick=not args.no_replay):
         verdicts.append(verdict)
         if len(verdicts) % _EVERY == 0:
             print(f"{len(verdicts)} of {len(chosen)} mutants tried", file=sys.stderr)
@@ -114,6 +115,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--function", help="try only the mutants of one function")
     parser.add_argument("--key", action="append", help="try only this mutant (may be given again)")
     parser.add_argument("--list", action="store_true", help="list the mutants instead of trying them")
+    parser.add_argument("--no-replay", action="store_true", help="do without Node, many times slower")
     parser.add_argument("--score", type=Path, help="write the table and the survivors to this Markdown file")
     parser.add_argument("--cases", type=Path, default=HERE.parent / "cases", help="folder of the cases")
     parser.add_argument("--equivalent", type=Path, default=HERE / "equivalent.json", help="list of equivalent mutants")

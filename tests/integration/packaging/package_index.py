@@ -68,7 +68,8 @@ class Index(BaseHTTPRequestHandler):
         fields = {}
         for part in message.iter_parts():
             name = part.get_param("name", header="content-disposition")
-            fields[str(name)] = (part.get_filename() or "", part.get_payload(decode=True) or b"")
+            content = part.get_payload(decode=True)
+            fields[str(name)] = (part.get_filename() or "", content if isinstance(content, bytes) else b"")
         return fields
 
     def do_GET(self) -> None:

@@ -6,16 +6,20 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from build_tools.config import find_project
 from build_tools.reproduce import copy_sources
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 Done = subprocess.CompletedProcess[str]
+Env = Mapping[str, str]
 GIT_IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.invalid", "-c", "commit.gpgsign=false")
 OWNERS_SETTINGS = (
     "PIP_FIND_LINKS",
@@ -29,7 +33,9 @@ OWNERS_SETTINGS = (
 class BuildTools(Protocol):
     """`python -m build_tools` of a checkout, as the fixture `build_tools` gives it."""
 
-    def __call__(self, checkout: Path, *arguments: str | Path, check: bool = True, **env: str) -> Done: ...
+    def __call__(
+        self, checkout: Path, *arguments: str | Path, check: bool = True, env: Env | None = None
+    ) -> Done: ...
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,14 @@ class PackageIndex:
         return sorted(path.name for path in (self.folder / "files").iterdir())
 
 
-def run(*argv: str | Path, cwd: Path, check: bool = True, **env: str) -> Done:
+def run(*argv: str | Path, cwd: Path, check: bool = True, env: Env | None = None) -> Done:
     """Run a program without the machine owner's settings for pip and uv; fail with its output by default."""
     environ = {name: value for name, value in os.environ.items() if name not in OWNERS_SETTINGS}
     environ |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "NO_COLOR": "1"}
     done = subprocess.run(
         [os.fspath(part) for part in argv],
         cwd=cwd,
-        env=environ | env,
+        env={**environ, **(env or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -72,10 +78,12 @@ def run(*argv: str | Path, cwd: Path, check: bool = True, **env: str) -> Done:
     return done
 
 
-def run_build_tools(checkout: Path, *arguments: str | Path, check: bool = True, **env: str) -> Done:
+def run_build_tools(
+    checkout: Path, *arguments: str | Path, check: bool = True, env: Env | None = None
+) -> Done:
     """Run `python -m build_tools` of a checkout with this Python."""
     return run(
-        sys.executable, "-m", "build_tools", "--no-bootstrap", *arguments, cwd=checkout, check=check, **env
+        sys.executable, "-m", "build_tools", "--no-bootstrap", *arguments, cwd=checkout, check=check, env=env
     )
 
 

@@ -1,4 +1,4 @@
-"""Every way to build gives the same wheel, with and without a compiler, from a checkout and from the sdist."""
+"""Every way to build gives the same wheel, with and without a compiler, from a checkout or the sdist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sys
 import tarfile
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +17,8 @@ from build_tools.wheelfile import check_wheel
 from tests.integration.packaging.support import digest, new_venv, run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.packaging.support import BuildTools, Done, Release
 
 EMPTY_MODULE = b"\0asm\1\0\0\0"
@@ -31,7 +32,7 @@ def only_wheel(folder: Path) -> Path:
 def call_backend(checkout: Path, out: Path, hook: str, *, check: bool = True, **env: str) -> Done:
     """Call a hook of the backend as a frontend without isolation does."""
     code = f"from build_tools import backend; backend.{hook}({str(out)!r})"
-    return run(sys.executable, "-c", code, cwd=checkout, check=check, **env)
+    return run(sys.executable, "-c", code, cwd=checkout, check=check, env=env)
 
 
 def set_version(checkout: Path, version: str) -> None:
@@ -104,7 +105,7 @@ def test_python_builds_the_same_wheel_from_the_sdist_without_a_compiler(
         "EXTISM_KERNEL_RUSTC": "/nonexistent",
         "EXTISM_KERNEL_PREBUILT": str(prebuilt),
     }
-    run(python, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, release.sdist, cwd=tmp_path, **env)
+    run(python, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, release.sdist, cwd=tmp_path, env=env)
     assert digest(only_wheel(tmp_path)) == digest(release.wheel)
 
 
@@ -124,7 +125,7 @@ def test_config_setting_names_the_prebuilt_kernel(release: Release, prebuilt: Pa
         *options,
         release.sdist,
         cwd=tmp_path,
-        EXTISM_KERNEL_RUSTC="/nonexistent",
+        env={"EXTISM_KERNEL_RUSTC": "/nonexistent"},
     )
     assert digest(only_wheel(tmp_path)) == digest(release.wheel)
 

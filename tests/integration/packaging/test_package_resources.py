@@ -1,4 +1,4 @@
-"""`importlib.resources` finds the kernel wherever the built wheel is: installed, zipped, in a zipapp, editable."""
+"""`importlib.resources` finds the kernel where the built wheel is: installed, zipped, zipapp, editable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_kernel_is_found_in_an_installed_wheel(release: Release, said: str, tmp_
 
 
 def test_kernel_is_found_in_a_zip_on_the_path(release: Release, said: str, tmp_path: Path) -> None:
-    done = run(sys.executable, "-c", PROGRAM, cwd=tmp_path, PYTHONPATH=str(release.wheel))
+    done = run(sys.executable, "-c", PROGRAM, cwd=tmp_path, env={"PYTHONPATH": str(release.wheel)})
     assert done.stdout == said
 
 
@@ -74,6 +74,12 @@ def test_installed_package_is_typed(release: Release, tmp_path: Path) -> None:
         "from extism_kernel_pkg import kernel_bytes\nreveal_type(kernel_bytes())\n"
     )
     done = run(
-        sys.executable, "-m", "mypy", "--strict", "use.py", cwd=tmp_path, MYPYPATH=str(tmp_path / "site")
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "use.py",
+        cwd=tmp_path,
+        env={"MYPYPATH": str(tmp_path / "site")},
     )
     assert '"bytes"' in done.stdout or '"builtins.bytes"' in done.stdout

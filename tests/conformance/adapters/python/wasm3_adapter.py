@@ -28,7 +28,7 @@ FORMATS = {  # as unsigned bits, as what the binding takes and gives
     "f32": ("<I", "<f"),
     "f64": ("<Q", "<d"),
 }
-IMPORTS, EXPORTS = 2, 7
+IMPORTS, EXPORTS, START = 2, 7, 8
 
 
 class Instance:
@@ -39,15 +39,28 @@ class Instance:
         self.runtime = environment.new_runtime(STACK)
         try:
             self.module = environment.parse_module(binary)
-            imports, functions = read_interface(binary)
+            imports, has_start, names = read_interface(binary)
             if imports > 0:
                 # wasm3 would load it and trap in the first call of an import.
                 raise RejectError("link", "the module has imports")
+            if has_start and not names:
+                raise RejectError("start", "wasm3 runs a start function only before an exported one")
             self.runtime.load(self.module)
-            # wasm3 compiles a function, and runs the start function, when the first one is looked up.
-            self.functions = {name: self.runtime.find_function(name) for name in functions}
+            self.functions = {name: function for name in names if (function := self.find(name)) is not None}
         except (RuntimeError, ValueError, IndexError) as error:
             raise RejectError("start" if "[trap]" in str(error) else "compile", str(error)) from error
+
+    def find(self, name: str) -> wasm3.Function | None:
+        """Compile a function, and with the first one run the start function.
+
+        wasm3 knows three names of a function and forgets the others.
+        """
+        try:
+            return self.runtime.find_function(name)
+        except RuntimeError as error:
+            if "function lookup failed" in str(error):
+                return None
+            raise
 
     def call(self, name: str, args: list[str]) -> list[str]:
         """Call a function with numbers of Python, which the binding takes as signed."""
@@ -81,14 +94,16 @@ class Instance:
         raise NotImplementedError
 
 
-def read_interface(binary: bytes) -> tuple[int, list[str]]:
-    """Return the count of imports and the names of the exported functions."""
-    imports, functions, at = 0, [], 8
+def read_interface(binary: bytes) -> tuple[int, bool, list[str]]:
+    """Return the count of imports, if there is a start function, and the names of the exported functions."""
+    imports, has_start, functions, at = 0, False, [], 8
     while at < len(binary):
         section = binary[at]
         size, at = read_leb(binary, at + 1)
         if section == IMPORTS:
             imports, _ = read_leb(binary, at)
+        elif section == START:
+            has_start = True
         elif section == EXPORTS:
             count, place = read_leb(binary, at)
             for _ in range(count):
@@ -97,7 +112,7 @@ def read_interface(binary: bytes) -> tuple[int, list[str]]:
                     functions.append(binary[place : place + length].decode())
                 _, place = read_leb(binary, place + length + 1)
         at += size
-    return imports, functions
+    return imports, has_start, functions
 
 
 def read_leb(binary: bytes, at: int) -> tuple[int, int]:

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from extism_kernel_conformance.wasm import Kernel
+
 from .code import Code, read_code
-from .meter import add_meter
 from .operators import Mutant, find_mutants
+from .replay import Replay
 from .trial import Trial, load_quick_cases
 
-_METERED = frozenset({"cost", "cuts"})
-"""Topics whose cases see every instruction only in a metered kernel."""
+_AT_ONCE = 3
+"""Suspect cases that Node looks for before the first of them is judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,69 +63,88 @@ class BaselineError(ValueError):
 
 
 class Campaign:
-    """One kernel's mutants and the cases, in one process."""
+    """One kernel's mutants and the cases, in one process. `is_quick` has Node look at each mutant first."""
 
-    def __init__(self, kernel: bytes, cases: Path) -> None:
+    def __init__(self, kernel: bytes, cases: Path, *, is_quick: bool) -> None:
         self.code: Code = read_code(kernel)
         self.mutants: Sequence[Mutant] = tuple(find_mutants(self.code))
+        self.excluded: dict[str, str] = {}
+        """What the unbroken kernel's own failures were, by case; these cases prove nothing."""
         self._trial = Trial(load_quick_cases(cases))
-        self.excluded = self._try_baseline()
+        self._costs: dict[str, float] = {}
+        traces = self._try_baseline()
         self._order = _Order(self._costs)
+        self._replay = Replay(traces) if is_quick else None
 
     def judge(self, mutant: Mutant) -> Verdict:
         """Try the cases on one mutant until one of them notices."""
-        module = mutant.build(self.code)
-        plain = self._trial.accept(module)
-        if plain is None:
+        kernel = self._trial.accept(mutant.build(self.code))
+        if kernel is None:
             return Verdict(mutant=mutant, killer="-")
-        metered = None
-        for identifier in self._order.ranked(mutant.function.name):
-            case = self._trial.cases[identifier]
-            kernel = plain
-            if identifier.partition("/")[0] in _METERED:
-                metered = metered or self._trial.accept_also(add_meter(module))
-                kernel = metered
-            found = self._trial.play(case, kernel)
-            if found is not None:
-                self._order.note(mutant.function.name, identifier)
-                return Verdict(mutant=mutant, killer=identifier, finding=found)
+        for suspects in self._find_suspects(mutant, kernel):
+            for identifier in suspects:
+                found = self._trial.play(self._trial.cases[identifier], kernel)
+                if found is not None:
+                    self._order.note(mutant.function.name, identifier)
+                    return Verdict(mutant=mutant, killer=identifier, finding=found)
         return Verdict(mutant=mutant, killer="")
 
-    def _try_baseline(self) -> dict[str, str]:
-        """Time each case on the unbroken kernel; return what the ones that fail found, by case."""
-        plain, metered = self._trial.accept(self.code.data), self._trial.accept_also(add_meter(self.code.data))
-        if plain is None:
+    def close(self) -> None:
+        """End the Node process, if there is one."""
+        if self._replay is not None:
+            self._replay.close()
+
+    def _find_suspects(self, mutant: Mutant, kernel: Kernel) -> Iterator[list[str]]:
+        """Yield the cases that may kill a mutant, the likely and cheap ones first."""
+        ranked = self._order.ranked(mutant.function.name)
+        if self._replay is None:
+            yield ranked
+            return
+        modules = self._trial.limit(kernel)
+        while different := self._replay.find_different(modules, order=ranked, most=_AT_ONCE):
+            yield different
+            ranked = ranked[ranked.index(different[-1]) + 1 :]
+
+    def _try_baseline(self) -> list[dict[str, object]]:
+        """Time and record each case on the unbroken kernel."""
+        kernel = self._trial.accept(self.code.data)
+        if kernel is None:
             raise BaselineError("the kernel does not validate")
-        failed: dict[str, str] = {}
-        self._costs: dict[str, float] = {}
+        traces = []
         for identifier, case in self._trial.cases.items():
             start = time.perf_counter()
-            found = self._trial.play(case, metered if identifier.partition("/")[0] in _METERED else plain)
+            found, trace = self._trial.record(case, kernel)
             if found is None:
                 self._costs[identifier] = time.perf_counter() - start
+                traces.append(trace)
             else:
-                failed[identifier] = found
-        return failed
+                self.excluded[identifier] = found
+        return traces
 
 
 _campaign: Campaign | None = None
 
 
-def run_campaign(kernel: bytes, cases: Path, chosen: Sequence[int], *, jobs: int) -> Iterator[Verdict]:
+def run_campaign(
+    kernel: bytes, cases: Path, chosen: Sequence[int], *, jobs: int, is_quick: bool
+) -> Iterator[Verdict]:
     """Yield a verdict for each chosen mutant, given by its number; in any order with more than one job."""
     if jobs == 1:
-        campaign = Campaign(kernel, cases)
-        for number in chosen:
-            yield campaign.judge(campaign.mutants[number])
+        campaign = Campaign(kernel, cases, is_quick=is_quick)
+        try:
+            for number in chosen:
+                yield campaign.judge(campaign.mutants[number])
+        finally:
+            campaign.close()
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, _start_worker, (kernel, cases)) as pool:
+    with context.Pool(jobs, _start_worker, (kernel, cases, is_quick)) as pool:
         yield from pool.imap_unordered(_judge_in_worker, chosen, chunksize=4)
 
 
-def _start_worker(kernel: bytes, cases: Path) -> None:
+def _start_worker(kernel: bytes, cases: Path, is_quick: bool) -> None:  # noqa: FBT001 - a pool passes by place
     global _campaign  # noqa: PLW0603 - one per process, made when the process starts
-    _campaign = Campaign(kernel, cases)
+    _campaign = Campaign(kernel, cases, is_quick=is_quick)
 
 
 def _judge_in_worker(number: int) -> Verdict:

@@ -10,44 +10,43 @@ import wasmtime
 from extism_kernel_conformance.connection import Answer, Connection, Fields, OnAnswer
 from extism_kernel_conformance.typed_values import parameters_of, result_of
 
+from .meter import METER
+
 PAGE = 65536
-MOST_BYTES = 64 << 20
-"""Memory that an instance may have; a broken kernel must not take the machine's."""
-MOST_FUEL = 20_000_000
+MOST_FUEL = 1_000_000
 """Instructions that a call may take: more than any case needs, less than a person waits for."""
 
 _BITS = {"i32": 0xFFFF_FFFF, "i64": 0xFFFF_FFFF_FFFF_FFFF}
 
 
 class _Instance:
-    """One instance, its memory, and the functions called so far."""
+    """One instance, its memory, its meter, and the functions called so far."""
 
     def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module) -> None:
         self.store = wasmtime.Store(engine)
-        self.store.set_limits(memory_size=MOST_BYTES)
-        self.store.set_fuel(MOST_FUEL)
         self.exports = wasmtime.Instance(self.store, module, []).exports(self.store)
-        memory = self.exports["memory"]
+        memory, meter = self.exports["memory"], self.exports[METER]
         assert isinstance(memory, wasmtime.Memory)
-        self.memory = memory
+        assert isinstance(meter, wasmtime.Global)
+        self.memory, self.meter = memory, meter
         self.functions: dict[str, wasmtime.Func] = {}
-        self.meter = self.exports.get("meter")
 
     def size(self) -> int:
         return self.memory.data_len(self.store)
 
 
 class Subject(Connection):
-    """Answers requests at once, in this process, with wasmtime; counts fuel exactly if the module is metered."""
+    """Answers requests at once, in this process, with wasmtime. Its modules are metered ones, so fuel is exact."""
 
     def __init__(self, signatures: Mapping[str, str]) -> None:
         config = wasmtime.Config()
-        config.consume_fuel = True
         config.cranelift_opt_level = "none"
         self._engine = wasmtime.Engine(config)
         self._types = {name: (parameters_of(text), result_of(text)) for name, text in signatures.items()}
         self._modules: dict[str, wasmtime.Module] = {}
         self._instances: dict[str, _Instance] = {}
+        self.on_answer: Callable[[str, Fields, Answer], None] | None = None
+        """Told of every request and its answer."""
         self._answer: Mapping[str, Callable[[Any], Answer]] = {
             "instantiate": self._instantiate,
             "call": self._call,
@@ -59,21 +58,25 @@ class Subject(Connection):
             "drop": self._drop,
         }
 
-    def forget_modules(self) -> None:
-        """Let go of all compiled modules."""
+    def forget(self) -> None:
+        """Let go of all modules, and of instances that a failed case left behind."""
         self._modules.clear()
+        self._instances.clear()
 
-    def validate(self, module: bytes) -> bool:
-        """Return whether the module is one; it is then compiled for the instances to come."""
+    def is_valid(self, module: bytes) -> bool:
+        """Return whether the bytes are a module."""
         try:
-            self._modules[module.hex()] = wasmtime.Module(self._engine, module)
+            wasmtime.Module.validate(self._engine, module)
         except wasmtime.WasmtimeError:
             return False
         return True
 
     def send(self, op: str, fields: Fields, on_answer: OnAnswer) -> None:
         """Answer one request before returning."""
-        on_answer(self._answer[op](fields))
+        answer = self._answer[op](fields)
+        if self.on_answer is not None:
+            self.on_answer(op, fields, answer)
+        on_answer(answer)
 
     def settle_next(self) -> None:
         """Do nothing: no answer is ever due."""
@@ -88,10 +91,6 @@ class Subject(Connection):
     def is_idle(self) -> bool:
         """Always true."""
         return True
-
-    def forget_instances(self) -> None:
-        """Let go of what a failed case left behind."""
-        self._instances.clear()
 
     def _instantiate(self, fields: Any) -> Answer:  # noqa: ANN401 - a JSON object
         text = fields["module"]
@@ -115,18 +114,11 @@ class Subject(Connection):
             assert isinstance(found, wasmtime.Func)
             function = instance.functions[name] = found
         args = [int(arg.partition(":")[2]) for arg in fields["args"]]
-        fuel = int(fields["fuel"]) if "fuel" in fields else None
-        if isinstance(instance.meter, wasmtime.Global):
-            instance.meter.set_value(instance.store, MOST_FUEL if fuel is None else fuel)
-            instance.store.set_fuel(MOST_FUEL * 10)
-        else:
-            instance.store.set_fuel(MOST_FUEL if fuel is None else fuel)
+        instance.meter.set_value(instance.store, int(fields.get("fuel", MOST_FUEL)))
         try:
             result = function(instance.store, *args)
         except wasmtime.Trap as trap:
             return {"result": "trap", "kind": _kind(trap, instance), "message": trap.message}
-        except wasmtime.WasmtimeError as error:
-            return {"result": "trap", "kind": "fuel" if "fuel" in str(error) else "other", "message": str(error)}
         kind = self._types[name][1]
         return _ok(values=[] if kind is None else [f"{kind}:{result & _BITS[kind]}"])
 
@@ -138,7 +130,8 @@ class Subject(Connection):
         return _ok(bytes=bytes(instance.memory.read(instance.store, start, end)).hex())
 
     def _write(self, fields: Any) -> Answer:  # noqa: ANN401 - a JSON object
-        instance, start, data = self._instances[fields["instance"]], int(fields["address"]), bytes.fromhex(fields["bytes"])
+        instance, start = self._instances[fields["instance"]], int(fields["address"])
+        data = bytes.fromhex(fields["bytes"])
         if start + len(data) > instance.size():
             return _out_of_bounds()
         instance.memory.write(instance.store, data, start)
@@ -153,11 +146,11 @@ class Subject(Connection):
 
 
 def _kind(trap: wasmtime.Trap, instance: _Instance) -> str:
-    if trap.trap_code == wasmtime.TrapCode.UNREACHABLE and isinstance(instance.meter, wasmtime.Global):
-        return "fuel" if instance.meter.value(instance.store) == 0 else "unreachable"
     if trap.trap_code == wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS:
         return "out-of-bounds"
-    return "fuel" if "fuel" in trap.message else "unreachable"
+    if trap.trap_code == wasmtime.TrapCode.UNREACHABLE:
+        return "fuel" if instance.meter.value(instance.store) == 0 else "unreachable"
+    return "other"
 
 
 def _ok(**fields: object) -> Answer:

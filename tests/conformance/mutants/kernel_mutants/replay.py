@@ -1,0 +1,101 @@
+"""A quick first look at each mutant: recorded answers of the unbroken kernel, compared in Node.
+
+A mutant that answers every request of every case as the unbroken kernel does survives for certain. One that answers
+differently may still keep the contract (another handle, say), so the cases judge it themselves afterwards.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from extism_kernel_conformance.connection import Answer, Fields
+
+from .subject import MOST_FUEL
+
+SCRIPT = Path(__file__).with_name("replay.mjs")
+_SHORT = 16
+"""Bytes; longer reads and writes of one byte repeated travel as that byte and a length."""
+
+
+class NodeNotFoundError(ValueError):
+    """Node is what makes thousands of mutants affordable."""
+
+    def __init__(self) -> None:
+        super().__init__("`node` is not on PATH; install it with `apt-get install nodejs`, or give --no-replay")
+
+
+class Recorder:
+    """Collects one case's requests with the answers of the unbroken kernel."""
+
+    def __init__(self) -> None:
+        self.operations: list[list[object]] = []
+
+    def note(self, op: str, fields: Fields, answer: Answer) -> None:
+        """Add one request."""
+        record = _record(op, dict(fields), answer)
+        if record is not None:
+            self.operations.append(record)
+
+
+class Replay:
+    """One Node process that holds all recorded cases."""
+
+    def __init__(self, traces: Sequence[Mapping[str, object]]) -> None:
+        node = shutil.which("node")
+        if node is None:
+            raise NodeNotFoundError
+        command = [node, "--liftoff-only", str(SCRIPT)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._ask({"traces": list(traces)})
+
+    def find_different(self, modules: Mapping[str, bytes], *, order: Sequence[str], most: int) -> list[str]:
+        """Return the first `most` cases of `order` whose answers differ from the recorded ones.
+
+        `modules` holds the kernel with each maximum of memory that a case asks for, the maximum as the key.
+        """
+        texts = {pages: base64.b64encode(data).decode() for pages, data in modules.items()}
+        different: list[str] = self._ask({"modules": texts, "order": list(order), "most": most})
+        return different
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def _ask(self, request: Mapping[str, object]) -> Any:  # noqa: ANN401 - JSON
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+def _record(op: str, fields: Any, answer: Answer) -> list[object] | None:  # noqa: ANN401 - a JSON object
+    instance = fields["instance"]
+    if op == "call":
+        args = [arg.partition(":")[::2] for arg in fields["args"]]
+        if answer["result"] == "trap":
+            wanted: object = "trap"
+        else:
+            wanted = answer["values"][0].partition(":")[2] if answer["values"] else None
+        return [op, instance, fields["name"], args, int(fields.get("fuel", MOST_FUEL)), wanted]
+    if op in {"read", "write"}:
+        data = bytes.fromhex(fields["bytes"] if op == "write" else answer["bytes"])
+        address = int(fields["address"])
+        if len(data) > _SHORT and data == data[:1] * len(data):
+            return ["fill" if op == "write" else "all", instance, address, data[0], len(data)]
+        return [op, instance, address, data.hex()]
+    if op == "size":
+        return [op, instance, answer["pages"]]
+    if op == "grow":
+        return [op, instance, fields["pages"], answer["pages"]]
+    return [op, instance] if op in {"instantiate", "drop"} else None

@@ -1,0 +1,22 @@
+;; A plug-in that tries to forge what the host reads after a call: register values and block lengths.
+(module
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/env" "length" (func $length (param i64) (result i64)))
+  (import "extism:host/env" "store_u64" (func $store_u64 (param i64 i64)))
+  (import "extism:host/env" "input_offset" (func $input_offset (result i64)))
+  (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
+  (import "extism:host/env" "error_set" (func $error_set (param i64)))
+  (import "extism:host/env" "config_get" (func $config_get (param i64) (result i64)))
+  (func (export "fine")
+    (call $output_set (call $input_offset) (call $length (call $input_offset))))
+  (func (export "output_beyond_memory") (call $output_set (i64.const 8) (i64.const 0xffffffffffff)))
+  (func (export "output_wraps") (call $output_set (i64.const -8) (i64.const 16)))
+  (func (export "error_nowhere") (call $error_set (i64.const 0x7fffffff)))
+  (func (export "config_of_nowhere") (drop (call $config_get (i64.const 0x7fffffff))))
+  (func (export "forge_error_length") (result i32) ;; over whatever may lie before the block
+    (local $h i64)
+    (local.set $h (call $alloc (i64.const 8)))
+    (call $error_set (local.get $h))
+    (call $store_u64 (i64.sub (local.get $h) (i64.const 8)) (i64.const 0x00ffffff00ffffff))
+    (i32.const 1))
+)

@@ -1,0 +1,30 @@
+;; A bump allocator with the types of a kernel: enough to show what the runner makes of right and wrong answers.
+(module
+  (memory (export "memory") 1)
+  (global $top (mut i64) (i64.const 1024))
+  (global $output (mut i64) (i64.const 0))
+  (global (export "extism_context") (mut externref) (ref.null extern))
+  (func (export "alloc") (param $n i64) (result i64)
+    (local $block i64)
+    (if (i64.eqz (local.get $n)) (then (return (i64.const 0))))
+    (if (i64.gt_u (local.get $n) (i64.const 0x10000000)) (then (return (i64.const 0))))
+    (local.set $block (global.get $top))
+    (if (i64.gt_u (i64.add (local.get $block) (local.get $n)) (i64.shl (i64.extend_i32_u (memory.size)) (i64.const 16)))
+      (then
+        (if (i32.eq (i32.const -1) (memory.grow (i32.wrap_i64 (i64.add (i64.shr_u (local.get $n) (i64.const 16)) (i64.const 1)))))
+          (then (return (i64.const 0))))))
+    (global.set $top (i64.and (i64.add (i64.add (local.get $block) (local.get $n)) (i64.const 7)) (i64.const -8)))
+    (local.get $block))
+  (func (export "free") (param i64))
+  ;; length(13) is where a faulty adapter breaks; length(14) traps; length(15) never returns.
+  (func (export "length") (param i64) (result i64)
+    (if (i64.eq (local.get 0) (i64.const 14)) (then (unreachable)))
+    (if (i64.eq (local.get 0) (i64.const 15)) (then (loop $again (br $again))))
+    (i64.const 0))
+  (func (export "load_u8") (param i64) (result i32) (i32.load8_u (i32.wrap_i64 (local.get 0))))
+  (func (export "store_u8") (param i64 i32) (i32.store8 (i32.wrap_i64 (local.get 0)) (local.get 1)))
+  (func (export "output_set") (param i64 i64) (global.set $output (local.get 0)))
+  (func (export "output_offset") (result i64) (global.get $output))
+  ;; The wrong type, for cases to find.
+  (func (export "error_get") (result i32) (i32.const 0))
+  (func (export "reset") (global.set $top (i64.const 1024))))

@@ -1,0 +1,309 @@
+"""A release is refused with its findings or goes up to a real index, whole or to be continued."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from pypi_attestations import Attestation
+
+from build_tools.archive import Member, make_zip, parse_zip
+from build_tools.files import sha256_of
+from build_tools.version import read_version
+from build_tools.wheelfile import find_member, normalise_wheel
+from tests.integration.packaging.package_index import PASSWORD, USER
+from tests.integration.packaging.support import commit, digest, new_venv, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.integration.packaging.support import BuildTools, Done, PackageIndex, Release
+
+CREDENTIALS = {"TWINE_USERNAME": USER, "TWINE_PASSWORD": PASSWORD}
+REFUSED = 8
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def publish(build_tools: BuildTools, index: PackageIndex) -> Callable[..., Done]:
+    """Publish a release from a checkout to the index."""
+
+    def call(checkout: Path, release: Release, *options: str, **env: str) -> Done:
+        arguments = ["publish", "--index", f"{index.url}/legacy/", "--simple", f"{index.url}/simple"]
+        environ = CREDENTIALS | env
+        done = build_tools(checkout, *arguments, "--dist", release.folder, *options, check=False, env=environ)
+        assert PASSWORD not in done.stdout + done.stderr
+        return done
+
+    return call
+
+
+def rewrite(release: Release, change: Callable[[list[Member]], list[Member]]) -> None:
+    """Change members of a release's wheel; RECORD is written anew."""
+    members = change(parse_zip(release.wheel.read_bytes(), release.wheel.name))
+    release.wheel.write_bytes(normalise_wheel(make_zip(members, epoch=0), release.wheel.name, epoch=0))
+
+
+def replace(name: str, old: bytes, new: bytes) -> Callable[[list[Member]], list[Member]]:
+    def change(members: list[Member]) -> list[Member]:
+        assert any(member.name.endswith(name) and old in member.data for member in members)
+        return [
+            Member(
+                name=member.name,
+                data=member.data.replace(old, new) if member.name.endswith(name) else member.data,
+            )
+            for member in members
+        ]
+
+    return change
+
+
+def test_release_goes_up_once_and_comes_back_with_the_same_kernel(
+    publish: Callable[..., Done],
+    index: PackageIndex,
+    checkout: Path,
+    release: Release,
+    tmp_path: Path,
+) -> None:
+    names = sorted([release.wheel.name, release.sdist.name])
+    tried = publish(checkout, release, "--dry-run", "--json")
+    assert tried.returncode == 0, tried.stderr
+    assert [each["outcome"] for each in json.loads(tried.stdout)] == ["would-upload", "would-upload"]
+    assert index.names == []
+
+    done = publish(checkout, release, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [each["outcome"] for each in json.loads(done.stdout)] == ["uploaded", "uploaded"]
+    assert index.names == names
+
+    again = publish(checkout, release)
+    assert again.returncode == REFUSED
+    assert "finding[version-exists]" in again.stderr
+    assert index.names == names
+
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(
+        f"extism-kernel=={release.wheel.name.split('-')[1]} --hash=sha256:{digest(release.wheel)}\n"
+    )
+    python = new_venv(tmp_path / "venv")
+    options = ["--require-hashes", "--index-url", f"{index.url}/simple", "-r", str(requirements)]
+    run(python, "-m", "pip", "install", "-q", *options, cwd=tmp_path)
+    code = "import extism_kernel_pkg; print(extism_kernel_pkg.KERNEL_SHA256)"
+    installed = run(python, "-I", "-c", code, cwd=tmp_path).stdout.strip()
+    members = parse_zip(release.wheel.read_bytes(), release.wheel.name)
+    module = find_member(members, "extism_kernel_pkg/extism-runtime.wasm")
+    assert module is not None
+    assert installed == sha256_of(module.data)
+
+
+def test_index_itself_refuses_a_file_twice(
+    publish: Callable[..., Done], index: PackageIndex, checkout: Path, release: Release
+) -> None:
+    assert publish(checkout, release).returncode == 0
+    arguments = ["--non-interactive", "--repository-url", f"{index.url}/legacy/", str(release.wheel)]
+    done = run(
+        sys.executable, "-m", "twine", "upload", *arguments, cwd=release.folder, check=False, env=CREDENTIALS
+    )
+    assert done.returncode != 0
+    assert "400" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("api", ["json", "html"])
+def test_publishing_goes_on_after_the_index_failed_midway(
+    api: str, publish: Callable[..., Done], index: PackageIndex, checkout: Path, release: Release
+) -> None:
+    if api == "html":
+        (index.folder / "html-only").touch()
+    switch = index.folder / "refuse-after"
+    switch.write_text("1")
+    failed = publish(checkout, release)
+    assert failed.returncode == 4
+    assert "error[upload-failed]" in failed.stderr
+    assert "the same command goes on" in failed.stderr
+    assert index.names == [release.wheel.name], "what is there first needs no compiler"
+
+    switch.unlink()
+    done = publish(checkout, release, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [each["outcome"] for each in json.loads(done.stdout)] == ["present", "uploaded"]
+    assert index.names == sorted([release.wheel.name, release.sdist.name])
+
+
+def test_other_bytes_under_our_name_on_the_index_are_refused(
+    publish: Callable[..., Done], index: PackageIndex, checkout: Path, release: Release
+) -> None:
+    # Not asked before the first upload; whoever was first wins, and we must say so.
+    (index.folder / "files").mkdir(exist_ok=True)
+    (index.folder / "files" / release.wheel.name).write_bytes(b"somebody else's")
+    done = publish(checkout, release)
+    assert done.returncode == REFUSED
+    assert "finding[version-exists]" in done.stderr
+    assert index.names == [release.wheel.name]
+
+
+def test_tree_with_changes_is_refused(
+    publish: Callable[..., Done], index: PackageIndex, own_checkout: Path, release: Release
+) -> None:
+    (own_checkout / "LICENSE").write_text("mine\n")
+    done = publish(own_checkout, release)
+    assert done.returncode == REFUSED
+    assert "finding[tree-dirty]" in done.stderr
+    assert index.names == []
+
+
+def test_artifacts_of_another_commit_are_refused(
+    publish: Callable[..., Done], own_checkout: Path, release: Release
+) -> None:
+    (own_checkout / "LICENSE").write_text("mine\n")
+    commit(own_checkout)
+    done = publish(own_checkout, release, "--dry-run")
+    assert done.returncode == REFUSED
+    assert "finding[commit-differs]" in done.stderr
+
+
+def test_tree_that_is_no_checkout_is_refused(
+    publish: Callable[..., Done], own_checkout: Path, release: Release
+) -> None:
+    (own_checkout / ".git").rename(own_checkout.parent / "moved-away")
+    done = publish(own_checkout, release, "--dry-run")
+    assert done.returncode == REFUSED
+    assert "finding[tree-unknown]" in done.stderr
+
+
+def test_tag_on_another_commit_is_refused(
+    publish: Callable[..., Done], own_checkout: Path, release: Release
+) -> None:
+    version = read_version(own_checkout / "kernel-src" / "Cargo.toml")
+    run("git", "tag", f"v{version}", cwd=own_checkout)
+    (own_checkout / "LICENSE").write_text("mine\n")
+    commit(own_checkout)
+    done = publish(own_checkout, release, "--dry-run")
+    assert "finding[tag-differs]" in done.stderr
+
+
+def test_changelog_without_the_version_is_refused(
+    publish: Callable[..., Done], own_checkout: Path, release: Release
+) -> None:
+    (own_checkout / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n- something\n")
+    done = publish(own_checkout, release, "--dry-run")
+    assert done.returncode == REFUSED
+    assert "finding[changelog-heading]" in done.stderr
+    assert "the newest heading is Unreleased" in done.stderr
+
+
+FAULTS: dict[str, tuple[str, Callable[[list[Member]], list[Member]]]] = {
+    "altered-module": ("digest-differs", replace("extism-runtime.wasm", b"\0asm", b"\0asn")),
+    "sbom-of-another-kernel": ("sbom-differs", replace(".cdx.json", b'"version": 1', b'"version": 2')),
+    "sbom-not-cyclonedx": ("sbom-invalid", replace(".cdx.json", b'"bomFormat"', b'"bonFormat"')),
+    "stray-file": (
+        "wheel-member-unexpected",
+        lambda members: [*members, Member(name="build_tools/cli.py", data=b"")],
+    ),
+    "no-type-marker": (
+        "wheel-member-missing",
+        lambda members: [member for member in members if not member.name.endswith("py.typed")],
+    ),
+    "platform-tag": ("wheel-tag-unexpected", replace("/WHEEL", b"py3-none-any", b"py3-none-linux_x86_64")),
+    "bad-metadata": ("metadata-invalid", replace("/METADATA", b"Name: extism-kernel", b"Nam: extism-kernel")),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faulty_wheel_is_refused(
+    fault: str,
+    publish: Callable[..., Done],
+    index: PackageIndex,
+    checkout: Path,
+    own_release: Release,
+) -> None:
+    code, change = FAULTS[fault]
+    rewrite(own_release, change)
+    done = publish(checkout, own_release)
+    assert done.returncode == REFUSED, done.stderr
+    assert f"finding[{code}]" in done.stderr
+    assert "finding[digest-differs]" in done.stderr, "what is recorded beside the wheel differs too"
+    assert index.names == []
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "provenance.intoto.json"])
+def test_release_without_its_records_is_refused(
+    name: str, publish: Callable[..., Done], checkout: Path, own_release: Release
+) -> None:
+    (own_release.folder / name).unlink()
+    done = publish(checkout, own_release, "--dry-run")
+    assert done.returncode == REFUSED
+    assert "finding[record-missing]" in done.stderr
+
+
+def test_wrong_password_uploads_nothing_and_is_not_shown(
+    publish: Callable[..., Done], index: PackageIndex, checkout: Path, release: Release
+) -> None:
+    wrong = "not-the-password-either"
+    done = publish(checkout, release, TWINE_PASSWORD=wrong)
+    assert done.returncode == 4
+    assert "error[upload-failed]" in done.stderr
+    assert wrong not in done.stdout + done.stderr
+    assert index.names == []
+
+
+def test_url_with_credentials_is_a_usage_error(build_tools: BuildTools, checkout: Path) -> None:
+    done = build_tools(checkout, "publish", "--index", "https://me:secret@index.example/legacy/", check=False)
+    assert done.returncode == 2
+    assert "TWINE_PASSWORD" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_index_that_does_not_answer_is_no_approval(
+    build_tools: BuildTools, checkout: Path, release: Release
+) -> None:
+    arguments = ["publish", "--index", "http://127.0.0.1:9", "--dist", str(release.folder), "--dry-run"]
+    done = build_tools(checkout, *arguments, check=False)
+    assert done.returncode == 4
+    assert "error[index-unreachable]" in done.stderr
+
+
+def make_attestation(path: Path, name: str) -> None:
+    """Write what a release job's signer would: PEP 740's envelope, here with an invented signature."""
+    subject = {"name": name, "digest": {"sha256": digest(path)}}
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [subject],
+        "predicateType": "https://docs.pypi.org/attestations/publish/v1",
+        "predicate": None,
+    }
+    invented = base64.b64encode(b"invented").decode()
+    attestation = {
+        "version": 1,
+        "verification_material": {"certificate": invented, "transparency_entries": [{"logIndex": "1"}]},
+        "envelope": {
+            "statement": base64.b64encode(json.dumps(statement).encode()).decode(),
+            "signature": invented,
+        },
+    }
+    path.with_name(f"{path.name}.publish.attestation").write_text(json.dumps(attestation))
+
+
+def test_attestations_go_up_with_their_files_and_are_served(
+    publish: Callable[..., Done], index: PackageIndex, checkout: Path, own_release: Release
+) -> None:
+    for path in (own_release.wheel, own_release.sdist):
+        make_attestation(path, path.name)
+    done = publish(checkout, own_release, "--attestations")
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((index.folder / f"{own_release.wheel.name}.attestations").read_bytes())
+    (parsed,) = [Attestation.model_validate(each) for each in stored]
+    assert parsed.statement["subject"][0]["digest"]["sha256"] == digest(own_release.wheel)
+
+
+def test_missing_attestation_is_refused(
+    publish: Callable[..., Done], index: PackageIndex, checkout: Path, own_release: Release
+) -> None:
+    done = publish(checkout, own_release, "--attestations")
+    assert done.returncode == REFUSED
+    assert "finding[attestation-missing]" in done.stderr
+    assert index.names == []

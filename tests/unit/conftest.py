@@ -1,0 +1,91 @@
+"""What several tests hold modules against."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import wasmtime
+
+from build_tools.abi import Abi, read_abi
+from build_tools.model import CompiledModule, ValidatedModule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = ROOT / "tests" / "data" / "modules"
+VERSION = "1.0.0"
+
+
+def load_generator() -> Any:
+    spec = importlib.util.spec_from_file_location("generate_faulty_modules", MODULES / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def abi() -> Abi:
+    return read_abi(ROOT / "kernel-src" / "abi.toml")
+
+
+@pytest.fixture(scope="session")
+def generator() -> Any:
+    return load_generator()
+
+
+@pytest.fixture(scope="session")
+def sound_text(generator: Any, abi: Abi) -> str:
+    text: str = generator.skeleton(abi)
+    return text
+
+
+@pytest.fixture(scope="session")
+def sound(sound_text: str) -> bytes:
+    """A finished kernel's skeleton, context flavour: it keeps the surface and does nothing."""
+    return bytes(wasmtime.wat2wasm(sound_text))
+
+
+@pytest.fixture(scope="session")
+def raw(abi: Abi) -> bytes:
+    """What a linker makes of a kernel: current names only, markers, a name section."""
+    lines = ["(module", "(table 1 1 funcref)", "(memory 2)", "(global (mut i32) (i32.const 4096))"]
+    lines += ["(global i32 (i32.const 5000))", "(global i32 (i32.const 131072))", '(export "memory" (memory 0))']
+    for index, function in enumerate(abi.functions):
+        params, result = function.type.split(" -> ")
+        words = params.strip("()").replace(",", "")
+        signature = (f"(param {words}) " if words else "") + ("" if result == "()" else f"(result {result}) ")
+        body = f"(drop (i32.const {index})) (memory.fill (i32.const 0) (i32.const 0) (global.get 0))"
+        body += "" if result == "()" else f" ({result}.const {index})"
+        lines += [f'(func {signature}{body})(export "{function.name}" (func {index}))']
+    lines += ['(export "__data_end" (global 1))', '(export "__heap_base" (global 2))']
+    lines += ['(@custom "name" "\\00\\01\\00")', '(@custom "target_features" "\\00")', ")"]
+    return bytes(wasmtime.wat2wasm("\n".join(lines)))
+
+
+@pytest.fixture(scope="session")
+def validated(raw: bytes) -> ValidatedModule:
+    return ValidatedModule(compiled=CompiledModule(data=raw, sha256="", version=VERSION, toolchain=None))
+
+
+@pytest.fixture
+def make_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Return a function that puts a shell script on PATH, where nothing else is."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def make(name: str, script: str) -> Path:
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+        return path
+
+    return make

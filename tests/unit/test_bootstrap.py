@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from build_tools import bootstrap
+from build_tools.errors import PythonEnvironmentError, ToolFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SETS = {
+    "kernel": (["kernel"], ("build",)),
+    "options-first": (["-v", "kernel", "--force"], ("build",)),
+    "test": (["test", "-k", "x"], ("dev", "optional")),
+    "help": (["kernel", "--help"], ()),
+    "nothing": ([], ()),
+    "unknown": (["wat"], ("build",)),
+}
+
+
+@pytest.mark.parametrize(("argv", "sets"), SETS.values(), ids=SETS)
+def test_command_gets_no_more_than_it_needs(argv: list[str], sets: tuple[str, ...]) -> None:
+    assert bootstrap.sets_for(argv) == sets
+
+
+@pytest.mark.parametrize("name", ["build", "dev", "optional"])
+def test_lock_pins_everything_with_digests_and_no_address(name: str) -> None:
+    text = bootstrap.lock_file(name).read_text(encoding="utf-8")
+    pins = list(bootstrap.PIN.finditer(text))
+    requirements = [line for line in text.splitlines() if line and line[0].isalpha()]
+    assert len(pins) == len(requirements) > 0
+    assert text.count("--hash=sha256:") >= len(pins)
+    assert "://" not in text
+    assert "index-url" not in text
+
+
+def test_build_lock_is_small() -> None:
+    names = {pin["name"] for pin in bootstrap.PIN.finditer(bootstrap.lock_file("build").read_text(encoding="utf-8"))}
+    assert names == {"tomli", "wasm-tools", "wasmtime"}
+
+
+def test_dev_lock_pins_what_the_build_lock_pins() -> None:
+    def pins(name: str) -> set[str]:
+        text = bootstrap.lock_file(name).read_text(encoding="utf-8")
+        return {f"{pin['name']}=={pin['version']}" for pin in bootstrap.PIN.finditer(text)}
+
+    assert pins("build") <= pins("dev")
+
+
+def test_markers_on_the_version_of_python_are_read() -> None:
+    assert bootstrap._applies(None)
+    assert bootstrap._applies("python_full_version >= '3.10'")
+    assert not bootstrap._applies("python_full_version < '3.10'")
+    assert not bootstrap._applies("sys_platform == 'win32'")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with a lock file, whose pip and venv are ours."""
+    (tmp_path / "build_tools" / "requirements").mkdir(parents=True)
+    lock = tmp_path / "build_tools" / "requirements" / "build.txt"
+    lock.write_text("nothing-of-that-name==1.0 \\\n    --hash=sha256:00\n", encoding="utf-8")
+    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+class FakeRun:
+    """Stands for `run`: makes a folder for `venv`, notes what pip was asked, fails where it is told to."""
+
+    def __init__(self, fail: str = "") -> None:
+        self.fail = fail
+        self.calls: list[str] = []
+
+    def __call__(self, argv: Sequence[object], **_: object) -> str:
+        command = " ".join(str(part) for part in argv)
+        self.calls.append(command)
+        if self.fail and self.fail in command:
+            raise ToolFailedError(command, 1, "noise\nERROR: no matching distribution\nmore noise")
+        if "-m venv" in command:
+            binaries = Path(str(argv[-1])) / "bin"
+            binaries.mkdir(parents=True)
+            (binaries / "python").symlink_to(sys.executable)
+        return ""
+
+
+def test_environment_is_made_once(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRun()
+    monkeypatch.setattr(bootstrap, "run", fake)
+    venv = checkout / ".venv"
+    first = bootstrap.make_environment(venv, ["build"])
+    assert first == bootstrap.make_environment(venv, ["build"]) == venv / "bin" / "python"
+    assert [("venv" in call, "pip" in call) for call in fake.calls] == [(True, False), (True, True)]
+    assert "--require-hashes" in fake.calls[1]
+
+
+def test_changed_lock_installs_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRun()
+    monkeypatch.setattr(bootstrap, "run", fake)
+    bootstrap.make_environment(checkout / ".venv", ["build"])
+    bootstrap.lock_file("build").write_text("another==2 --hash=sha256:11\n", encoding="utf-8")
+    bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert sum("pip" in call for call in fake.calls) == 2
+
+
+def test_run_killed_in_the_middle_is_made_anew(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRun()
+    monkeypatch.setattr(bootstrap, "run", fake)
+    half = checkout / ".venv" / bootstrap.NOTES
+    half.mkdir(parents=True)
+    (checkout / ".venv" / "half").touch()
+    bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert not (checkout / ".venv" / "half").exists()
+
+
+def test_environment_of_somebody_else_is_left_alone(checkout: Path) -> None:
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "theirs").touch()
+    with pytest.raises(PythonEnvironmentError, match="did not make"):
+        bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert (checkout / ".venv" / "theirs").exists()
+
+
+def test_no_network_is_named_and_the_next_run_goes_on(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "run", FakeRun(fail="install"))
+    with pytest.raises(PythonEnvironmentError, match="no matching distribution") as caught:
+        bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert "check the network" in caught.value.render()
+    assert not bootstrap.note_of("build", checkout / ".venv").exists()
+    monkeypatch.setattr(bootstrap, "run", FakeRun())
+    bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert bootstrap.note_of("build", checkout / ".venv").exists()
+
+
+def test_python_without_ensurepip_is_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "run", FakeRun(fail="-m venv"))
+    with pytest.raises(PythonEnvironmentError, match="cannot make an environment") as caught:
+        bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert "-venv`" in caught.value.render()
+    assert not (checkout / ".venv").exists()
+
+
+def test_optional_set_that_does_not_build_is_a_warning(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock = checkout / "build_tools" / "requirements" / "optional.txt"
+    lock.write_text("odd==1 --hash=sha256:22\n", encoding="utf-8")
+    fake = FakeRun(fail="optional.txt")
+    monkeypatch.setattr(bootstrap, "run", fake)
+    bootstrap.make_environment(checkout / ".venv", ["optional"])
+    assert "tests that need it will skip" in caplog.text
+    bootstrap.make_environment(checkout / ".venv", ["optional"])
+    assert sum("optional.txt" in call for call in fake.calls) == 1, "it is not tried at every run"
+
+
+def test_foreign_python_with_other_versions_does_not_do(checkout: Path) -> None:
+    assert not bootstrap.is_satisfied("build", checkout / ".venv")
+
+
+def test_environment_that_does_not_help_is_no_endless_loop(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checkout.is_dir()
+    monkeypatch.setenv(bootstrap.DONE_VARIABLE, "1")
+    assert bootstrap.ensure_environment(["kernel"]) == 3
+    assert "still lacks its dependencies" in capsys.readouterr().err
+
+
+def test_old_python_is_told_what_to_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "OLDEST_PYTHON", (9, 9))
+    assert bootstrap.ensure_environment(["kernel"]) == 3
+    assert "the tools need 3.10 or newer" in capsys.readouterr().err
+
+
+def test_no_bootstrap_is_obeyed() -> None:
+    assert bootstrap.ensure_environment(["--no-bootstrap", "kernel"]) is None
+
+
+def test_missing_dependency_is_told_apart_from_a_bug() -> None:
+    theirs = bootstrap.missing_dependency(ModuleNotFoundError("no", name="wasmtime.loader"))
+    assert theirs is not None
+    assert "lacks `wasmtime`" in theirs.message
+    assert bootstrap.missing_dependency(ModuleNotFoundError("no", name="build_tools.nope")) is None
+
+
+def test_bootstrap_imports_nothing_but_the_standard_library() -> None:
+    names = sys.stdlib_module_names
+    folder = Path(bootstrap.__file__).parent
+    for name in ("__main__", "bootstrap", "cache", "errors", "files", "process", "progress"):
+        for line in (folder / f"{name}.py").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("import ", "from ")):
+                assert line.split()[1].split(".")[0] in names | {"build_tools"}, f"{name}: {line}"
+
+

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from build_tools.errors import ToolFailedError, ToolNotFoundError, ToolTimeoutError
+from build_tools.process import run, run_through
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_run_returns_stdout_only(tmp_path: Path) -> None:
+    assert run(["sh", "-c", "echo out; echo err >&2"], cwd=tmp_path) == "out\n"
+
+
+def test_run_adds_to_the_environment(tmp_path: Path) -> None:
+    assert run(["sh", "-c", 'echo "$COLOUR $HOME"'], cwd=tmp_path, env={"COLOUR": "red"}).startswith("red ")
+
+
+def test_failure_keeps_the_evidence(tmp_path: Path) -> None:
+    with pytest.raises(ToolFailedError) as caught:
+        run(["sh", "-c", "echo why >&2; exit 3"], cwd=tmp_path, hint="try again")
+    assert caught.value.render() == (
+        "error[tool-failed]: a tool ended with code 3\n  | why\n"
+        "  at: sh -c 'echo why >&2; exit 3'\nhint: try again"
+    )
+
+
+def test_signal_is_told_apart_from_a_code(tmp_path: Path) -> None:
+    with pytest.raises(ToolFailedError, match="was ended by signal 9"):
+        run(["sh", "-c", "kill -9 $$"], cwd=tmp_path)
+
+
+def test_absent_program_is_named_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ToolNotFoundError, match="`no-such-tool` is not on PATH") as caught:
+        run(["no-such-tool"], cwd=tmp_path, install="apt-get install it")
+    assert caught.value.hint == "install it with `apt-get install it`"
+
+
+def test_file_that_may_not_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text("", encoding="utf-8")
+    with pytest.raises(ToolFailedError, match="may not be executed"):
+        run([tmp_path / "tool"], cwd=tmp_path)
+
+
+def test_file_that_is_no_program_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tool"
+    path.write_bytes(b"\x7fELF nonsense")
+    path.chmod(0o755)
+    with pytest.raises(ToolFailedError, match=r"(?i)exec format"):
+        run([path], cwd=tmp_path)
+
+
+def test_timeout_ends_the_tool_and_its_children(tmp_path: Path) -> None:
+    script = f"sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & wait"
+    started = time.monotonic()
+    with pytest.raises(ToolTimeoutError, match="longer than 1 s"):
+        run(["sh", "-c", script], cwd=tmp_path, timeout=1)
+    assert time.monotonic() - started < 20
+    assert not is_alive(int((tmp_path / "pid").read_text(encoding="utf-8")))
+
+
+def test_interrupt_ends_the_children(tmp_path: Path) -> None:
+    script = f"echo $$ > {tmp_path}/pid; sleep 60"
+
+    def watch() -> None:
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(encoding="utf-8"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(["sh", "-c", script], cwd=tmp_path, watch=watch)
+    assert not is_alive(int((tmp_path / "pid").read_text(encoding="utf-8")))
+
+
+def test_output_that_is_not_utf8_is_no_crash(tmp_path: Path) -> None:
+    assert run(["printf", r"\377"], cwd=tmp_path) == "\ufffd"
+
+
+def test_run_through_returns_the_code(tmp_path: Path) -> None:
+    assert run_through([sys.executable, "-c", "raise SystemExit(7)"], cwd=tmp_path) == 7
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return not state.stdout.strip().startswith("Z") and bool(state.stdout.strip())

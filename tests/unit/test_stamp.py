@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import wasmtime
+
+from build_tools.errors import ModuleMalformedError
+from build_tools.leb128 import encode_name, encode_unsigned, encode_vector
+from build_tools.model import FLAVOURS, CompiledModule, Flavour, Toolchain, ValidatedModule
+from build_tools.stamp import stamp_module
+from build_tools.validate import Expectation, check_module
+from build_tools.wasm import SECTION_CODE, parse_module
+
+from .conftest import VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from build_tools.abi import Abi
+
+NUMBERS = {0: "00", 1: "01", 127: "7f", 128: "8001", 300: "ac02", 2**32 - 1: "ffffffff0f"}
+
+
+@pytest.mark.parametrize(("value", "encoded"), NUMBERS.items())
+def test_leb128_is_the_shortest(value: int, encoded: str) -> None:
+    assert encode_unsigned(value).hex() == encoded
+
+
+def test_leb128_refuses_negative_numbers() -> None:
+    with pytest.raises(ValueError, match="-1"):
+        encode_unsigned(-1)
+
+
+def test_names_are_counted_in_bytes() -> None:
+    assert encode_name("é") == b"\x02\xc3\xa9"
+    assert encode_vector([b"a", b"bc"]) == b"\x02abc"
+
+
+def section(data: bytes, number: int) -> bytes:
+    entry = next(item for item in parse_module(data).sections if item.id == number)
+    return data[entry.offset : entry.offset + entry.size]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_stamp_makes_a_kernel_without_findings(validated: ValidatedModule, abi: Abi, flavour: Flavour) -> None:
+    stamped = stamp_module(validated, abi, flavour)
+    assert check_module(stamped.data, Expectation(abi=abi, flavour=flavour, version=VERSION)) == []
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_stamp_leaves_code_section_unchanged(
+    validated: ValidatedModule, raw: bytes, abi: Abi, flavour: Flavour
+) -> None:
+    assert section(stamp_module(validated, abi, flavour).data, SECTION_CODE) == section(raw, SECTION_CODE)
+
+
+def test_stamp_is_deterministic(validated: ValidatedModule, abi: Abi) -> None:
+    assert stamp_module(validated, abi, "core") == stamp_module(validated, abi, "core")
+
+
+def test_stamp_drops_what_the_linker_added(validated: ValidatedModule, abi: Abi) -> None:
+    module = parse_module(stamp_module(validated, abi, "core").data)
+    assert {export.name for export in module.exports} == abi.expected_exports("core", with_aliases=True).keys()
+    assert module.globals == ("mut i32",), "the markers of the linker are gone, the stack pointer is not"
+    assert [name for name, _ in module.customs] == ["producers", "extism_kernel_version", "extism_abi_version"]
+
+
+def test_stamp_adds_the_context_global_to_one_flavour(validated: ValidatedModule, abi: Abi) -> None:
+    context = stamp_module(validated, abi, "context")
+    core = stamp_module(validated, abi, "core")
+    assert "reference-types" in context.features
+    assert "reference-types" not in core.features
+    store = wasmtime.Store()
+    instance = wasmtime.Instance(store, wasmtime.Module(store.engine, context.data), [])
+    value = instance.exports(store)["extism_context"]
+    assert isinstance(value, wasmtime.Global)
+    held: Any = value.value(store)
+    assert held.value is None
+    assert value.type(store).mutable
+
+
+def test_stamp_of_a_stamped_kernel_changes_nothing(validated: ValidatedModule, abi: Abi) -> None:
+    for flavour in FLAVOURS:
+        once = stamp_module(validated, abi, flavour)
+        again = ValidatedModule(
+            compiled=CompiledModule(data=once.data, sha256=once.sha256, version=VERSION, toolchain=None)
+        )
+        for other in FLAVOURS:
+            assert stamp_module(again, abi, other) == stamp_module(validated, abi, other)
+
+
+def test_stamp_records_the_compiler(validated: ValidatedModule, abi: Abi, tmp_path: Path) -> None:
+    toolchain = Toolchain(
+        origin="test", rustc=tmp_path, version="1.99.0", commit="abc", host="h", llvm="1"
+    )
+    compiled = dataclasses.replace(validated.compiled, toolchain=toolchain)
+    data = stamp_module(ValidatedModule(compiled=compiled), abi, "core").data
+    (producers,) = parse_module(data).find_custom("producers")
+    assert b"rustc\x061.99.0" in producers
+    assert str(tmp_path).encode() not in data
+
+
+def test_stamp_refuses_a_global_that_it_cannot_keep(raw: bytes, sound_text: str, abi: Abi) -> None:
+    text = sound_text.replace("(ref.null extern))", "(ref.null extern)) (global f64 (f64.const 1))")
+    text = text.replace('"memory" (memory 0))', '"memory" (memory 0)) (export "extra" (global 1))')
+    data = bytes(wasmtime.wat2wasm(text))
+    module: Any = ValidatedModule(
+        compiled=CompiledModule(data=data, sha256="", version=VERSION, toolchain=None)
+    )
+    with pytest.raises(ModuleMalformedError, match="not an integer constant"):
+        stamp_module(module, abi, "core")
+    assert raw
