@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .typed_values import parameters_of, result_of
 from .wasm import parse_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 Module = TypeVar("Module")
 
@@ -31,7 +33,7 @@ class Instance(Protocol):
     def call(self, name: str, args: Sequence[int]) -> int | None:
         """Call an export with signed integers, and return its result as a signed or unsigned integer."""
 
-    def memory(self) -> Any:  # noqa: ANN401 - Python 3.10 has no type for "anything memoryview takes"
+    def memory(self) -> Any:
         """Return the exported memory as a writable buffer; it is asked for anew in each request."""
 
 
@@ -93,7 +95,7 @@ class _Server:
             return {"result": "unsupported"}
         try:
             return {"result": "ok", **operation(request)}
-        except Exception as error:  # noqa: BLE001 - the runner is told, and the adapter lives on
+        except Exception as error:
             return {"result": "error", "message": f"{type(error).__name__}: {error}"}
 
     def _instantiate(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +104,7 @@ class _Server:
             module = self._compile(code)
             stage = "link"
             instance = self._make(module)
-        except Exception as error:  # noqa: BLE001 - a runtime's refusals have no class in common
+        except Exception as error:
             stage = "start" if isinstance(error, self._trap) else stage
             return {"result": "reject", "stage": stage, "message": str(error)}
         self._live[request["instance"]] = instance, parse_kernel(code).exports

@@ -24,7 +24,7 @@ def render_html(sections: Sequence[Section]) -> str:
     style = (suite_root() / "page" / "page.css").read_text(encoding="utf-8")
     script = (suite_root() / "page" / "page.js").read_text(encoding="utf-8")
     played = ran(sections)
-    data = json.dumps(_page_data(played), ensure_ascii=False).replace("</", "<\\/")
+    data = json.dumps(_page_data(played), ensure_ascii=False).replace("<", "\\u003c")
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

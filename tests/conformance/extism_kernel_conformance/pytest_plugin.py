@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--kernel-command", metavar="COMMAND", help="on the adapter with this command line")
     group.addoption("--kernel-adapters", action="append", default=[], metavar="DIR", help="more adapters")
+    group.addoption("--kernel-cases", metavar="DIR", help="cases of another folder")
     group.addoption(
         "--kernel-suite-level", metavar="N.N", help="leave out cases newer than this minor version"
     )
@@ -179,7 +180,8 @@ def _plan(config: pytest.Config) -> Iterator[tuple[_LazyRun, list[Case]]]:
         level=None if level is None else parse_level(level), skip_slow=config.getoption("--kernel-skip-slow")
     )
     kernels = [read_kernel(Path(name)) for name in config.getoption("--kernel-conformance")]
-    cases = select_cases(load_cases(suite_root() / "cases"), settings)
+    folder = config.getoption("--kernel-cases")
+    cases = select_cases(load_cases(Path(folder) if folder else suite_root() / "cases"), settings)
     command = config.getoption("--kernel-command")
     names = config.getoption("--kernel-adapter")
     adapters = [adapter_from_command(command)] if command else []

@@ -90,7 +90,9 @@ class ConfigurationRun:
             )
             self._session.connection()
             hello = self._session.hello
-            if self.settings.profile == "sdk":  # an SDK says what its interface offers; there is no probing that
+            if (
+                self.settings.profile == "sdk"
+            ):  # an SDK says what its interface offers; there is no probing that
                 capabilities = frozenset(hello["capabilities"])
             else:
                 capabilities = probe_capabilities(self._session) | ({"context"} & {self.kernel.flavour})

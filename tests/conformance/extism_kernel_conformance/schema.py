@@ -15,6 +15,8 @@ from typing import Any
 from .resources import suite_root
 
 Check = Callable[[object, str], Iterator[str]]
+Json = Any
+"""A schema, a keyword's operand, a document: whatever JSON can hold."""
 
 _ANNOTATIONS = {"$schema", "$id", "$defs", "$comment", "title", "description", "examples", "default"}
 _TYPES: dict[str, Callable[[object], bool]] = {
@@ -35,7 +37,7 @@ def load_check(file: str, definition: str = "") -> Check:
     return compile_schema({"$ref": f"#/$defs/{definition}"} if definition else document, document)
 
 
-def compile_schema(schema: Any, document: Any) -> Check:
+def compile_schema(schema: Json, document: Json) -> Check:
     """Return a function that yields one sentence per fault of a value. Raises ValueError for an unknown keyword."""
     checks: list[Check] = []
     for keyword, operand in schema.items():
@@ -56,7 +58,7 @@ def compile_schema(schema: Any, document: Any) -> Check:
     return check
 
 
-def _ref(operand: str, document: Any) -> Check:
+def _ref(operand: str, document: Json) -> Check:
     compiled: list[Check] = []
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -67,7 +69,7 @@ def _ref(operand: str, document: Any) -> Check:
     return check
 
 
-def _type(operand: str | list[str], document: Any) -> Check:
+def _type(operand: str | list[str], _document: Json) -> Check:
     names = [operand] if isinstance(operand, str) else operand
     tests = [_TYPES[name] for name in names]
 
@@ -78,7 +80,7 @@ def _type(operand: str | list[str], document: Any) -> Check:
     return check
 
 
-def _enum(operand: list[object], document: Any) -> Check:
+def _enum(operand: list[object], _document: Json) -> Check:
     def check(value: object, path: str) -> Iterator[str]:
         if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in operand):
             yield f"{path or 'the value'} is {_shown(value)}, expected {' or '.join(map(_shown, operand))}"
@@ -86,7 +88,7 @@ def _enum(operand: list[object], document: Any) -> Check:
     return check
 
 
-def _required(operand: list[str], document: Any) -> Check:
+def _required(operand: list[str], _document: Json) -> Check:
     def check(value: object, path: str) -> Iterator[str]:
         if isinstance(value, dict):
             for key in operand:
@@ -96,7 +98,7 @@ def _required(operand: list[str], document: Any) -> Check:
     return check
 
 
-def _properties(operand: dict[str, Any], document: Any) -> Check:
+def _properties(operand: dict[str, Any], document: Json) -> Check:
     checks = {key: compile_schema(each, document) for key, each in operand.items()}
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -108,7 +110,7 @@ def _properties(operand: dict[str, Any], document: Any) -> Check:
     return check
 
 
-def _additional(operand: Any, known: set[str], document: Any) -> Check:
+def _additional(operand: Json, known: set[str], document: Json) -> Check:
     inner = None if isinstance(operand, bool) else compile_schema(operand, document)
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -125,7 +127,7 @@ def _additional(operand: Any, known: set[str], document: Any) -> Check:
     return check
 
 
-def _items(operand: Any, document: Any) -> Check:
+def _items(operand: Json, document: Json) -> Check:
     inner = compile_schema(operand, document)
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -136,7 +138,7 @@ def _items(operand: Any, document: Any) -> Check:
     return check
 
 
-def _pattern(operand: str, document: Any) -> Check:
+def _pattern(operand: str, _document: Json) -> Check:
     # JSON Schema's `$` is the very end of the text; Python's would let a line end through.
     expression = re.compile(re.sub(r"(?<!\\)\$$", r"\\Z", operand))
 
@@ -147,8 +149,8 @@ def _pattern(operand: str, document: Any) -> Check:
     return check
 
 
-def _bound(holds: Callable[[Any, Any], bool], words: str, measure: Callable[[Any], Any], kinds: Any) -> Any:
-    def make(operand: int, document: Any) -> Check:
+def _bound(holds: Callable[[Json, Json], bool], words: str, measure: Callable[[Json], Json], kinds: type | tuple[type, ...]) -> Callable[[Json, Json], Check]:
+    def make(operand: int, _document: Json) -> Check:
         def check(value: object, path: str) -> Iterator[str]:
             if (
                 isinstance(value, kinds)
@@ -162,7 +164,7 @@ def _bound(holds: Callable[[Any, Any], bool], words: str, measure: Callable[[Any
     return make
 
 
-def _any_of(operand: list[Any], document: Any) -> Check:
+def _any_of(operand: list[Any], document: Json) -> Check:
     checks = [compile_schema(each, document) for each in operand]
 
     def check(value: object, path: str) -> Iterator[str]:

@@ -29,7 +29,7 @@ def _run(name: str, connection: Connection) -> Outcome:
         got = connection.ask("from_a_later_protocol", plugin="a")["result"]
         return _judge(got == "unsupported", "unsupported", str(got))
     if name == "reject-is-no-fault":
-        got = _load(connection, "broken", "00")
+        got = _load(connection, "broken", "0061736d01000000ff")
         return _judge(got == "reject", "reject", got)
     kit = (suite_root() / "plugins" / "kit.hex").read_text(encoding="ascii").strip()
     got = _load(connection, "lint", kit)

@@ -53,13 +53,19 @@
     (call $store_u8 (local.get $h) (local.get $c))
     (local.get $h))
 
-  (func $answer (param $h i64) (call $output_set (local.get $h) (call $length (local.get $h))))
+  ;; Nothing to answer is answered with no output, as PDKs do.
+  (func $answer (param $h i64)
+    (if (i64.ne (local.get $h) (i64.const 0))
+      (then (call $output_set (local.get $h) (call $length (local.get $h))))))
 
   ;; A number as four little-endian bytes.
   (func $answer_number (param $n i32)
     (local $h i64)
     (local.set $h (call $alloc (i64.const 4)))
-    (call $store_u64 (local.get $h) (i64.extend_i32_u (local.get $n)))
+    (call $store_u8 (local.get $h) (i32.and (local.get $n) (i32.const 255)))
+    (call $store_u8 (i64.add (local.get $h) (i64.const 1)) (i32.and (i32.shr_u (local.get $n) (i32.const 8)) (i32.const 255)))
+    (call $store_u8 (i64.add (local.get $h) (i64.const 2)) (i32.and (i32.shr_u (local.get $n) (i32.const 16)) (i32.const 255)))
+    (call $store_u8 (i64.add (local.get $h) (i64.const 3)) (i32.shr_u (local.get $n) (i32.const 24)))
     (call $output_set (local.get $h) (i64.const 4)))
 
   (func (export "echo") (call $answer (call $copy)))
@@ -67,6 +73,7 @@
     (local $h i64)
     (local.set $h (call $copy))
     (call $output_set (i64.add (local.get $h) (i64.const 1)) (i64.sub (call $input_length) (i64.const 1))))
+  (func (export "set_then_clear") (call $answer (call $copy)) (call $output_set (i64.const 0) (i64.const 0)))
   (func (export "nothing"))
   (func (export "count") (result i32)
     (global.set $calls (i32.add (global.get $calls) (i32.const 1)))

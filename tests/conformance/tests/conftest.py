@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,12 @@ SUITE = HERE.parent
 if str(SUITE) not in sys.path:
     sys.path.insert(0, str(SUITE))
 
-from extism_kernel_conformance.cli import main  # noqa: E402 - the suite is a distribution of its own
+from typing import TYPE_CHECKING
+
+from extism_kernel_conformance.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 wasmtime = pytest.importorskip("wasmtime", reason="`pip install wasmtime` for the tests of the suite")
 
@@ -33,7 +37,9 @@ class Ran:
 
 @pytest.fixture(autouse=True)
 def _adapters_find_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUITE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(SUITE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    )
 
 
 @pytest.fixture(scope="session")

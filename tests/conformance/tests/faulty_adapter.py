@@ -10,11 +10,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wasmtime
 from extism_kernel_conformance import adapter_kit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 FAULT = sys.argv[1]
 engine = wasmtime.Engine()
@@ -29,15 +31,15 @@ class Instance:
         self.exports = wasmtime.Instance(self.store, module, []).exports(self.store)
         self.first_view: Any = None
 
-    def call(self, name: str, args: Sequence[int]) -> Any:  # noqa: ANN401 - whatever the runtime returns
+    def call(self, name: str, args: Sequence[int]) -> Any:
         if FAULT == "stale-view" and self.first_view is None:
             self.first_view = bytearray(self.buffer())
         return self.exports[name](self.store, *args)  # type: ignore[operator]
 
-    def buffer(self) -> Any:  # noqa: ANN401 - a ctypes array
+    def buffer(self) -> Any:
         return self.exports["memory"].get_buffer_ptr(self.store)  # type: ignore[union-attr]
 
-    def memory(self) -> Any:  # noqa: ANN401 - a buffer
+    def memory(self) -> Any:
         return self.first_view or self.buffer()
 
 
@@ -111,7 +113,8 @@ class Server(adapter_kit._Server):
             answer["values"] = [f"{v[:3]}:{int(float(v[4:])) % 2 ** int(v[1:3])}" for v in answer["values"]]
         if FAULT == "signed-i32" and "values" in answer:
             answer["values"] = [
-                f"i32:{int(v[4:]) - 2**32}" if v.startswith("i32") and int(v[4:]) >= 2**31 else v for v in answer["values"]
+                f"i32:{int(v[4:]) - 2**32}" if v.startswith("i32") and int(v[4:]) >= 2**31 else v
+                for v in answer["values"]
             ]
         return answer
 
@@ -121,7 +124,13 @@ def main() -> None:
         sys.exit("no such library: libengine.so")
     server = Server(compile_module, instantiate, wasmtime.Trap, adapter_kit.find_trap_kind)
     declared = {"declares-too-much": ["fuel", "externref", "grow"]}.get(FAULT, [])
-    hello = {"protocol": 1, "adapter": "faulty", "runtime": "wasmtime", "version": "1.2.3", "capabilities": declared}
+    hello = {
+        "protocol": 1,
+        "adapter": "faulty",
+        "runtime": "wasmtime",
+        "version": "1.2.3",
+        "capabilities": declared,
+    }
     if FAULT == "other-protocol":
         hello["protocol"] = 2
     server.operations["hello"] = lambda _: hello

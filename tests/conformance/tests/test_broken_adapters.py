@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +10,9 @@ import pytest
 from .conftest import toy_adapter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from .conftest import Ran
 
 BREAKS_IN_A_CASE = {
@@ -74,7 +75,11 @@ def test_fault_in_a_case_is_the_adapters_and_the_run_goes_on(
     argv = ["run", toy_kernel, "--cases", cases, "--command", toy_adapter(fault), "--timeout", "2"]
     ran = cli(*argv, "--no-lint", "--report", report)
     verdict, code, words = expected
-    lines = {line["id"]: line for line in map(json.loads, report.read_text().splitlines()) if line["type"] == "case"}
+    lines = {
+        line["id"]: line
+        for line in map(json.loads, report.read_text().splitlines())
+        if line["type"] == "case"
+    }
     assert [lines[name]["verdict"] for name in sorted(lines)] == ["pass", verdict, "pass"], ran.out
     assert lines["toy/b-broken"]["fault"] == code
     assert words in lines["toy/b-broken"]["message"]
@@ -115,7 +120,10 @@ def test_sound_adapter_passes_every_lint_check(cli: Callable[..., Ran]) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    {"does-not-start": "no such library: libengine.so", "other-protocol": "protocol is 2, expected 1"}.items(),
+    {
+        "does-not-start": "no such library: libengine.so",
+        "other-protocol": "protocol is 2, expected 1",
+    }.items(),
 )
 def test_adapter_that_does_not_greet_is_named(
     fault: str, words: str, cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
@@ -126,7 +134,9 @@ def test_adapter_that_does_not_greet_is_named(
     assert words in ran.out
 
 
-def test_missing_program_is_named(cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]) -> None:
+def test_missing_program_is_named(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
+) -> None:
     cases = write_cases({"id": "toy/a", "steps": [{"call": "reset"}]})
     ran = cli("run", toy_kernel, "--cases", cases, "--command", "there-is-no-such-program")
     assert ran.code == 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +11,13 @@ from .conftest import SUITE
 
 jsonschema = pytest.importorskip("jsonschema", reason="`pip install jsonschema` for the tests of the suite")
 
-from extism_kernel_conformance.cases import read_cases  # noqa: E402 - conftest makes the suite importable
-from extism_kernel_conformance.schema import load_check  # noqa: E402
+from extism_kernel_conformance.cases import read_cases
+from extism_kernel_conformance.schema import load_check
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from .conftest import Ran
 
 ALLOC = {"call": "alloc", "args": [8], "bind": "a"}
@@ -45,20 +46,39 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "float": ({"steps": [{"call": "alloc", "args": [1.5]}]}, "expected an integer or a string, got 1.5"),
     "too-large-number": ({"steps": [{"call": "alloc", "args": [2**53 + 2]}]}, "above 2^53"),
     "too-large-literal": ({"steps": [{"call": "alloc", "args": [str(2**64)]}]}, "does not fit 64 bits"),
-    "half-expression": ({"steps": [ALLOC, {"call": "free", "args": ["$a +"]}]}, "expected a number or a $variable"),
-    "two-values": ({"steps": [ALLOC, {"call": "free", "args": ["$a 8"]}]}, "expected one of + - * at column 4"),
+    "half-expression": (
+        {"steps": [ALLOC, {"call": "free", "args": ["$a +"]}]},
+        "expected a number or a $variable",
+    ),
+    "two-values": (
+        {"steps": [ALLOC, {"call": "free", "args": ["$a 8"]}]},
+        "expected one of + - * at column 4",
+    ),
     "dollar-in-bind": ({"steps": [{**ALLOC, "bind": "$a"}]}, "without a leading `$`"),
     "unknown-relation": ({"steps": [{**ALLOC, "expect": {"neq": 0}}]}, "`neq` is no relation"),
     "empty-relation": ({"steps": [{**ALLOC, "expect": {}}]}, "expects nothing"),
     "odd-hex": ({"steps": [{"write": 8, "hex": "123"}]}, "an even number of hex digits"),
-    "hex-and-fill": ({"steps": [{"write": 8, "hex": "12", "fill": "00", "len": 1}]}, "as `hex`, or as `fill`"),
+    "hex-and-fill": (
+        {"steps": [{"write": 8, "hex": "12", "fill": "00", "len": 1}]},
+        "as `hex`, or as `fill`",
+    ),
     "read-without-length": ({"steps": [{"read": 8, "expect": "00"}]}, "`read` needs `len`"),
-    "length-differs": ({"steps": [{"read": 8, "len": 2, "expect": "00"}]}, "`len` is 2, but `expect` holds 1 bytes"),
+    "length-differs": (
+        {"steps": [{"read": 8, "len": 2, "expect": "00"}]},
+        "`len` is 2, but `expect` holds 1 bytes",
+    ),
     "trap-with-result": ({"steps": [{**ALLOC, "expect_trap": "any"}]}, "a call that traps has no result"),
     "unknown-trap": ({"steps": [{"call": "reset", "expect_trap": "sigsegv"}]}, "is no trap kind"),
-    "instance-not-made": ({"steps": [{"call": "reset", "instance": "b"}]}, "no earlier step makes instance `b`"),
+    "instance-not-made": (
+        {"steps": [{"call": "reset", "instance": "b"}]},
+        "no earlier step makes instance `b`",
+    ),
     "cut-in-loop": (
-        {"steps": [{"repeat": 2, "steps": [{"cut": {"call": "reset"}, "every": 1, "max": 2, "then": [ALLOC]}]}]},
+        {
+            "steps": [
+                {"repeat": 2, "steps": [{"cut": {"call": "reset"}, "every": 1, "max": 2, "then": [ALLOC]}]}
+            ]
+        },
         "may not stand inside",
     ),
     "cut-without-max": (
@@ -66,7 +86,11 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "`cut` needs `max`",
     ),
     "nested-fault": (
-        {"steps": [{"repeat": 2, "steps": [{"for": "n", "in": [1], "steps": [{"call": "free", "args": ["$m"]}]}]}]},
+        {
+            "steps": [
+                {"repeat": 2, "steps": [{"for": "n", "in": [1], "steps": [{"call": "free", "args": ["$m"]}]}]}
+            ]
+        },
         "`$m` is not bound",
     ),
 }
@@ -74,7 +98,6 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 NOT_SEEN_BY_A_SCHEMA = {
     "other-topic",
     "future-since",
-    "unknown-profile",
     "unknown-function",
     "wrong-number-of-arguments",
     "result-of-nothing",
@@ -149,7 +172,9 @@ def test_key_written_twice_is_found(tmp_path: Path) -> None:
     assert "`cases` stands twice" in read_cases(tmp_path)[1][0].message
 
 
-def test_cases_check_prints_findings_and_fails(cli: Callable[..., Ran], write_cases: Callable[..., Path]) -> None:
+def test_cases_check_prints_findings_and_fails(
+    cli: Callable[..., Ran], write_cases: Callable[..., Path]
+) -> None:
     folder = write_cases({"id": "toy/a", "steps": [{"call": "allok", "args": [1]}]})
     ran = cli("cases", "--check", "--cases", folder)
     assert ran.code == 5

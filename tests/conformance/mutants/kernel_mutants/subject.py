@@ -13,7 +13,7 @@ from extism_kernel_conformance.typed_values import parameters_of, result_of
 from .meter import METER
 
 PAGE = 65536
-MOST_FUEL = 1_000_000
+MOST_FUEL = 4_000_000
 """Instructions that a call may take: more than any case needs, less than a person waits for."""
 
 _BITS = {"i32": 0xFFFF_FFFF, "i64": 0xFFFF_FFFF_FFFF_FFFF}

@@ -49,6 +49,9 @@ pub trait Instance {
     fn global(&mut self, name: &str) -> Result<Value, Failure>;
 }
 
+/// Makes an instance of the bytes of a module.
+pub type Maker<'a> = dyn Fn(&[u8]) -> Result<Box<dyn Instance>, Failure> + 'a;
+
 /// What an engine says of itself and how it makes an instance.
 pub struct Engine<'a> {
     pub adapter: &'a str,
@@ -56,7 +59,7 @@ pub struct Engine<'a> {
     /// The crate whose version the lock file pins.
     pub library: &'a str,
     pub capabilities: &'a [&'a str],
-    pub instantiate: &'a dyn Fn(&[u8]) -> Result<Box<dyn Instance>, Failure>,
+    pub instantiate: &'a Maker<'a>,
 }
 
 /// Answers requests until the input ends.

@@ -7,7 +7,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$1
-compile() { ${CXX:-g++} -std=c++17 -O1 -Wall -Wextra -Werror -o "$out/adapter" "$here/adapter.cpp" "$@"; }
+compile() { ${CXX:-g++} -std=c++17 -O1 -Wall -Wextra -Werror -o "$out/adapter" "$here/wasmedge.cpp" "$@"; }
 
 if echo '#include <wasmedge/wasmedge.h>' | ${CXX:-g++} -E -x c++ - >/dev/null 2>&1; then
   compile -lwasmedge

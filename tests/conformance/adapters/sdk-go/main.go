@@ -1,0 +1,99 @@
+// Adapter protocol 1, sdk profile, for the Go SDK; see sdk/README.md.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	extism "github.com/extism/go-sdk"
+	"github.com/tetratelabs/wazero"
+)
+
+type object = map[string]any
+
+var plugins = map[string]*extism.Plugin{}
+var logs []object
+var levels = map[string]extism.LogLevel{"trace": extism.LogLevelTrace, "debug": extism.LogLevelDebug, "info": extism.LogLevelInfo,
+	"warn": extism.LogLevelWarn, "error": extism.LogLevelError, "off": extism.LogLevelOff}
+var names = map[extism.LogLevel]string{}
+
+func hello(object) object {
+	return object{"protocol": 1, "adapter": "sdk-go", "runtime": "extism-go", "version": "1.7.1", "capabilities": []string{"cancel", "logs", "http-headers"}}
+}
+
+func load(r object) object {
+	var manifest extism.Manifest
+	text, _ := json.Marshal(r["manifest"])
+	err := json.Unmarshal(text, &manifest)
+	for _, each := range r["modules"].([]any) {
+		data, _ := hex.DecodeString(each.(object)["bytes"].(string))
+		manifest.Wasm = append(manifest.Wasm, extism.WasmData{Data: data, Name: each.(object)["name"].(string)})
+	}
+	extism.SetLogLevel(levels[r["log_level"].(string)])
+	config := extism.PluginConfig{EnableWasi: true, EnableHttpResponseHeaders: r["http_response_headers"].(bool),
+		RuntimeConfig: wazero.NewRuntimeConfig().WithCloseOnContextDone(true)}
+	if err == nil {
+		plugins[r["plugin"].(string)], err = extism.NewPlugin(context.Background(), manifest, config, nil)
+	}
+	if err != nil {
+		return object{"result": "reject", "message": err.Error()}
+	}
+	plugins[r["plugin"].(string)].SetLogger(func(level extism.LogLevel, message string) {
+		logs = append(logs, object{"level": names[level], "message": message})
+	})
+	return object{}
+}
+
+func invoke(r object) object {
+	logs = []object{}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if after, ok := r["cancel_after_ms"].(float64); ok {
+		time.AfterFunc(time.Duration(after)*time.Millisecond, cancel)
+	}
+	input, _ := hex.DecodeString(r["input"].(string))
+	status, output, err := plugins[r["plugin"].(string)].CallWithContext(ctx, r["function"].(string), input)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("exit code %d", status)
+	}
+	if err != nil {
+		return object{"result": "fail", "message": err.Error(), "logs": logs}
+	}
+	return object{"output": hex.EncodeToString(output), "logs": logs}
+}
+
+func unload(r object) object {
+	plugins[r["plugin"].(string)].Close(context.Background())
+	delete(plugins, r["plugin"].(string))
+	return object{}
+}
+
+func main() {
+	for name, level := range levels {
+		names[level] = name
+	}
+	operations := map[string]func(object) object{"hello": hello, "load": load, "invoke": invoke, "unload": unload}
+	lines, out := bufio.NewReaderSize(os.Stdin, 1<<23), json.NewEncoder(os.Stdout)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		var request object
+		json.Unmarshal(line, &request)
+		answer := object{"result": "unsupported"}
+		if operation := operations[request["op"].(string)]; operation != nil {
+			answer = operation(request)
+		}
+		answer["id"] = request["id"]
+		if answer["result"] == nil {
+			answer["result"] = "ok"
+		}
+		out.Encode(answer)
+	}
+}

@@ -1,0 +1,62 @@
+// Adapter protocol 1, sdk profile, for the JavaScript SDK; see sdk/README.md.
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { createPlugin } from "@extism/extism";
+
+const { version } = createRequire(import.meta.url)("./node_modules/@extism/extism/package.json");
+const plugins = new Map();
+let logs = [];
+const keep = (level) => (...words) => logs.push({ level, message: words.join(" ") });
+const logger = { trace: keep("trace"), debug: keep("debug"), info: keep("info"), log: keep("info"), warn: keep("warn"), error: keep("error") };
+
+const said = (error) => error?.message ?? String(error); // a worker's errors are plain objects
+
+const operations = {
+  hello: () => ({ protocol: 1, adapter: "sdk-js", runtime: "extism-js", version, capabilities: ["logs", "http-headers"] }),
+
+  async load(r) {
+    const { memory = {}, config, allowed_hosts, allowed_paths, timeout_ms } = r.manifest;
+    const wasm = r.modules.map(({ name, bytes }) => ({ name, data: Buffer.from(bytes, "hex") }));
+    const options = {
+      runInWorker: true, // without a worker there are neither timeouts nor HTTP
+      config,
+      allowedHosts: allowed_hosts ?? [],
+      allowedPaths: allowed_paths,
+      timeoutMs: timeout_ms,
+      memory: { maxPages: memory.max_pages, maxHttpResponseBytes: memory.max_http_response_bytes, maxVarBytes: memory.max_var_bytes },
+      allowHttpResponseHeaders: r.http_response_headers,
+      logLevel: r.log_level === "off" ? "silent" : r.log_level,
+      logger,
+    };
+    try {
+      plugins.set(r.plugin, await createPlugin({ wasm }, options));
+    } catch (error) {
+      return { result: "reject", message: said(error) };
+    }
+    return {};
+  },
+
+  async invoke(r) {
+    logs = [];
+    try {
+      const output = await plugins.get(r.plugin).call(r.function, Buffer.from(r.input, "hex"));
+      return { output: output === null ? "" : Buffer.from(output.bytes()).toString("hex"), logs };
+    } catch (error) {
+      return { result: "fail", message: said(error), logs };
+    }
+  },
+
+  async unload(r) {
+    await plugins.get(r.plugin).close();
+    plugins.delete(r.plugin);
+    return {};
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const request = JSON.parse(line);
+  const operation = operations[request.op] ?? (() => ({ result: "unsupported" }));
+  const answer = await Promise.resolve(operation(request)).catch((error) => ({ result: "error", message: said(error) }));
+  process.stdout.write(JSON.stringify({ id: request.id, result: "ok", ...answer }) + "\n");
+}
+process.exit(0); // a worker that a guest holds would keep the process alive

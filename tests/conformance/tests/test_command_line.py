@@ -1,0 +1,205 @@
+"""The command line: exit codes, errors with a remedy, and runs that prove nothing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+from extism_kernel_conformance.resources import suite_info
+
+from .conftest import SUITE, toy_adapter, wasmtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .conftest import Ran
+
+PASSING = {"id": "toy/passes", "steps": [{"call": "alloc", "args": [8], "expect": 1024}]}
+
+USAGE = {
+    "no-adapter": (["run", "KERNEL"], 2, "no adapter is given"),
+    "unknown-adapter": (["run", "KERNEL", "--adapter", "nodejs"], 2, "there is no adapter `nodejs`"),
+    "both": (["run", "KERNEL", "--adapter", "node", "--command", "x"], 2, "exclude each other"),
+    "missing-kernel": (["run", "no.wasm", "--command", "x"], 5, "No such file"),
+    "no-module": (["run", __file__, "--command", "x"], 5, "this is no WebAssembly module"),
+    "bad-level": (["run", "KERNEL", "--command", "x", "--suite-level", "latest"], 2, "write it as `1.2`"),
+    "unknown-case": (["run", "KERNEL", "--command", "x", "--case", "alloc/nothing"], 2, "there is no case"),
+    "empty-command": (["run", "KERNEL", "--command", " "], 2, "`--command` is empty"),
+    "no-command": ([], 2, "COMMAND"),
+    "missing-report": (["report", "no.jsonl"], 5, "the report cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("argv", "code", "words"), USAGE.values(), ids=USAGE)
+def test_wrong_usage_is_told_without_a_traceback(
+    argv: list[str], code: int, words: str, cli: Callable[..., Ran], toy_kernel: Path
+) -> None:
+    ran = cli(*(str(toy_kernel) if word == "KERNEL" else word for word in argv))
+    assert ran.code == code
+    assert words in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_cut_module_is_refused(cli: Callable[..., Ran], toy_kernel: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.wasm"
+    path.write_bytes(toy_kernel.read_bytes()[:-30])
+    ran = cli("run", path, "--command", "x")
+    assert ran.code == 5
+    assert "ends in the middle of a section" in ran.err
+
+
+def test_run_without_a_case_is_red(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
+) -> None:
+    cases = write_cases(PASSING)
+    ran = cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "-k", "nothing")
+    assert ran.code == 1
+    assert "no case ran" in ran.out
+
+
+def test_run_of_skips_only_is_red(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
+) -> None:
+    cases = write_cases({"id": "toy/skips", "steps": [{"call": "reset", "fuel": 1}]})
+    ran = cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter())
+    assert ran.code == 1
+    assert "no case ran" in ran.out
+
+
+@pytest.fixture
+def lacking(tmp_path: Path) -> Path:
+    folder = tmp_path / "adapters" / "rare"
+    folder.mkdir(parents=True)
+    requirement = {"program": "no-such-runtime", "install": "apt-get install no-such-runtime"}
+    described = [
+        {"name": "rare", "runtime": "rare", "requires": [requirement], "command": ["no-such-runtime"]},
+        {"name": "core-only", "runtime": "rare", "flavours": ["core"], "command": ["x"]},
+        {"name": "toy", "runtime": "toy", "command": shlex.split(toy_adapter())},
+        {"name": "unbuildable", "runtime": "toy", "build": [["{python}", "-c", "1/0"]], "command": ["x"]},
+    ]
+    (folder / "adapter.json").write_text(json.dumps(described), encoding="utf-8")
+    return folder.parent
+
+
+def test_what_a_machine_lacks_is_a_skip_with_the_remedy_and_red_if_required(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], lacking: Path
+) -> None:
+    argv = ["run", toy_kernel, "--cases", write_cases(PASSING), "--adapters", lacking]
+    ran = cli(*argv, "--adapter", "rare", "--adapter", "toy")
+    assert ran.code == 0, ran.out
+    assert "install it with `apt-get install no-such-runtime`" in ran.out
+    required = cli(*argv, "--adapter", "rare", "--adapter", "toy", "--require")
+    assert required.code == 1
+    assert "not run, though `--require` asks for it: rare\n" in required.err
+    alone = cli(*argv, "--adapter", "core-only")
+    assert alone.code == 1
+    assert "give extism-runtime-core.wasm as well" in alone.out
+    assert "a run without cases proves nothing" in alone.err
+
+
+def test_adapter_that_does_not_build_is_red(
+    cli: Callable[..., Ran],
+    toy_kernel: Path,
+    write_cases: Callable[..., Path],
+    lacking: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    argv = [
+        "run",
+        toy_kernel,
+        "--cases",
+        write_cases(PASSING),
+        "--adapters",
+        lacking,
+        "--adapter",
+        "unbuildable",
+    ]
+    ran = cli(*argv)
+    assert ran.code == 1
+    assert "ZeroDivisionError" in ran.out
+
+
+def test_name_taken_twice_is_refused(cli: Callable[..., Ran], lacking: Path) -> None:
+    other = lacking / "other"
+    other.mkdir()
+    (other / "adapter.json").write_text('{"name": "toy", "runtime": "x", "command": ["x"]}', encoding="utf-8")
+    ran = cli("adapters", "--adapters", lacking)
+    assert ran.code == 5
+    assert "the name `toy` is taken" in ran.err
+
+
+def test_adapters_lists_what_is_lacking(cli: Callable[..., Ran], lacking: Path) -> None:
+    rows = {row["name"]: row for row in json.loads(cli("adapters", "--json", "--adapters", lacking).out)}
+    assert "apt-get install no-such-runtime" in rows["rare"]["lacking"]
+    assert rows["toy"]["lacking"] is None
+    assert {"wasmtime", "node", "bun", "deno"} <= rows.keys()
+
+
+def test_replay_prints_each_operation_and_its_answer(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
+) -> None:
+    cases = write_cases({"id": "toy/fails", "steps": [{"call": "alloc", "args": [8], "expect": 8}]})
+    ran = cli("replay", "toy/fails", toy_kernel, "--cases", cases, "--command", toy_adapter())
+    assert ran.code == 1
+    assert '-> {"id": ' in ran.out
+    assert '"op": "call", "instance": "a1", "name": "alloc", "args": ["i64:8"]' in ran.out
+    assert '"values": ["i64:1024"]' in ran.out
+    assert "verdict: fail\nstep: steps[0]\nexpected: 8\ngot: 1024\n" in ran.out
+
+
+def test_fail_fast_ends_at_the_first_red_case(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
+) -> None:
+    steps = [{"call": "alloc", "args": [8], "expect": 8}]
+    cases = write_cases(*({"id": f"toy/{name}", "steps": steps} for name in ("a", "b", "c")))
+    ran = cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "--no-lint", "--fail-fast")
+    assert "1 fail (" in ran.out
+
+
+def test_suite_level_leaves_out_newer_cases(
+    cli: Callable[..., Ran],
+    toy_kernel: Path,
+    write_cases: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import dataclasses
+
+    from extism_kernel_conformance import cases as cases_module
+
+    newer = dataclasses.replace(suite_info(), version="1.5.0")
+    monkeypatch.setattr(cases_module, "suite_info", lambda: newer)
+    steps = [{"call": "reset"}]
+    folder = write_cases(*({"id": f"toy/v{n}", "since": f"1.{n}.1", "steps": steps} for n in range(5)))
+    argv = ["run", toy_kernel, "--cases", folder, "--command", toy_adapter(), "--no-lint"]
+    assert "3 pass" in cli(*argv, "--suite-level", "1.2").out
+    assert "5 pass" in cli(*argv).out
+
+
+def test_cases_copy_gives_everything_another_runner_needs(cli: Callable[..., Ran], tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    assert cli("cases", "--copy", target).code == 0
+    assert {"cases", "schema", "RULES.md", "PROTOCOL.md", "suite.json", "surface.json"} <= {
+        path.name for path in target.iterdir()
+    }
+    again = cli("cases", "--copy", target)
+    assert again.code == 2
+    assert "is not empty" in again.err
+
+
+def test_cases_list_is_json(cli: Callable[..., Ran]) -> None:
+    rows = json.loads(cli("cases", "--list", "--json").out)
+    assert len(rows) >= 120
+    assert {"id", "since", "spec", "level", "profile", "needs", "slow", "title"} == rows[0].keys()
+
+
+@pytest.mark.parametrize("path", sorted((SUITE / "lint").glob("*.wat")), ids=lambda path: path.stem)
+def test_lint_module_is_what_its_text_says(path: Path) -> None:
+    assert (
+        bytes(wasmtime.wat2wasm(path.read_text(encoding="utf-8"))).hex()
+        == path.with_suffix(".hex").read_text().strip()
+    )
