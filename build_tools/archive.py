@@ -39,6 +39,8 @@ UNIX = 3
 STORED_BLOCK_MAX = 0xFFFF
 MEMBER_SIZE_MAX = 64 * 1024 * 1024
 """Bytes that one member may unpack to: far above anything we ship, far below what would hurt."""
+UNPACKED_SIZE_MAX = 4 * MEMBER_SIZE_MAX
+"""Bytes that a whole tarball may unpack to."""
 
 BROKEN_ZIP = (
     zipfile.BadZipFile,
@@ -146,7 +148,12 @@ def parse_tar_gz(data: bytes, where: str) -> list[Member]:
     """
     members = []
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        # Unpacked in one go: a tar reader stops at the end mark, before the digest of the compressed stream.
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            unpacked = stream.read(UNPACKED_SIZE_MAX + 1)
+        if len(unpacked) > UNPACKED_SIZE_MAX:
+            raise InvalidArchiveError("gzipped tar", where, f"it unpacks to over {UNPACKED_SIZE_MAX} bytes")
+        with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
             for info in archive:
                 if not info.isfile():
                     continue

@@ -11,13 +11,14 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from build_tools import release_commands
 from build_tools.bootstrap import missing_dependency
 from build_tools.errors import BuildToolsError, ExitCode, UsageError, render
 from build_tools.files import translate
 from build_tools.model import FLAVOURS
+from build_tools.progress import has_colour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,8 +136,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = explain(error)
         if known is None:
             return _our_bug(error)
-        print(known.render(), file=sys.stderr)
+        print(paint(known.render(), sys.stderr), file=sys.stderr)
         return known.exit_code
+
+
+def paint(text: str, stream: TextIO) -> str:
+    """Return the text with its first word (`error[code]:`) in red where `stream` shows colours."""
+    head, colon, rest = text.partition(": ")
+    return f"\x1b[1;31m{head}{colon}\x1b[0m{rest}" if has_colour(stream) else text
 
 
 def explain(error: Exception) -> BuildToolsError | None:

@@ -14,7 +14,7 @@ from http.client import HTTPException
 from build_tools.errors import UsageError
 from build_tools.release_errors import IndexUnreachableError
 
-__all__ = ["IndexFile", "check_index_url", "find_files", "simple_url"]
+__all__ = ["IndexFile", "check_index_url", "find_files", "parse_page", "simple_url"]
 
 PROJECT = "extism-kernel"
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
@@ -72,6 +72,14 @@ def find_files(simple: str) -> list[IndexFile] | None:
             raise _unreachable(url, f"answered {error.code} {error.reason}") from None
     except (OSError, HTTPException) as error:
         raise _unreachable(url, str(getattr(error, "reason", error))) from None
+    return parse_page(text, kind, url)
+
+
+def parse_page(text: str, kind: str, url: str) -> list[IndexFile]:
+    """Return the files on a project page; `kind` is its media type.
+
+    Raises IndexUnreachableError, naming `url`, if the page is JSON and not a project page.
+    """
     if kind.endswith("+json") or kind == "application/json":
         return _parse_json(text, url)
     return _parse_html(text)

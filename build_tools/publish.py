@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from build_tools.changelog import newest_heading
+from build_tools.changelog import has_unreleased, newest_heading
 from build_tools.distributions import Distributions, read_artifact
 from build_tools.errors import PythonEnvironmentError, ToolFailedError
 from build_tools.files import read_bounded, sha256_of
@@ -201,9 +201,13 @@ def _check_changelog(project: Project, version: str) -> Iterator[Finding]:
         yield Finding(
             code="changelog-heading",
             where=str(changelog),
-            message=f"the newest heading is {newest or 'absent'}, the version is {version}",
-            hint=f"add `## {version}` to CHANGELOG.md",
+            message=f"the newest version is {newest or 'absent'}, it should be {version}",
+            hint=f"add `## [{version}]` to CHANGELOG.md",
         )
+    if has_unreleased(changelog):
+        message = "there are entries under `Unreleased`"
+        hint = f"move them under `## [{version}]`"
+        yield Finding(code="changelog-unreleased", where=str(changelog), message=message, hint=hint)
 
 
 def _check_modules(distributions: Distributions) -> Iterator[Finding]:

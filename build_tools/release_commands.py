@@ -61,6 +61,7 @@ def _add_builders(subparsers: Subparsers) -> None:
     wheel.set_defaults(command=_wheel)
     again = subparsers.add_parser("reproduce", help="build twice under different conditions and compare")
     again.add_argument("--prebuilt", type=Path, metavar="FILE", help="compare packaging only; no compiler")
+    again.add_argument("--against", type=Path, metavar="DIR", help="build once, compare with this release")
     again.add_argument("--json", action="store_true")
     again.set_defaults(command=_reproduce)
 
@@ -127,7 +128,7 @@ def _wheel(args: argparse.Namespace) -> int:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    result = reproduce(find_project(), prebuilt=args.prebuilt)
+    result = reproduce(find_project(), prebuilt=args.prebuilt, against=args.against)
     print(to_json(reproduction_to_data(result)) if args.json else render_reproduction(result))
     if not result.is_equal:
         first = next(each.difference for each in result.comparisons if each.difference is not None)

@@ -30,7 +30,7 @@ def artifacts_to_data(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
 
 def render_reproduction(result: Reproduction) -> str:
     """Return the conditions of both builds and one verdict for each artifact."""
-    lines = [f"build {number}: {each.describe()}" for number, each in enumerate(result.conditions, start=1)]
+    lines = [f"build {number}: {each}" for number, each in enumerate(result.conditions, start=1)]
     for comparison in result.comparisons:
         if comparison.difference is None:
             lines.append(f"equal    {comparison.first}  {comparison.name}")
@@ -43,7 +43,7 @@ def reproduction_to_data(result: Reproduction) -> dict[str, Any]:
     """Return a reproduction for JSON."""
     return {
         "equal": result.is_equal,
-        "conditions": [each.describe() for each in result.conditions],
+        "conditions": list(result.conditions),
         "artifacts": [
             {"name": each.name, "first": each.first, "second": each.second, "difference": each.difference}
             for each in result.comparisons

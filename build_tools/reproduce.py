@@ -71,9 +71,9 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """Two builds: their conditions, and each artifact compared."""
+    """Two builds: their conditions in words, and each artifact compared."""
 
-    conditions: tuple[Conditions, Conditions]
+    conditions: tuple[str, str]
     comparisons: tuple[Comparison, ...]
 
     @property
@@ -82,16 +82,26 @@ class Reproduction:
         return all(comparison.difference is None for comparison in self.comparisons)
 
 
-def reproduce(project: Project, *, prebuilt: Path | None = None) -> Reproduction:
+def reproduce(project: Project, *, prebuilt: Path | None = None, against: Path | None = None) -> Reproduction:
     """Build twice and compare the modules, the wheel and the sdist.
 
-    With `prebuilt` the kernel is not compiled, so that only packaging is compared.
+    With `prebuilt` the kernel is not compiled, so that only packaging is compared. With `against`, a folder
+    with a release of this version, that release stands for the first build.
     """
     with contextlib.ExitStack() as stack:
-        folders = [stack.enter_context(_new_folder(parent)) for parent in (None, _other_file_system())]
-        conditions = _plain(folders[0]), _different(folders[1])
-        builds = [_build(project, each, prebuilt) for each in conditions]
-        return Reproduction(conditions=conditions, comparisons=tuple(_compare(*builds)))
+        first_folder, second_folder = (
+            stack.enter_context(_new_folder(parent)) for parent in (None, _other_file_system())
+        )
+        second = _different(second_folder)
+        if against is None:
+            first = _plain(first_folder)
+            release = _build(project, first, prebuilt)
+            conditions = first.describe(), second.describe()
+        else:
+            release = read_distributions(against, read_version(project.cargo_toml))
+            conditions = f"the release in {against}", second.describe()
+        rebuilt = _build(project, second, prebuilt)
+        return Reproduction(conditions=conditions, comparisons=tuple(_compare(release, rebuilt)))
 
 
 def copy_sources(root: Path, target: Path) -> None:

@@ -75,7 +75,7 @@ def make_sbom(info: Mapping[str, Any]) -> bytes:
 def check_sbom(data: bytes, info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:
     """Yield a finding for each way in which an SBOM is not valid or not this kernel's.
 
-    Raises PythonEnvironmentError if the schema validator is not installed: a check that cannot run is no pass.
+    Raises PythonEnvironmentError without the schema validator: a check that cannot run is no pass.
     """
     problem = _schema_problem(data)
     if problem is not None:

@@ -1,7 +1,8 @@
 """One compiled module to both flavours: first names, context global, versions; the code stays as it is.
 
-Only three sections change: the global section gets one more entry, the export section the aliases and that
-global, and the custom sections are replaced by ours. Indices stay, so no byte of code has to.
+The global section gets one more entry, the export section the aliases and that global, the custom sections
+are replaced by ours, and a table or globals that nothing refers to are left out. Indices stay, so no byte of
+code has to change.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from build_tools.model import Flavour, Toolchain, ValidatedModule
     from build_tools.wasm import Export, Module
 
-CUSTOM, GLOBAL, EXPORT = 0, 6, 7
+CUSTOM, TABLE, GLOBAL, EXPORT = 0, 4, 6, 7
 KIND_BYTES = {"func": b"\x00", "table": b"\x01", "memory": b"\x02", "global": b"\x03"}
 VALUE_BYTES = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C, "funcref": 0x70, "externref": 0x6F}
 REF_NULL, END = 0xD0, 0x0B
@@ -51,13 +52,15 @@ def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> Stamped
         sections[GLOBAL] = encode_vector(bodies)
     else:
         sections.pop(GLOBAL, None)
+    if not raw.uses_table:
+        sections.pop(TABLE, None)  # the linker writes an empty one, for function pointers that nobody takes
     numbers = {entry.name: kept + at for at, entry in enumerate(extra)}
     sections[EXPORT] = encode_vector(_export_entries(raw, abi, numbers))
     data = MAGIC + VERSION
     for number in ORDER:
         if number in sections:
             data += _section(number, sections[number])
-    data += _custom(PRODUCERS_SECTION, _producers(raw, compiled.version, compiled.toolchain))
+    data += _custom(PRODUCERS_SECTION, _producers(raw, compiled.toolchain))
     data += _custom(VERSION_SECTION, compiled.version.encode())
     data += _custom(ABI_SECTION, str(abi.version).encode())
     features = tuple(sorted(parse_module(data).features))
@@ -75,14 +78,14 @@ def _custom(name: str, content: bytes) -> bytes:
 def _kept_globals(raw: Module, abi: Abi) -> int:
     """Return how many globals stay.
 
-    Those at the end that nothing refers to are the linker's markers or, in a finished module that is stamped
-    again, what the last stamp added.
+    Those at the end that nothing refers to are the linker's markers, a stack pointer that no function moves,
+    or in a finished module that is stamped again what the last stamp added.
     """
     names = abi.expected_exports(None, with_aliases=True)
     used = set(raw.used_globals)
     used.update(export.index for export in raw.exports if export.kind == "global" and export.name in names)
     count = len(raw.globals)
-    dropped = {"i32", *(entry.full_type for entry in abi.globals)}
+    dropped = {"i32", "mut i32", *(entry.full_type for entry in abi.globals)}
     while count and raw.globals[count - 1] in dropped and count - 1 not in used:
         count -= 1
     return count
@@ -125,15 +128,10 @@ def _entry(name: str, kind: str, index: int) -> bytes:
     return encode_name(name) + KIND_BYTES[kind] + encode_unsigned(index)
 
 
-def _producers(raw: Module, version: str, toolchain: Toolchain | None) -> bytes:
-    """Return the tool-conventions `producers` section: language, compiler and us."""
+def _producers(raw: Module, toolchain: Toolchain | None) -> bytes:
+    """Return the tool-conventions `producers` section with the compiler alone; the rest is said elsewhere."""
+    carried = raw.find_custom(PRODUCERS_SECTION)
     if toolchain is None:
-        carried = raw.find_custom(PRODUCERS_SECTION)
-        if carried:
-            return carried[0]
-    compiler = [("rustc", toolchain.version)] if toolchain else []
-    fields = {"language": [("Rust", "")], "processed-by": [*compiler, ("extism-kernel", version)]}
-    return encode_vector(
-        encode_name(name) + encode_vector(encode_name(tool) + encode_name(number) for tool, number in values)
-        for name, values in fields.items()
-    )
+        return carried[0] if carried else encode_vector([])
+    compiler = encode_name("rustc") + encode_name(toolchain.version)
+    return encode_vector([encode_name("processed-by") + encode_vector([compiler])])

@@ -28,6 +28,7 @@ HEADER_SIZE = 8
 SECTION_CODE = 10
 SECTION_DATA_COUNT = 12
 SECTION_TAG = 13
+TABLE_OPCODES = ("table.", "call_indirect", "return_call_indirect", "elem.")
 NUMERIC_TYPES = frozenset({"i32", "i64", "f32", "f64"})
 
 
@@ -77,6 +78,7 @@ class Module:
     customs: tuple[tuple[str, bytes], ...]
     features: dict[str, str]
     used_globals: frozenset[int]
+    uses_table: bool
     faults: tuple[str, ...]
 
     @property
@@ -151,6 +153,7 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
         self.features: dict[str, str] = {}
         self.sections: list[Section] = []
         self.used_globals: set[int] = set()
+        self.uses_table = False
         self.functions: list[int] = []
         self.function = -1
         self.mnemonic = ""
@@ -214,6 +217,7 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
     def on_opcode(self, opcode: object) -> None:
         self.mnemonic = str(getattr(opcode, "name", opcode))
         self.use(feature_of(self.mnemonic), self.place())
+        self.uses_table |= self.mnemonic.startswith(TABLE_OPCODES)
 
     def on_opcode_select_t(self, types: list[str]) -> None:  # noqa: ARG002
         self.use("reference-types", self.place())
@@ -271,6 +275,7 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
             customs=customs,
             features=dict(sorted(self.features.items())),
             used_globals=frozenset(self.used_globals),
+            uses_table=self.uses_table or bool(state.elements),
             faults=tuple(self.faults),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 import pytest
 import wasmtime
@@ -16,19 +16,37 @@ from build_tools.model import CompiledModule, ValidatedModule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from build_tools.model import Flavour
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "tests" / "data" / "modules"
 VERSION = "1.0.0"
 
 
-def load_generator() -> Any:
+class Fault(Protocol):
+    """One row of the script's table."""
+
+    flavour: Flavour
+
+
+class Generator(Protocol):
+    """What the tests use of the script that writes the faulty modules."""
+
+    FAULTS: dict[str, Fault]
+
+    def skeleton(self, abi: Abi) -> str: ...
+
+    def make(self, abi: Abi) -> dict[str, str]: ...
+
+
+def load_generator() -> Generator:
     spec = importlib.util.spec_from_file_location("generate_faulty_modules", MODULES / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module
+    return cast("Generator", module)
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +55,13 @@ def abi() -> Abi:
 
 
 @pytest.fixture(scope="session")
-def generator() -> Any:
+def generator() -> Generator:
     return load_generator()
 
 
 @pytest.fixture(scope="session")
-def sound_text(generator: Any, abi: Abi) -> str:
-    text: str = generator.skeleton(abi)
-    return text
+def sound_text(generator: Generator, abi: Abi) -> str:
+    return generator.skeleton(abi)
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +71,20 @@ def sound(sound_text: str) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def raw(abi: Abi) -> bytes:
+def raw(raw_text: str) -> bytes:
     """What a linker makes of a kernel: current names only, markers, a name section."""
+    return bytes(wasmtime.wat2wasm(raw_text))
+
+
+@pytest.fixture(scope="session")
+def raw_text(abi: Abi) -> str:
+    """The text of `raw`."""
     lines = ["(module", "(table 1 1 funcref)", "(memory 2)", "(global (mut i32) (i32.const 4096))"]
-    lines += ["(global i32 (i32.const 5000))", "(global i32 (i32.const 131072))", '(export "memory" (memory 0))']
+    lines += [
+        "(global i32 (i32.const 5000))",
+        "(global i32 (i32.const 131072))",
+        '(export "memory" (memory 0))',
+    ]
     for index, function in enumerate(abi.functions):
         params, result = function.type.split(" -> ")
         words = params.strip("()").replace(",", "")
@@ -67,7 +94,7 @@ def raw(abi: Abi) -> bytes:
         lines += [f'(func {signature}{body})(export "{function.name}" (func {index}))']
     lines += ['(export "__data_end" (global 1))', '(export "__heap_base" (global 2))']
     lines += ['(@custom "name" "\\00\\01\\00")', '(@custom "target_features" "\\00")', ")"]
-    return bytes(wasmtime.wat2wasm("\n".join(lines)))
+    return "\n".join(lines)
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from build_tools.abi import Abi
 
+    Edit = Callable[[dict[str, Any]], object]
+
 ABI_TOML = ROOT / "kernel-src" / "abi.toml"
-Edit = "Callable[[dict[str, Any]], Any]"
 
 
 @pytest.fixture
@@ -39,20 +40,35 @@ def test_abi_names_twenty_functions_and_both_generations(abi: Abi) -> None:
     assert "extism_alloc" not in abi.expected_exports("core", with_aliases=False)
 
 
-FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+FAULTS: dict[str, tuple[Edit, str]] = {
     "unknown-key": (lambda t: t["function"][0].update(colour="red"), r"function\[0\]: unknown key `colour`"),
     "unknown-table": (lambda t: t.update(table={}), "file: unknown key `table`"),
     "missing-key": (lambda t: t["function"][1].pop("meaning"), r"function\[1\]: `meaning` is missing"),
     "wrong-type": (lambda t: t["abi"].update(version="2"), "abi: `version` is '2', should be a whole number"),
     "bool-as-number": (lambda t: t["abi"].update(version=True), "abi: `version` is True"),
     "duplicate-name": (lambda t: t["function"][1].update(name="alloc"), "`alloc` stands there twice"),
-    "duplicate-alias": (lambda t: t["function"][1].update(alias="extism_alloc"), "`extism_alloc` stands there twice"),
-    "signature": (lambda t: t["function"][0].update(type="(i64)->i64"), r"`type` is `\(i64\)->i64`, should be like"),
-    "name": (lambda t: t["function"][0].update(name="Alloc!"), "`name` is `Alloc!`, should be of the characters"),
-    "clause": (lambda t: t["memory"].update(clauses=["S1"]), "memory: `clauses` names `S1`, should be like `A-1`"),
+    "duplicate-alias": (
+        lambda t: t["function"][1].update(alias="extism_alloc"),
+        "`extism_alloc` stands there twice",
+    ),
+    "signature": (
+        lambda t: t["function"][0].update(type="(i64)->i64"),
+        r"`type` is `\(i64\)->i64`, should be like",
+    ),
+    "name": (
+        lambda t: t["function"][0].update(name="Alloc!"),
+        "`name` is `Alloc!`, should be of the characters",
+    ),
+    "clause": (
+        lambda t: t["memory"].update(clauses=["S1"]),
+        "memory: `clauses` names `S1`, should be like `A-1`",
+    ),
     "global-type": (lambda t: t["global"][0].update(type="i31"), "`type` is `i31`, should be one of"),
     "flavour": (lambda t: t["global"][0].update(flavours=["fancy"]), "`flavours` names `fancy`"),
-    "mutability": (lambda t: t["global"][0].update(mutable="yes"), "`mutable` is 'yes', should be true or false"),
+    "mutability": (
+        lambda t: t["global"][0].update(mutable="yes"),
+        "`mutable` is 'yes', should be true or false",
+    ),
     "feature": (lambda t: t["features"].update(core=["warp"]), "features: `core` names `warp`"),
     "repeated-feature": (lambda t: t["features"]["core"].append("bulk-memory"), "names `bulk-memory` twice"),
     "newer-than-abi": (lambda t: t["function"][0].update(since=9), "`alloc`: `since` is 9, newer than"),
@@ -60,13 +76,19 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no-table": (lambda t: t.update(memory=[]), "memory: is list, should be a table"),
     "missing-table": (lambda t: t.pop("size"), "file: `size` is missing"),
     "empty-text": (lambda t: t["memory"].update(meaning=" "), "`meaning` is ' ', should be a text"),
-    "no-strings": (lambda t: t["memory"].update(clauses="S-1"), "`clauses` is 'S-1', should be an array of texts"),
-    "size": (lambda t: t["size"].update(core_max=0), "size: `core_max` is 0, should be a whole number of at least 1"),
+    "no-strings": (
+        lambda t: t["memory"].update(clauses="S-1"),
+        "`clauses` is 'S-1', should be an array of texts",
+    ),
+    "size": (
+        lambda t: t["size"].update(core_max=0),
+        "size: `core_max` is 0, should be a whole number of at least 1",
+    ),
 }
 
 
 @pytest.mark.parametrize(("edit", "message"), FAULTS.values(), ids=FAULTS)
-def test_parse_abi_names_the_fault(edit: Any, message: str, table: dict[str, Any]) -> None:
+def test_parse_abi_names_the_fault(edit: Edit, message: str, table: dict[str, Any]) -> None:
     edit(table)
     with pytest.raises(ContractError, match=message) as caught:
         parse_abi(table, where="abi.toml")

@@ -39,7 +39,10 @@ def test_lock_pins_everything_with_digests_and_no_address(name: str) -> None:
 
 
 def test_build_lock_is_small() -> None:
-    names = {pin["name"] for pin in bootstrap.PIN.finditer(bootstrap.lock_file("build").read_text(encoding="utf-8"))}
+    names = {
+        pin["name"]
+        for pin in bootstrap.PIN.finditer(bootstrap.lock_file("build").read_text(encoding="utf-8"))
+    }
     assert names == {"tomli", "wasm-tools", "wasmtime"}
 
 
@@ -125,7 +128,9 @@ def test_environment_of_somebody_else_is_left_alone(checkout: Path) -> None:
     assert (checkout / ".venv" / "theirs").exists()
 
 
-def test_no_network_is_named_and_the_next_run_goes_on(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_is_named_and_the_next_run_goes_on(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bootstrap, "run", FakeRun(fail="install"))
     with pytest.raises(PythonEnvironmentError, match="no matching distribution") as caught:
         bootstrap.make_environment(checkout / ".venv", ["build"])
@@ -196,5 +201,3 @@ def test_bootstrap_imports_nothing_but_the_standard_library() -> None:
         for line in (folder / f"{name}.py").read_text(encoding="utf-8").splitlines():
             if line.startswith(("import ", "from ")):
                 assert line.split()[1].split(".")[0] in names | {"build_tools"}, f"{name}: {line}"
-
-

@@ -25,9 +25,8 @@ RUSTC = b"#!/bin/sh\nexit 0\n"
 
 
 def package(name: str, content: bytes = RUSTC, version: str = "1:1.0-1") -> Package:
-    return Package(
-        name=name, version=version, size=len(content), sha256=hashlib.sha256(content).hexdigest(), only=None
-    )
+    digest = hashlib.sha256(content).hexdigest()
+    return Package(name=name, version=version, size=len(content), sha256=digest)
 
 
 def pins(*packages: Package, optional: tuple[Package, ...] = ()) -> Pins:
@@ -64,7 +63,9 @@ exit 0
 # A "package" is one script, unpacked as the compiler and as the linker.
 DPKG = """
 case "$1" in
--x) /bin/mkdir -p "$3/usr/bin"; for at in rustc linker; do /bin/cp "$2" "$3/usr/bin/$at"; /bin/chmod +x "$3/usr/bin/$at"; done;;
+-x)
+  /bin/mkdir -p "$3/usr/bin"
+  for at in rustc linker; do /bin/cp "$2" "$3/usr/bin/$at"; /bin/chmod +x "$3/usr/bin/$at"; done;;
 esac
 """
 

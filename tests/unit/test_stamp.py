@@ -44,7 +44,9 @@ def section(data: bytes, number: int) -> bytes:
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_stamp_makes_a_kernel_without_findings(validated: ValidatedModule, abi: Abi, flavour: Flavour) -> None:
+def test_stamp_makes_a_kernel_without_findings(
+    validated: ValidatedModule, abi: Abi, flavour: Flavour
+) -> None:
     stamped = stamp_module(validated, abi, flavour)
     assert check_module(stamped.data, Expectation(abi=abi, flavour=flavour, version=VERSION)) == []
 
@@ -62,9 +64,35 @@ def test_stamp_is_deterministic(validated: ValidatedModule, abi: Abi) -> None:
 
 def test_stamp_drops_what_the_linker_added(validated: ValidatedModule, abi: Abi) -> None:
     module = parse_module(stamp_module(validated, abi, "core").data)
-    assert {export.name for export in module.exports} == abi.expected_exports("core", with_aliases=True).keys()
+    assert {export.name for export in module.exports} == abi.expected_exports(
+        "core", with_aliases=True
+    ).keys()
     assert module.globals == ("mut i32",), "the markers of the linker are gone, the stack pointer is not"
-    assert [name for name, _ in module.customs] == ["producers", "extism_kernel_version", "extism_abi_version"]
+    assert [name for name, _ in module.customs] == ["producers", "extism_kernel", "extism_abi"]
+
+
+def test_stamp_leaves_out_a_table_that_nothing_uses(validated: ValidatedModule, abi: Abi) -> None:
+    assert 4 not in {entry.id for entry in parse_module(stamp_module(validated, abi, "core").data).sections}
+
+
+TABLE_USES = {
+    "call": ("(memory.fill", "(call_indirect (type 0) (i64.const 0) (i32.const 0)) drop (memory.fill"),
+    "element": ('(export "memory"', '(elem (i32.const 0) 0) (export "memory"'),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), TABLE_USES.values(), ids=TABLE_USES)
+def test_stamp_keeps_a_table_that_something_uses(old: str, new: str, raw_text: str, abi: Abi) -> None:
+    data = bytes(wasmtime.wat2wasm(raw_text.replace(old, new, 1)))
+    module = ValidatedModule(compiled=CompiledModule(data=data, sha256="", version=VERSION, toolchain=None))
+    assert 4 in {entry.id for entry in parse_module(stamp_module(module, abi, "core").data).sections}
+
+
+def test_stamp_leaves_out_a_stack_pointer_that_nothing_moves(raw_text: str, abi: Abi) -> None:
+    data = bytes(wasmtime.wat2wasm(raw_text.replace("(global.get 0)", "(i32.const 0)")))
+    module = ValidatedModule(compiled=CompiledModule(data=data, sha256="", version=VERSION, toolchain=None))
+    assert parse_module(stamp_module(module, abi, "core").data).globals == ()
+    assert parse_module(stamp_module(module, abi, "context").data).globals == ("mut externref",)
 
 
 def test_stamp_adds_the_context_global_to_one_flavour(validated: ValidatedModule, abi: Abi) -> None:
@@ -92,9 +120,7 @@ def test_stamp_of_a_stamped_kernel_changes_nothing(validated: ValidatedModule, a
 
 
 def test_stamp_records_the_compiler(validated: ValidatedModule, abi: Abi, tmp_path: Path) -> None:
-    toolchain = Toolchain(
-        origin="test", rustc=tmp_path, version="1.99.0", commit="abc", host="h", llvm="1"
-    )
+    toolchain = Toolchain(origin="test", rustc=tmp_path, version="1.99.0", commit="abc", host="h", llvm="1")
     compiled = dataclasses.replace(validated.compiled, toolchain=toolchain)
     data = stamp_module(ValidatedModule(compiled=compiled), abi, "core").data
     (producers,) = parse_module(data).find_custom("producers")

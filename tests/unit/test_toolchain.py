@@ -38,7 +38,8 @@ def search(tmp_path: Path) -> toolchain.Search:
 def fake_rustc(sysroot: Path, version: str = "1.80.0") -> str:
     return (
         f'case "$*" in *sysroot*) echo {sysroot};; '
-        f"*) printf 'rustc x\\nrelease: {version}\\nhost: h\\ncommit-hash: abcdef0123\\nLLVM version: 19.1\\n';; esac"
+        f"*) printf 'rustc x\\nrelease: {version}\\nhost: h\\ncommit-hash: abcdef0123\\n';"
+        " printf 'LLVM version: 19.1\\n';; esac"
     )
 
 
@@ -188,18 +189,22 @@ def test_pins_of_this_project_are_whole() -> None:
     assert pins.find("plan9", "", "") is None
 
 
+PINS = """
+[rust]
+target = "t"
+[[distribution]]
+id = "d"
+codename = "c"
+arch = "a"
+libraries = "l"
+linker = "k"
+library = []
+package = [{ name = "n", version = "1", size = 1, sha256 = "xyz" }]
+"""
 PIN_FAULTS = {
     "missing": ("", "missing or malformed: 'rust'"),
-    "digest": (
-        '[rust]\ntarget = "t"\n[[distribution]]\nid = "d"\ncodename = "c"\narch = "a"\nlibraries = "l"\n'
-        'linker = "k"\nlibrary = []\npackage = [{ name = "n", version = "1", size = 1, sha256 = "xyz" }]\n',
-        "`n`: sha256 is `xyz`",
-    ),
-    "unknown-key": (
-        '[rust]\ntarget = "t"\n[[distribution]]\nid = "d"\ncodename = "c"\narch = "a"\nlibraries = "l"\n'
-        'linker = "k"\nlibrary = []\npackage = [{ name = "n", colour = 1 }]\n',
-        "missing or malformed",
-    ),
+    "digest": (PINS, "`n`: sha256 is `xyz`"),
+    "unknown-key": (PINS.replace("size", "colour"), "missing or malformed"),
 }
 
 

@@ -18,8 +18,8 @@ from build_tools.abi import Abi, read_abi  # noqa: E402 - the checkout is not in
 VERSION = "1.0.0"
 STAMPS = (
     '(@custom "producers" "\\00")',
-    f'(@custom "extism_kernel_version" "{VERSION}")',
-    '(@custom "extism_abi_version" "{abi}")',
+    f'(@custom "extism_kernel" "{VERSION}")',
+    '(@custom "extism_abi" "{abi}")',
 )
 
 
@@ -33,7 +33,7 @@ class Fault(NamedTuple):
 
 MEMORY = "(memory 1)"
 CONTEXT = "(global (mut externref) (ref.null extern))"
-LAST = '(@custom "extism_abi_version" "{abi}")'
+LAST = '(@custom "extism_abi" "{abi}")'
 FAULTS: dict[str, Fault] = {
     "module-invalid": Fault("(i64.const 0) ;; alloc", "(i32.const 0) ;; alloc"),
     "import-present": Fault(MEMORY, '(import "env" "surprise" (table 0 funcref))\n  (memory 1)'),
@@ -41,12 +41,12 @@ FAULTS: dict[str, Fault] = {
     "export-missing": Fault('(export "length" (func {length}))', ""),
     "export-extra": Fault(";; start", '(export "log_info" (func {free}))'),
     "export-type": Fault(CONTEXT, "(global (mut i64) (i64.const 0))"),
-    "alias-differs": Fault('(export "extism_free" (func {free}))', '(export "extism_free" (func {error_set}))'),
+    "alias-differs": Fault(
+        '(export "extism_free" (func {free}))', '(export "extism_free" (func {error_set}))'
+    ),
     "memory-initial": Fault(MEMORY, "(memory 3)"),
     "memory-maximum": Fault(MEMORY, "(memory 1 100)"),
-    "feature-forbidden": Fault(
-        "(i64.const 0) ;; alloc", "(i64.trunc_sat_f64_u (f64.const 0)) ;; alloc"
-    ),
+    "feature-forbidden": Fault("(i64.const 0) ;; alloc", "(i64.trunc_sat_f64_u (f64.const 0)) ;; alloc"),
     "feature-forbidden--core-with-externref": Fault('(export "extism_context" (global 0))', "", "core"),
     "feature-forbidden--second-memory": Fault(MEMORY, "(memory 1)\n  (memory 1)"),
     "feature-forbidden--multi-value": Fault(
@@ -81,7 +81,9 @@ def skeleton(abi: Abi) -> str:
 
 def make(abi: Abi) -> dict[str, str]:
     """Return file name -> text of every faulty module."""
-    numbers = {function.name: str(index) for index, function in enumerate(abi.functions)} | {"abi": str(abi.version)}
+    numbers = {function.name: str(index) for index, function in enumerate(abi.functions)} | {
+        "abi": str(abi.version)
+    }
     sound = skeleton(abi)
     texts = {}
     for name, fault in FAULTS.items():

@@ -86,6 +86,6 @@
   (export "extism_context" (global 0))
   (start 18)
   (@custom "producers" "\00")
-  (@custom "extism_kernel_version" "1.0.0")
-  (@custom "extism_abi_version" "2")
+  (@custom "extism_kernel" "1.0.0")
+  (@custom "extism_abi" "2")
 )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EMPTY_MODULE = b"\0asm\1\0\0\0"
 
+pytestmark = pytest.mark.slow
+
 
 def only_wheel(folder: Path) -> Path:
     (wheel,) = folder.glob("*.whl")

@@ -26,6 +26,8 @@ for flavour in ("context", "core"):
 assert kernel.KERNEL_SHA256 == kernel.kernel_info().flavours["context"].sha256
 """
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def said(kernel: Path) -> str:

@@ -189,11 +189,11 @@ def test_tag_on_another_commit_is_refused(
 def test_changelog_without_the_version_is_refused(
     publish: Callable[..., Done], own_checkout: Path, release: Release
 ) -> None:
-    (own_checkout / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n- something\n")
+    (own_checkout / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n\n- something\n")
     done = publish(own_checkout, release, "--dry-run")
     assert done.returncode == REFUSED
-    assert "finding[changelog-heading]" in done.stderr
-    assert "the newest heading is Unreleased" in done.stderr
+    assert "finding[changelog-heading]: the newest version is absent" in done.stderr
+    assert "finding[changelog-unreleased]" in done.stderr
 
 
 FAULTS: dict[str, tuple[str, Callable[[list[Member]], list[Member]]]] = {

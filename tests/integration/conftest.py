@@ -1,0 +1,25 @@
+"""The kernel as this machine's toolchain makes it, once for all tests here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from build_tools.cache import find_cache
+from build_tools.config import find_project
+from build_tools.pipeline import Request, make_kernel
+
+if TYPE_CHECKING:
+    from build_tools.model import StagedKernel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> StagedKernel:
+    """A kernel built from source; its size is judged by one test, the others want to run it."""
+    out = tmp_path_factory.mktemp("kernel") / "stage"
+    allowed = frozenset({"size-budget"})
+    return make_kernel(Request(project=find_project(), cache=find_cache(), out=out, allowed=allowed))

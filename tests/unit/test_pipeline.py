@@ -1,0 +1,196 @@
+"""From a prebuilt module to staged files; the compiler's part is in tests/integration."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import wasmtime
+
+from build_tools import files
+from build_tools.cli import main
+from build_tools.config import find_project
+from build_tools.errors import DiskFullError, FindingsError, ReadOnlyError
+from build_tools.model import FILENAMES, INFO_FILENAME
+from build_tools.pipeline import Request, make_kernel
+
+if TYPE_CHECKING:
+    from build_tools.model import StagedKernel
+
+NAMES = {*FILENAMES.values(), INFO_FILENAME}
+
+
+@pytest.fixture
+def request_(tmp_path: Path, raw: bytes) -> Request:
+    prebuilt = tmp_path / "raw.wasm"
+    prebuilt.write_bytes(raw)
+    return Request(project=find_project(), cache=tmp_path / "cache", out=tmp_path / "out", prebuilt=prebuilt)
+
+
+def read_info(staged: StagedKernel) -> dict[str, object]:
+    info: dict[str, object] = json.loads((staged.folder / INFO_FILENAME).read_bytes())
+    return info
+
+
+def test_prebuilt_module_is_staged_without_a_compiler(request_: Request) -> None:
+    staged = make_kernel(request_)
+    assert {path.name for path in request_.out.iterdir()} == NAMES
+    for artifact in staged.artifacts:
+        assert files.read_digest(artifact.path) == artifact.sha256
+        assert artifact.path.stat().st_size == artifact.size
+    info = read_info(staged)
+    assert info["schema"] == 1
+    assert info["toolchain"] == {"origin": "prebuilt", "is_release": False}
+    assert "allowed_findings" not in info
+
+
+@pytest.mark.parametrize("flavour", ["context", "core"])
+def test_finished_kernel_is_accepted_as_prebuilt(flavour: str, request_: Request, tmp_path: Path) -> None:
+    first = make_kernel(request_)
+    finished = first.folder / ("extism-runtime.wasm" if flavour == "context" else "extism-runtime-core.wasm")
+    again = make_kernel(dataclasses.replace(request_, prebuilt=finished, out=tmp_path / "again"))
+    assert [item.sha256 for item in again.artifacts] == [item.sha256 for item in first.artifacts]
+
+
+def test_second_run_does_nothing_and_says_so(request_: Request) -> None:
+    assert make_kernel(request_).is_fresh
+    before = {path: path.stat().st_mtime_ns for path in request_.out.iterdir()}
+    assert not make_kernel(request_).is_fresh
+    assert {path: path.stat().st_mtime_ns for path in request_.out.iterdir()} == before
+    assert make_kernel(dataclasses.replace(request_, is_forced=True)).is_fresh
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("damage", ["changed", "removed"])
+def test_touched_stage_is_made_again(name: str, damage: str, request_: Request) -> None:
+    make_kernel(request_)
+    path = request_.out / name
+    good = path.read_bytes()
+    if damage == "changed":
+        path.write_bytes(good + b" ")
+    else:
+        path.unlink()
+    assert make_kernel(request_).is_fresh
+    assert path.read_bytes() == good
+
+
+def test_damaged_record_is_only_slower(request_: Request) -> None:
+    make_kernel(request_)
+    (record,) = (request_.cache / "staged").glob("*.json")
+    record.write_text("{", encoding="utf-8")
+    assert make_kernel(request_).is_fresh
+    assert not make_kernel(request_).is_fresh
+
+
+def test_other_prebuilt_module_is_another_input(request_: Request, raw: bytes) -> None:
+    make_kernel(request_)
+    assert request_.prebuilt is not None
+    request_.prebuilt.write_bytes(raw + b"\0\5\4name")
+    assert make_kernel(request_).is_fresh
+
+
+def test_faulty_prebuilt_module_is_refused_and_the_old_stage_stays(
+    request_: Request, sound_text: str, tmp_path: Path
+) -> None:
+    make_kernel(request_)
+    before = {path.name: path.read_bytes() for path in request_.out.iterdir()}
+    bad = tmp_path / "bad.wasm"
+    bad.write_bytes(bytes(wasmtime.wat2wasm(sound_text.replace("(memory 1)", "(memory 3)"))))
+    with pytest.raises(FindingsError, match=r"memory-initial") as caught:
+        make_kernel(dataclasses.replace(request_, prebuilt=bad))
+    assert str(bad) in caught.value.render()
+    assert {path.name: path.read_bytes() for path in request_.out.iterdir()} == before
+
+
+def test_kernel_of_another_version_is_refused(request_: Request, sound_text: str, tmp_path: Path) -> None:
+    old = tmp_path / "old.wasm"
+    old.write_bytes(bytes(wasmtime.wat2wasm(sound_text.replace('"1.0.0"', '"0.1.0"'))))
+    with pytest.raises(FindingsError, match="stamp-differs"):
+        make_kernel(dataclasses.replace(request_, prebuilt=old))
+    assert not request_.out.exists()
+
+
+def test_allowed_finding_is_staged_and_recorded(request_: Request, sound_text: str, tmp_path: Path) -> None:
+    big = tmp_path / "big.wasm"
+    text = sound_text.replace(";; start", '(data (i32.const 0) "' + "x" * 4000 + '")')
+    big.write_bytes(bytes(wasmtime.wat2wasm(text)))
+    request = dataclasses.replace(request_, prebuilt=big)
+    with pytest.raises(FindingsError, match="size-budget"):
+        make_kernel(request)
+    staged = make_kernel(dataclasses.replace(request, allowed=frozenset({"size-budget"})))
+    assert read_info(staged)["allowed_findings"] == ["size-budget"]
+
+
+def test_full_disk_leaves_the_old_stage(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kernel(request_)
+    before = {path.name: path.read_bytes() for path in request_.out.iterdir()}
+    write = files.write_temporary
+
+    def full(path: Path, data: bytes) -> Path:
+        if path.name == INFO_FILENAME:
+            raise DiskFullError("the disk is full", where=str(path))
+        return write(path, data)
+
+    monkeypatch.setattr(files, "write_temporary", full)
+    with pytest.raises(DiskFullError):
+        make_kernel(dataclasses.replace(request_, is_forced=True))
+    assert {path.name: path.read_bytes() for path in request_.out.iterdir()} == before
+
+
+def test_run_cut_between_the_renames_leaves_no_kernel_rather_than_two(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_kernel(request_)
+    replace = Path.replace
+
+    def cut(self: Path, target: Path) -> Path:
+        if target.name == FILENAMES["core"]:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        make_kernel(dataclasses.replace(request_, is_forced=True))
+    monkeypatch.undo()
+    assert not (request_.out / INFO_FILENAME).exists()
+    assert not list(request_.out.glob(".*"))
+    assert make_kernel(request_).is_fresh
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; run the tests as another user")
+def test_read_only_folder_is_named(request_: Request) -> None:
+    request_.out.mkdir()
+    request_.out.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(ReadOnlyError, match="cannot be read or written"):
+        make_kernel(request_)
+
+
+def test_folder_that_is_a_file_is_named(request_: Request) -> None:
+    request_.out.write_text("", encoding="utf-8")
+    assert request_.prebuilt is not None
+    argv = ["kernel", "--prebuilt", str(request_.prebuilt), "--out", str(request_.out)]
+    assert main(argv) == 4
+
+
+def test_kernel_prints_size_digest_version_and_place(
+    request_: Request, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(request_.cache))
+    argv = ["kernel", "--prebuilt", str(request_.prebuilt), "--out", str(request_.out)]
+    assert main(argv) == 0
+    shown = capsys.readouterr().out
+    digest = files.read_digest(request_.out / "extism-runtime.wasm")
+    size = (request_.out / "extism-runtime.wasm").stat().st_size
+    for part in (digest, f"{size:,} bytes", "extism-kernel 1.0.0, ABI 2", str(request_.out), "prebuilt"):
+        assert part in shown
+    assert main(argv) == 0
+    assert "up to date" in capsys.readouterr().out
+    assert main([*argv, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["up_to_date"] is True
+    assert data["files"][0]["sha256"] == digest
