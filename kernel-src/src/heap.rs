@@ -2,11 +2,10 @@
 
 use crate::kernel::in_order;
 use crate::layout::{
-    ANCHOR, ERROR, ERROR_FREED, FIRST_HANDLE, FLOOR, GOAL, HEAD, HEADER, HOLE_END, HOLE_START, INPUT, MAX_LENGTH,
-    MAX_PAGES, OUTPUT, OUTPUT_FREED, PAGE_BYTES, READY, SMALL_MAX, SPAN, SPARE, TABLE, USED,
+    ANCHOR, BIN_COUNT, BINS, ERROR, ERROR_FREED, FIRST_HANDLE, FLOOR, HEAD, HEADER, HOLE_END, HOLE_START, INPUT, MAX_LENGTH,
+    MAX_PAGES, OUTPUT, OUTPUT_FREED, PAGE_BYTES, PAGE_NET, READY, SMALL_MAX, SPAN, SPARE, STRETCH, TABLE, USED,
 };
-use crate::record::{KEY, LENGTH, LOW, NEXT, PLACE, PREV, RANK, RECORD, Record};
-use crate::tree::{FREE_ROOT, SPLIT_ROOT};
+use crate::record::{LENGTH, NEXT, PLACE, PREV, RANK, RECORD, Record};
 use crate::{Kernel, Memory};
 
 /// Set in the rank of a range that holds a small block: it is reused only under pressure.
@@ -39,7 +38,7 @@ impl<M: Memory> Kernel<M> {
         let end = self.field(ANCHOR, PLACE).wrapping_add(size);
         let (place, distance) = self.append(length as u32, end);
         self.set_field(place, 4, distance);
-        self.memory.set_long(SPAN, 0, u64::from(place) + length - u64::from(FIRST_HANDLE - HEADER));
+        self.set_state(SPAN, place.wrapping_add(length as u32).wrapping_sub(FIRST_HANDLE - HEADER));
         u64::from(place.wrapping_add(HEADER))
     }
 
@@ -48,12 +47,6 @@ impl<M: Memory> Kernel<M> {
     fn is_ready(&self, size: u32) -> bool {
         let ready = self.state(READY);
         self.field(ANCHOR, PLACE).wrapping_add(size) <= ready && self.next_record() >= ready
-    }
-
-    /// Where the next record of the table will be.
-    #[inline(always)]
-    fn next_record(&self) -> Record {
-        self.state(HEAD).wrapping_sub(self.state(TABLE))
     }
 
     /// The slow path of `alloc`: a handle, [`REFUSED`] or [`PREPARED`].
@@ -66,14 +59,12 @@ impl<M: Memory> Kernel<M> {
         if self.state(HEAD) == 0 {
             self.reset();
         }
-        let place = self.field(ANCHOR, PLACE);
-        let has_space = self.has_space(place, size);
-        let fit = self.best_fit(size);
-        if fit != 0
-            && (!has_space || length > SMALL_MAX && self.field(fit, RANK) & SMALL == 0)
-            && !self.holds_output(fit, size)
-        {
-            return self.reuse(fit, length, size);
+        let has_space = self.has_space(size);
+        if !has_space || length > SMALL_MAX {
+            let fit = self.find_free(size);
+            if fit != 0 && !(has_space && self.field(fit, RANK) & SMALL != 0) && !self.is_kept(fit, size) {
+                return self.reuse(fit, length, size);
+            }
         }
         if !has_space && !self.grow(size) {
             return REFUSED;
@@ -82,9 +73,9 @@ impl<M: Memory> Kernel<M> {
         PREPARED
     }
 
-    /// Whether a block of `size` bytes at `place` ends below the table and its reserve, or below the
-    /// hole.
-    fn has_space(&self, place: u32, size: u32) -> bool {
+    /// Whether a block of `size` more bytes ends below the table and its reserve, or below the hole.
+    fn has_space(&self, size: u32) -> bool {
+        let place = self.field(ANCHOR, PLACE);
         let mut end = self.next_record().wrapping_sub(RESERVE);
         if end < self.state(HOLE_END) {
             return false;
@@ -105,10 +96,16 @@ impl<M: Memory> Kernel<M> {
         let floor = self.state(FLOOR);
         self.clear(floor, end);
         self.set_state(FLOOR, floor.max(end));
+        let last = self.field(ANCHOR, PREV);
+        if last == ANCHOR || (self.field(last, PLACE) ^ place) >> STRETCH != 0 {
+            self.memory.set_word(self.index_word(place), RECORD, self.state(TABLE));
+        }
         let mut ready = end;
-        // Until all used bytes and the hole are behind, every block comes here.
-        if place >= self.state(HOLE_START) && used != end {
-            ready = self.state(FLOOR).min(self.next_record().wrapping_sub(RESERVE));
+        // Until all used bytes are behind, every block comes here; later, because of the index, the
+        // first of each stretch.
+        if used != end {
+            ready = self.next_record().wrapping_sub(RESERVE).min(self.state(FLOOR));
+            ready = ready.min(place | ((1 << STRETCH) - 1)).max(end);
         }
         self.set_state(READY, ready);
     }
@@ -127,7 +124,7 @@ impl<M: Memory> Kernel<M> {
         let mut start = self.field(ANCHOR, PLACE);
         let pages = self.memory.pages();
         let head = self.state(HEAD);
-        let owned = head / PAGE_BYTES + 1;
+        let owned = head / PAGE_NET + 1;
         if start < self.state(HOLE_START) {
             start = self.state(HOLE_END);
         }
@@ -135,95 +132,83 @@ impl<M: Memory> Kernel<M> {
             start = pages.wrapping_mul(PAGE_BYTES);
         }
         let table = self.state(TABLE);
-        let bytes = u64::from(start) + u64::from(size) + u64::from(table) + u64::from(RESERVE + 2 * RECORD);
-        let need = (bytes.div_ceil(u64::from(PAGE_BYTES)) as u32).max(pages);
-        if need > MAX_PAGES {
+        let bytes = u64::from(table) + u64::from(start) + u64::from(size) + u64::from(RESERVE + RECORD + PAGE_NET - 1);
+        let need = ((bytes / u64::from(PAGE_NET)) as u32).max(pages);
+        if need > MAX_PAGES || !(self.memory.grow(need + (table >> AMPLE) - pages) || self.memory.grow(need - pages)) {
             return false;
         }
-        let mut goal = (need + (table >> AMPLE)).min(MAX_PAGES);
-        loop {
-            self.set_state(GOAL, goal);
-            in_order();
-            if self.memory.grow(goal - pages) {
-                break;
-            }
-            if goal == need {
-                return false;
-            }
-            goal = need;
-        }
-        self.own(goal);
-        let old = head.wrapping_add(RECORD).wrapping_sub(table);
+        let old = self.next_record().wrapping_add(RECORD);
+        self.own(self.memory.pages());
         let new = self.next_record().wrapping_add(RECORD);
-        self.memory.copy(new, old, table);
-        self.clear(old.min(self.state(FLOOR)), new.min(head.wrapping_add(RECORD)));
+        let end = owned.wrapping_mul(PAGE_BYTES);
+        self.memory.copy(new, old, end.wrapping_sub(old));
+        self.clear(old.min(self.state(FLOOR)), new.min(end));
         in_order();
         self.set_state(FLOOR, u32::MAX);
-        self.relink(new, table, old);
-        self.relink(ANCHOR - 12, RECORD + 12, old);
+        self.relink(new, self.state(HEAD), old);
+        self.relink(SPARE, BINS + 8 * BIN_COUNT - 4, old);
         if pages != owned {
             if self.state(HOLE_START) == 0 {
-                self.set_state(HOLE_START, owned.wrapping_mul(PAGE_BYTES));
+                self.set_state(HOLE_START, end);
             }
             self.set_state(HOLE_END, start);
         }
-        if start != self.field(ANCHOR, PLACE) {
-            self.set_field(self.next_record(), RANK, 0);
-            self.append(0, start);
-        }
+        self.set_field(ANCHOR, PLACE, start);
         true
     }
 
-    /// Moves the links among `count` bytes of records with the table, which lay at `old`.
+    /// Moves the links from one address to another with the table, which lay at `old`.
     ///
     /// Links are the words that are not below the table: places, lengths and ranks all are.
     #[inline(never)]
-    fn relink(&mut self, mut at: u32, count: u32, old: u32) {
-        let end = at.wrapping_add(count);
+    fn relink(&mut self, mut at: u32, end: u32, old: u32) {
         while at < end {
             let word = self.state(at);
             if word >= old {
-                let delta = self.next_record().wrapping_add(RECORD).wrapping_sub(old);
-                self.set_state(at, word.wrapping_add(delta));
+                self.set_state(at, word.wrapping_sub(old).wrapping_add(self.next_record()).wrapping_add(RECORD));
             }
             at = at.wrapping_add(4);
         }
     }
 
-    /// Whether a block of `size` bytes at the record's place would lie over the output.
-    fn holds_output(&self, record: Record, size: u32) -> bool {
-        let place = u64::from(self.field(record, PLACE));
-        let offset = self.memory.long(OUTPUT, 0);
-        place < offset + self.memory.long(OUTPUT, 8) && offset < place + u64::from(size)
+    /// Whether a block of `size` bytes at the record's place would lie over the output or in
+    /// the hole.
+    fn is_kept(&self, record: Record, size: u32) -> bool {
+        let place = self.field(record, PLACE);
+        let end = place.wrapping_add(size);
+        let offset = self.state(OUTPUT);
+        place < offset.wrapping_add(self.state(OUTPUT + 4)) && offset < end
+            || place < self.state(HOLE_END) && self.state(HOLE_START) < end
     }
 
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.
     fn reuse(&mut self, record: Record, length: u64, size: u32) -> u64 {
         let place = self.field(record, PLACE);
         let rest_size = self.size(record).wrapping_sub(size);
-        self.remove(FREE_ROOT, record);
+        self.remove(record);
         if rest_size != 0 {
             let rest = self.take_record();
             if rest != 0 {
                 let next = self.field(record, NEXT);
-                self.set_field(rest, PLACE, place.wrapping_add(size));
+                let rest_place = place.wrapping_add(size);
+                self.set_field(rest, PLACE, rest_place);
                 self.memory.set_long(rest, LENGTH, u64::from(next) << 32);
                 self.set_field(rest, PREV, record);
-                self.insert(FREE_ROOT, rest, rest_size | self.field(record, RANK) & SMALL);
+                self.insert(rest, rest_size | self.field(record, RANK) & SMALL);
                 in_order();
                 self.set_field(next, PREV, rest);
                 self.set_field(record, NEXT, rest);
+                if (place ^ rest_place) >> STRETCH != 0 {
+                    let distance = self.state(HEAD).wrapping_sub(rest);
+                    self.memory.set_word(self.index_word(rest_place), RECORD, distance);
+                }
             }
         }
         self.set_field(record, LENGTH, length as u32);
-        if self.field(record, KEY) != place {
-            self.insert(SPLIT_ROOT, record, place);
-        }
         self.set_field(place, 4, self.state(HEAD).wrapping_sub(record));
-        let handle = place.wrapping_add(HEADER);
-        let span = u64::from(handle) + length - u64::from(FIRST_HANDLE);
-        self.memory.set_long(SPAN, 0, span.max(self.memory.long(SPAN, 0)));
-        u64::from(handle)
+        let span = place.wrapping_add(length as u32).wrapping_sub(FIRST_HANDLE - HEADER);
+        self.set_state(SPAN, span.max(self.state(SPAN)));
+        u64::from(place.wrapping_add(HEADER))
     }
 
     /// A record for a range that is not at the end: one that merging gave back, or one of the
@@ -232,7 +217,7 @@ impl<M: Memory> Kernel<M> {
     fn take_record(&mut self) -> Record {
         let spare = self.state(SPARE);
         if spare != 0 {
-            self.set_state(SPARE, self.field(spare, LOW));
+            self.set_state(SPARE, self.field(spare, RANK));
             return spare;
         }
         let record = self.next_record();
@@ -240,7 +225,6 @@ impl<M: Memory> Kernel<M> {
             return 0;
         }
         self.set_state(TABLE, self.state(TABLE).wrapping_add(RECORD));
-        self.set_field(record, KEY, self.field(ANCHOR, PLACE) - 4);
         record
     }
 
@@ -256,53 +240,56 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub(crate) fn free_record(&mut self, mut record: Record) {
         let place = self.field(record, PLACE);
-        let handle = u64::from(place.wrapping_add(HEADER));
-        if self.memory.long(OUTPUT, 0) == handle {
+        let handle = place.wrapping_add(HEADER);
+        if self.state(OUTPUT) == handle {
             self.set_state(OUTPUT_FREED, record);
             return;
         }
-        if self.memory.long(ERROR, 0) == handle {
+        if self.state(ERROR) == handle {
             self.set_state(ERROR_FREED, record);
             return;
         }
-        if self.memory.long(INPUT, 0) == handle {
-            self.memory.clear(INPUT, 16);
+        if self.state(INPUT) == handle {
+            self.memory.set_long(INPUT, 0, 0);
         }
-        let mut age = 0;
+        let mut rank = 0;
         if self.field(record, LENGTH) <= SMALL_MAX as u32 {
-            age = SMALL;
-        }
-        if self.field(record, KEY) != place {
-            self.remove(SPLIT_ROOT, record);
+            rank = SMALL;
         }
         self.set_field(record, RANK, 0);
         in_order();
         self.set_field(record, LENGTH, 0);
         let next = self.field(record, NEXT);
-        if self.is_free(next) {
-            age |= self.absorb(next, next);
-        }
+        rank |= self.absorb(next, next);
         let prev = self.field(record, PREV);
-        if self.is_free(prev) {
-            age |= self.absorb(prev, record);
+        let before = self.absorb(prev, record);
+        if before != 0 {
             record = prev;
         }
-        self.insert(FREE_ROOT, record, self.size(record) | age);
+        self.insert(record, self.size(record) | (rank | before) & SMALL);
     }
 
-    /// Takes `free` out of its tree and `gone`, the right one of two neighbours, out of the row.
-    /// Returns the age of `free`.
+    /// If `free` is a free range, takes it out of its list, and `gone`, the right one of two
+    /// neighbours, out of the row. Returns the rank of `free`, or 0.
     #[inline(never)]
     fn absorb(&mut self, free: Record, gone: Record) -> u32 {
-        self.remove(FREE_ROOT, free);
-        let age = self.field(free, RANK) & SMALL;
+        let rank = self.field(free, RANK);
+        if self.field(free, LENGTH) != 0 || rank == 0 {
+            return 0;
+        }
+        self.remove(free);
         let next = self.field(gone, NEXT);
         let prev = self.field(gone, PREV);
         self.set_field(prev, NEXT, next);
         self.set_field(next, PREV, prev);
-        self.set_field(gone, RANK, 0);
-        self.set_field(gone, LOW, self.state(SPARE));
+        let word = self.index_word(self.field(gone, PLACE));
+        let head = self.state(HEAD);
+        if self.memory.word(word, RECORD) == head.wrapping_sub(gone) {
+            self.memory.set_word(word, RECORD, head.wrapping_sub(next));
+        }
+        self.set_field(gone, LENGTH, 0);
+        self.set_field(gone, RANK, self.state(SPARE));
         self.set_state(SPARE, gone);
-        age
+        rank
     }
 }

@@ -4,8 +4,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use crate::Memory;
 use crate::layout::{
-    ANCHOR, BASE, FLOOR, GOAL, HEAD, HEAD_CHECK, HEADER, INITIAL_PAGES, LIFE, MAX_PAGES, PAGE_BYTES, STATE_END, TABLE,
-    USED,
+    ANCHOR, BASE, FLOOR, HEAD, HEAD_CHECK, HEADER, INITIAL_PAGES, LIFE, MAX_PAGES, PAGE_BYTES, PAGE_NET, STATE_END, USED,
 };
 use crate::record::{NEXT, PLACE, PREV, RECORD};
 
@@ -29,7 +28,7 @@ impl<M: Memory> Kernel<M> {
 
     /// Writes down that the kernel owns all below this page.
     pub(crate) fn own(&mut self, pages: u32) {
-        let head = pages.wrapping_mul(PAGE_BYTES).wrapping_sub(RECORD);
+        let head = pages.wrapping_mul(PAGE_NET).wrapping_sub(RECORD);
         self.memory.set_long(HEAD, 0, u64::from(head ^ HEAD_CHECK) << 32 | u64::from(head));
         in_order();
     }
@@ -42,39 +41,32 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub fn reset(&mut self) {
         let head = self.memory.long(HEAD, 0);
-        let mut pages = self.memory.pages();
         if head as u32 ^ (head >> 32) as u32 == HEAD_CHECK {
             // A call that was cut may have written a little beyond what it had committed.
             let used = self.field(ANCHOR, PLACE).wrapping_add(HEADER);
             self.set_state(USED, used.max(self.state(USED)));
-            let floor = (head as u32).wrapping_sub(self.state(TABLE));
-            self.set_state(FLOOR, floor.min(self.state(FLOOR)));
-            // Or it was cut between the host's grant of pages and taking them.
-            if pages == self.state(GOAL) {
-                self.own(pages);
-            }
+            self.set_state(FLOOR, self.next_record().min(self.state(FLOOR)));
         } else {
             self.memory.clear(FLOOR, LIFE - FLOOR);
+            let mut pages = self.memory.pages().min(MAX_PAGES);
             if head == 0 {
                 pages = INITIAL_PAGES;
                 self.set_state(FLOOR, INITIAL_PAGES * PAGE_BYTES);
             }
-            in_order();
-            self.own(pages.min(MAX_PAGES));
+            self.own(pages);
         }
         self.memory.clear(LIFE, STATE_END - LIFE);
         in_order();
         self.set_field(ANCHOR, PLACE, BASE);
         self.set_field(ANCHOR, NEXT, ANCHOR);
         self.set_field(ANCHOR, PREV, ANCHOR);
+        self.clear_lists();
     }
 
     /// The bytes of linear memory that the kernel manages.
     pub fn memory_bytes(&self) -> u64 {
         let head = self.state(HEAD);
-        if head == 0 {
-            return u64::from(INITIAL_PAGES * PAGE_BYTES);
-        }
-        u64::from(head) + u64::from(RECORD)
+        let pages = if head == 0 { INITIAL_PAGES } else { head / PAGE_NET + 1 };
+        u64::from(pages) * u64::from(PAGE_BYTES)
     }
 }

@@ -15,10 +15,11 @@ pub const SMALL_MAX: u64 = 1024;
 
 /// The kernel's fixed words begin here. Below is the null zone, which nothing uses: hosts that
 /// overlook handle 0 write there.
-pub const STATE_START: u32 = 4096;
+pub const STATE_START: u32 = 16;
 
-/// The address of the table's first record, at the upper end of what the kernel owns, and in the
-/// next word the same XOR [`HEAD_CHECK`]. One store writes both, so a cut cannot part them.
+/// The address of the table's first record, and in the next word the same XOR [`HEAD_CHECK`]. One
+/// store writes both, so a cut cannot part them. The index is above the record, at the upper end
+/// of what the kernel owns.
 pub const HEAD: u32 = STATE_START;
 /// What lies between [`USED`] and this is clean: an earlier life's table is above.
 pub const FLOOR: u32 = STATE_START + 8;
@@ -31,33 +32,40 @@ pub const HOLE_END: u32 = STATE_START + 20;
 
 /// `reset` clears from here to [`STATE_END`].
 pub const LIFE: u32 = STATE_START + 24;
-/// Bytes from the first handle to the end of what was handed out (64 bits).
+/// Bytes from the first handle to the end of what was handed out.
 pub const SPAN: u32 = LIFE;
-/// The input register: offset, then length (64 bits each).
-pub const INPUT: u32 = LIFE + 8;
-/// The output register: offset, then length (64 bits each).
-pub const OUTPUT: u32 = LIFE + 24;
-/// The error register: a handle (64 bits).
-pub const ERROR: u32 = LIFE + 40;
-/// Blocks that end here or below, and records from here on, need no preparation.
-pub const READY: u32 = LIFE + 48;
 /// Bytes of the table.
-pub const TABLE: u32 = LIFE + 52;
-/// The pages there will be if the host grants what was last asked of it.
-pub const GOAL: u32 = LIFE + 56;
-/// First of the records that merging gave back, linked through their [`LOW`](crate::record::LOW).
-pub const SPARE: u32 = LIFE + 60;
+pub const TABLE: u32 = LIFE + 4;
+/// The input register: offset and length.
+pub const INPUT: u32 = LIFE + 8;
+/// The output register: offset and length.
+pub const OUTPUT: u32 = LIFE + 16;
+/// The error register: a handle.
+pub const ERROR: u32 = LIFE + 24;
+/// Blocks that end here or below, and records from here on, need no preparation.
+pub const READY: u32 = LIFE + 28;
+/// First of the records that merging gave back, linked through their [`RANK`](crate::record::RANK).
+pub const SPARE: u32 = LIFE + 32;
 /// The record of the output's block, if that was freed while the output held it.
-pub const OUTPUT_FREED: u32 = LIFE + 64;
+pub const OUTPUT_FREED: u32 = LIFE + 36;
 /// The record of the error's block, if that was freed while the register held it.
-pub const ERROR_FREED: u32 = LIFE + 68;
-/// A record that closes the row of ranges and holds the roots of the trees.
-pub const ANCHOR: u32 = LIFE + 72;
+pub const ERROR_FREED: u32 = LIFE + 40;
+/// A record that closes the row of ranges.
+pub const ANCHOR: u32 = LIFE + 44;
+/// The heads of the lists of free ranges, one for each power of two: the oldest and the youngest.
+pub const BINS: u32 = ANCHOR + RECORD;
+/// Sizes of 2^31 and more are in the last list.
+pub const BIN_COUNT: u32 = 32;
 /// The end of the fixed words.
-pub const STATE_END: u32 = ANCHOR + RECORD;
+pub const STATE_END: u32 = BINS + 8 * BIN_COUNT;
 
 /// Marks [`HEAD`] as written by this kernel.
 pub const HEAD_CHECK: u32 = 0x4b58_7445;
+/// The index has one word for each stretch of 2 to this many bytes: the distance below [`HEAD`] of
+/// the record of the first range that begins there.
+pub const STRETCH: u32 = 12;
+/// What a page leaves when its part of the index is taken off.
+pub const PAGE_NET: u32 = PAGE_BYTES - (PAGE_BYTES >> STRETCH) * 4;
 /// Where the first block's header lies.
 pub const BASE: u32 = STATE_END;
 /// Bytes before each block: unused, then the hint (the distance of its record below [`HEAD`]).

@@ -11,10 +11,10 @@ mod exports;
 mod heap;
 mod kernel;
 mod layout;
+mod list;
 mod memory;
 mod record;
 mod registers;
-mod tree;
 
 pub use kernel::Kernel;
 pub use layout::{FIRST_HANDLE, INITIAL_PAGES, PAGE_BYTES, STATE_START};

@@ -1,16 +1,11 @@
-//! The table of block records.
+//! The table of records, one for each range of memory between two headers.
 //!
-//! It hangs from [`HEAD`](crate::layout::HEAD) and grows down. Links are the addresses of records;
-//! when memory grows the table moves up and every link with it. 0 means "none", and the row of all
-//! ranges in address order is closed by the [`ANCHOR`].
-//!
-//! Records are appended in address order and stay in their places, which makes [`KEY`] a sorted
-//! column: in a record that was appended with its block it is the block's place; in one that was
-//! added to split a range it lies just below the place that the next appended block will have, so
-//! that it equals no block's place.
+//! It hangs from [`HEAD`] and grows down. All ranges form a row in address order, which the
+//! [`ANCHOR`] closes; free ranges are also in the list of their size. Links are the addresses of
+//! records: when memory grows, the table moves up and every link with it.
 
 use crate::kernel::in_order;
-use crate::layout::{ANCHOR, HEAD, TABLE};
+use crate::layout::{ANCHOR, HEAD, STRETCH, TABLE};
 use crate::{Kernel, Memory};
 
 /// The address of a record.
@@ -18,28 +13,22 @@ pub type Record = u32;
 /// A field's offset in its record.
 pub type Field = u32;
 
-/// The address of the block's header; in the anchor, where the next appended block will have its own.
+/// The address of the range's header; in the anchor, where the next appended one will begin.
 pub const PLACE: Field = 0;
-/// Sorted column for the binary search.
-pub const KEY: Field = 4;
 /// The length of a live block; 0 in every other record.
-pub const LENGTH: Field = 8;
+pub const LENGTH: Field = 4;
 /// The next record in address order (the anchor after the last).
-pub const NEXT: Field = 12;
+pub const NEXT: Field = 8;
 /// The previous record in address order.
-pub const PREV: Field = 16;
-/// What a tree sorts by: a free range's size and age class, a live block's place; 0 in no tree.
-pub const RANK: Field = 20;
-/// The child for a 0 bit; in the anchor the root of the free ranges.
-pub const LOW: Field = 24;
-/// The child for a 1 bit; in the anchor the root of the live blocks that splitting made.
-pub const HIGH: Field = 28;
-/// The next younger record of the same rank, in a ring.
-pub const YOUNGER: Field = 32;
-/// The next older record of the same rank, in a ring.
-pub const OLDER: Field = 36;
+pub const PREV: Field = 12;
+/// A free range's size and age; 0 in ranges that are neither live nor free.
+pub const RANK: Field = 16;
+/// The next younger free range of the list, or its head.
+pub const YOUNGER: Field = 20;
+/// The next older free range of the list, or its head.
+pub const OLDER: Field = 24;
 /// Bytes of a record.
-pub const RECORD: u32 = 40;
+pub const RECORD: u32 = 28;
 
 const _: () = assert!(NEXT == LENGTH + 4, "one store writes both");
 
@@ -65,14 +54,21 @@ impl<M: Memory> Kernel<M> {
         self.memory.set_word(record, field, value);
     }
 
-    /// Whether the record is a range that can be reused or merged.
-    pub(crate) fn is_free(&self, record: Record) -> bool {
-        self.field(record, LENGTH) == 0 && self.field(record, RANK) != 0
-    }
-
     /// Bytes from the record's header to the next header.
     pub(crate) fn size(&self, record: Record) -> u32 {
         self.field(self.field(record, NEXT), PLACE).wrapping_sub(self.field(record, PLACE))
+    }
+
+    /// Where the next record of the table will be.
+    #[inline(always)]
+    pub(crate) fn next_record(&self) -> Record {
+        self.state(HEAD).wrapping_sub(self.state(TABLE))
+    }
+
+    /// The base of the index's word for `place`; its offset is [`RECORD`].
+    #[inline(always)]
+    pub(crate) fn index_word(&self, place: u32) -> u32 {
+        self.state(HEAD).wrapping_add(place >> STRETCH << 2)
     }
 
     /// Appends a record for the range from the anchor's place to `end`; the table has room for it.
@@ -86,7 +82,6 @@ impl<M: Memory> Kernel<M> {
         let place = self.field(ANCHOR, PLACE);
         let last = self.field(ANCHOR, PREV);
         self.set_field(record, PLACE, place);
-        self.set_field(record, KEY, place);
         self.memory.set_long(record, LENGTH, u64::from(length) | u64::from(ANCHOR) << 32);
         self.set_field(record, PREV, last);
         in_order();

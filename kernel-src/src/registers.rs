@@ -15,8 +15,7 @@ impl<M: Memory> Kernel<M> {
     #[inline(always)]
     fn left(&self, address: u64) -> u64 {
         let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
-        let span = self.memory.long(SPAN, 0);
-        if distance < span { span - distance } else { 0 }
+        u64::from(self.state(SPAN)).saturating_sub(distance)
     }
 
     /// The byte at an address, or 0 (M-1).
@@ -47,30 +46,28 @@ impl<M: Memory> Kernel<M> {
 
     /// Writes eight bytes at an address, but none past the end (M-1, M-2).
     #[inline(always)]
-    pub fn store_u64(&mut self, address: u64, value: u64) {
+    pub fn store_u64(&mut self, address: u64, mut value: u64) {
         let mut left = self.left(address);
         if left >= 8 {
             self.memory.set_long(address as u32, 0, value);
             return;
         }
         let mut at = address as u32;
-        let mut bytes = value;
         while left != 0 {
-            self.memory.set_byte(at, 0, bytes as u8);
-            bytes >>= 8;
+            self.memory.set_byte(at, 0, value as u8);
+            value >>= 8;
             at = at.wrapping_add(1);
             left -= 1;
         }
     }
 
     /// Sets a register to a range that was handed out, or clears it, and says whether it did.
+    #[inline(never)]
     fn set_range(&mut self, register: u32, offset: u64, length: u64) -> bool {
         let distance = offset.wrapping_sub(u64::from(FIRST_HANDLE));
-        let span = self.memory.long(SPAN, 0);
-        let is_inside = distance <= span && length <= span - distance;
-        if is_inside || offset | length == 0 {
-            self.memory.set_long(register, 0, offset);
-            self.memory.set_long(register, 8, length);
+        let span = u64::from(self.state(SPAN));
+        if distance <= span && length <= span - distance || offset | length == 0 {
+            self.memory.set_long(register, 0, offset | length << 32);
             return true;
         }
         false
@@ -92,12 +89,12 @@ impl<M: Memory> Kernel<M> {
 
     /// The address of the input, or 0.
     pub fn input_offset(&self) -> u64 {
-        self.memory.long(INPUT, 0)
+        u64::from(self.state(INPUT))
     }
 
     /// The length of the input, or 0.
     pub fn input_length(&self) -> u64 {
-        self.memory.long(INPUT, 8)
+        u64::from(self.state(INPUT + 4))
     }
 
     /// The byte at an offset into the input, or 0 (M-4).
@@ -105,16 +102,15 @@ impl<M: Memory> Kernel<M> {
         if offset >= self.input_length() {
             return 0;
         }
-        self.memory.byte((self.input_offset() + offset) as u32, 0)
+        self.memory.byte(self.state(INPUT).wrapping_add(offset as u32), 0)
     }
 
     /// Eight bytes at an offset into the input, or 0 (M-4).
     pub fn input_load_u64(&self, offset: u64) -> u64 {
-        let length = self.input_length();
-        if offset >= length || length - offset < 8 {
+        if self.input_length().saturating_sub(offset) < 8 {
             return 0;
         }
-        self.memory.long((self.input_offset() + offset) as u32, 0)
+        self.memory.long(self.state(INPUT).wrapping_add(offset as u32), 0)
     }
 
     /// Sets the output, and ends a block that was freed while the output held it.
@@ -126,25 +122,25 @@ impl<M: Memory> Kernel<M> {
 
     /// The address of the output, or 0.
     pub fn output_offset(&self) -> u64 {
-        self.memory.long(OUTPUT, 0)
+        u64::from(self.state(OUTPUT))
     }
 
     /// The length of the output, or 0.
     pub fn output_length(&self) -> u64 {
-        self.memory.long(OUTPUT, 8)
+        u64::from(self.state(OUTPUT + 4))
     }
 
     /// Sets the error to a live handle or clears it, and ends a block that was freed while the
     /// register held it.
     pub fn error_set(&mut self, handle: u64) {
         if handle == 0 || self.find(handle) != 0 {
-            self.memory.set_long(ERROR, 0, handle);
+            self.set_state(ERROR, handle as u32);
             self.free_held(ERROR_FREED);
         }
     }
 
     /// The handle of the error, or 0.
     pub fn error_get(&self) -> u64 {
-        self.memory.long(ERROR, 0)
+        u64::from(self.state(ERROR))
     }
 }
