@@ -1,43 +1,66 @@
 //! From a handle to its record.
 
-use crate::layout::{FIRST_HANDLE, HEAD, HEADER, SPAN, TABLE};
+use crate::layout::{ANCHOR, FIRST_HANDLE, HEADER, SPAN, STRETCH, TABLE};
 use crate::record::{LENGTH, NEXT, PLACE, RECORD, Record};
 use crate::{Kernel, Memory};
 
-/// No stretch has more ranges, as each takes 16 bytes at least.
-const RANGES_MAX: u32 = 256;
+/// The ranges of a stretch, which take 32 bytes at least, and the one before.
+const RANGES_MAX: u32 = (1 << STRETCH) / 32 + 1;
 
 impl<M: Memory> Kernel<M> {
-    /// The record of the live block with this handle, or 0.
+    /// The place of the block with this handle, if it can be one; else 0.
+    #[inline(always)]
+    fn place_of(&self, handle: u64) -> u32 {
+        if handle.wrapping_sub(u64::from(FIRST_HANDLE)) >= u64::from(self.state(SPAN)) {
+            return 0;
+        }
+        (handle as u32).wrapping_sub(HEADER)
+    }
+
+    /// The length of the live block with this handle, or 0.
     ///
     /// The word before a block says where its record is. Guests can write there, so it is only a
     /// hint: a record is believed if it lies in the table and names this block. Everything else
     /// is looked up in the index, which no guest can reach.
-    #[inline(never)]
-    pub(crate) fn find(&self, handle: u64) -> Record {
-        if handle.wrapping_sub(u64::from(FIRST_HANDLE)) >= u64::from(self.state(SPAN)) {
+    #[inline(always)]
+    pub fn length(&self, handle: u64) -> u64 {
+        let place = self.place_of(handle);
+        if place == 0 {
             return 0;
         }
-        let place = (handle as u32).wrapping_sub(HEADER);
-        let mut word = self.memory.word(place, 4);
-        let mut looks = 0;
-        loop {
-            if word < self.state(TABLE) && word % RECORD == 0 {
-                let mut record = self.state(HEAD).wrapping_sub(word);
-                loop {
-                    if self.field(record, PLACE) == place && self.field(record, LENGTH) != 0 {
-                        return record;
-                    }
-                    if looks == 0 {
-                        break;
-                    }
-                    looks -= 1;
-                    record = self.field(record, NEXT);
+        let hint = self.memory.word(place, 4);
+        if hint < self.state(TABLE) {
+            let record = self.record(hint);
+            if self.field(record, PLACE) == place {
+                let length = self.field(record, LENGTH);
+                if length != 0 {
+                    return u64::from(length);
                 }
             }
-            if looks != 0 { return 0 }
-            word = self.memory.word(self.index_word(place), RECORD);
-            looks = RANGES_MAX;
         }
+        u64::from(self.field(self.find(handle), LENGTH))
+    }
+
+    /// The record of the range that the handle would begin, or some record with length 0.
+    #[inline(never)]
+    pub(crate) fn find(&self, handle: u64) -> Record {
+        let place = self.place_of(handle);
+        let number = self.memory.word(self.index_word(place), RECORD);
+        if place != 0 && number < self.state(TABLE) {
+            let mut record = self.record(number);
+            let mut looks = RANGES_MAX;
+            loop {
+                let found = self.field(record, PLACE);
+                if found == place {
+                    return record;
+                }
+                looks -= 1;
+                if found > place || looks == 0 {
+                    break;
+                }
+                record = self.field(record, NEXT);
+            }
+        }
+        ANCHOR
     }
 }

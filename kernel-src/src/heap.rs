@@ -2,16 +2,17 @@
 
 use crate::kernel::in_order;
 use crate::layout::{
-    ANCHOR, BIN_COUNT, BINS, ERROR, ERROR_FREED, FIRST_HANDLE, FLOOR, HEAD, HEADER, HOLE_END, HOLE_START, INPUT, MAX_LENGTH,
-    MAX_PAGES, OUTPUT, OUTPUT_FREED, PAGE_BYTES, PAGE_NET, READY, SMALL_MAX, SPAN, SPARE, STRETCH, TABLE, USED,
+    ANCHOR, ERROR, ERROR_FREED, FIRST_HANDLE, HEAD, HEADER, HOLE_END, HOLE_START, INPUT, OUTPUT, OUTPUT_FREED, PAGE_BYTES, PAGE_NET, READY, SMALL_MAX, SPAN, SPARE, STATE_END, STRETCH, TABLE, USED,
 };
-use crate::record::{LENGTH, NEXT, PLACE, PREV, RANK, RECORD, Record};
+use crate::record::{LENGTH, NEXT, PLACE, PREV, RANK, RECORD, RECORD_SHIFT, Record};
 use crate::{Kernel, Memory};
 
 /// Set in the rank of a range that holds a small block: it is reused only under pressure.
 const SMALL: u32 = 4;
-/// Unused bytes that only records may take: they let ranges be split when all else is full.
-const RESERVE: u32 = 64 * RECORD;
+/// The records of a stretch full of the smallest blocks. They are provided for when it is begun.
+const STRETCH_RECORDS: u32 = (RECORD << STRETCH) / (2 * HEADER);
+/// Unused bytes that only records may take: those, and some that let ranges be split when all else is full.
+const RESERVE: u32 = STRETCH_RECORDS + 64 * RECORD;
 /// Memory grows by the table's size divided by 2 to this more than is needed, so that moves of a
 /// large table are rare: by nothing below 6,553 records, and never by a quarter.
 const AMPLE: u32 = 18;
@@ -28,7 +29,7 @@ impl<M: Memory> Kernel<M> {
     /// memory grows the table moves; bytes that an earlier life used are cleared.
     #[inline(always)]
     pub fn alloc(&mut self, length: u64) -> u64 {
-        let size = (length as u32).wrapping_add(HEADER + 7) & !7;
+        let size = (length as u32).wrapping_add(HEADER + 15) & !15;
         if length.wrapping_sub(1) >= SMALL_MAX || !self.is_ready(size) {
             let handle = self.make_place(length, size);
             if handle != PREPARED {
@@ -36,8 +37,8 @@ impl<M: Memory> Kernel<M> {
             }
         }
         let end = self.field(ANCHOR, PLACE).wrapping_add(size);
-        let (place, distance) = self.append(length as u32, end);
-        self.set_field(place, 4, distance);
+        let (place, number) = self.append(length, end);
+        self.set_field(place, 4, number);
         self.set_state(SPAN, place.wrapping_add(length as u32).wrapping_sub(FIRST_HANDLE - HEADER));
         u64::from(place.wrapping_add(HEADER))
     }
@@ -45,15 +46,15 @@ impl<M: Memory> Kernel<M> {
     /// Whether a block of `size` bytes can be appended without preparation.
     #[inline(always)]
     fn is_ready(&self, size: u32) -> bool {
-        let ready = self.state(READY);
-        self.field(ANCHOR, PLACE).wrapping_add(size) <= ready && self.next_record() >= ready
+        self.field(ANCHOR, PLACE).wrapping_add(size) <= self.state(READY)
     }
 
     /// The slow path of `alloc`: a handle, [`REFUSED`] or [`PREPARED`].
     #[inline(never)]
     #[cold]
     fn make_place(&mut self, length: u64, size: u32) -> u64 {
-        if length.wrapping_sub(1) >= MAX_LENGTH {
+        // A size that wrapped is small, and so is that of 0 bytes.
+        if length >> 32 != 0 || size < 2 * HEADER {
             return REFUSED;
         }
         if self.state(HEAD) == 0 {
@@ -91,31 +92,19 @@ impl<M: Memory> Kernel<M> {
     fn prepare(&mut self, size: u32) {
         let place = self.field(ANCHOR, PLACE);
         let end = place.wrapping_add(size);
-        let used = self.state(USED).min(end);
-        self.clear(place, used);
-        let floor = self.state(FLOOR);
-        self.clear(floor, end);
-        self.set_state(FLOOR, floor.max(end));
-        let last = self.field(ANCHOR, PREV);
-        if last == ANCHOR || (self.field(last, PLACE) ^ place) >> STRETCH != 0 {
-            self.memory.set_word(self.index_word(place), RECORD, self.state(TABLE));
+        if (place ^ end) >> STRETCH != 0 {
+            self.memory.set_word(self.index_word(end), RECORD, self.state(TABLE));
         }
+        // Until all used bytes are behind, every block comes here; later, because of the index, those
+        // that reach into another stretch.
+        let used = self.state(USED);
         let mut ready = end;
-        // Until all used bytes are behind, every block comes here; later, because of the index, the
-        // first of each stretch.
-        if used != end {
-            ready = self.next_record().wrapping_sub(RESERVE).min(self.state(FLOOR));
-            ready = ready.min(place | ((1 << STRETCH) - 1)).max(end);
+        if place < used {
+            self.memory.clear(place, end.min(used).wrapping_sub(place));
+        } else {
+            ready = ready.max((end | ((1 << STRETCH) - 1)).min(self.next_record().wrapping_sub(RESERVE)));
         }
         self.set_state(READY, ready);
-    }
-
-    /// Clears the bytes from `start` to `end`, if there are any.
-    #[inline(never)]
-    fn clear(&mut self, start: u32, end: u32) {
-        if start < end {
-            self.memory.clear(start, end.wrapping_sub(start));
-        }
     }
 
     /// Asks for the pages that a block of `size` bytes needs and moves the table to their end. If
@@ -131,10 +120,10 @@ impl<M: Memory> Kernel<M> {
         if pages != owned {
             start = pages.wrapping_mul(PAGE_BYTES);
         }
-        let table = self.state(TABLE);
+        let table = self.state(TABLE) << RECORD_SHIFT;
         let bytes = u64::from(table) + u64::from(start) + u64::from(size) + u64::from(RESERVE + RECORD + PAGE_NET - 1);
         let need = ((bytes / u64::from(PAGE_NET)) as u32).max(pages);
-        if need > MAX_PAGES || !(self.memory.grow(need + (table >> AMPLE) - pages) || self.memory.grow(need - pages)) {
+        if !(self.memory.grow(need + (table >> AMPLE) - pages) || self.memory.grow(need - pages)) {
             return false;
         }
         let old = self.next_record().wrapping_add(RECORD);
@@ -142,18 +131,24 @@ impl<M: Memory> Kernel<M> {
         let new = self.next_record().wrapping_add(RECORD);
         let end = owned.wrapping_mul(PAGE_BYTES);
         self.memory.copy(new, old, end.wrapping_sub(old));
-        self.clear(old.min(self.state(FLOOR)), new.min(end));
-        in_order();
-        self.set_state(FLOOR, u32::MAX);
-        self.relink(new, self.state(HEAD), old);
-        self.relink(SPARE, BINS + 8 * BIN_COUNT - 4, old);
+        self.set_state(USED, end);
+        self.relink(new, self.state(HEAD).wrapping_add(RECORD), old);
+        self.relink(SPARE, STATE_END, old);
         if pages != owned {
             if self.state(HOLE_START) == 0 {
                 self.set_state(HOLE_START, end);
             }
             self.set_state(HOLE_END, start);
         }
-        self.set_field(ANCHOR, PLACE, start);
+        let unused = self.field(ANCHOR, PLACE);
+        if start != unused {
+            // Loads reach what is passed over, so it must not show an earlier life.
+            let hole = self.state(HOLE_START);
+            let passed = if unused < hole { hole } else { end };
+            self.memory.clear(unused, passed.wrapping_sub(unused));
+            self.set_field(ANCHOR, PLACE, start);
+            self.memory.set_word(self.index_word(start), RECORD, self.state(TABLE));
+        }
         true
     }
 
@@ -186,7 +181,7 @@ impl<M: Memory> Kernel<M> {
         let place = self.field(record, PLACE);
         let rest_size = self.size(record).wrapping_sub(size);
         self.remove(record);
-        if rest_size != 0 {
+        if rest_size >= 2 * HEADER {
             let rest = self.take_record();
             if rest != 0 {
                 let next = self.field(record, NEXT);
@@ -198,14 +193,12 @@ impl<M: Memory> Kernel<M> {
                 in_order();
                 self.set_field(next, PREV, rest);
                 self.set_field(record, NEXT, rest);
-                if (place ^ rest_place) >> STRETCH != 0 {
-                    let distance = self.state(HEAD).wrapping_sub(rest);
-                    self.memory.set_word(self.index_word(rest_place), RECORD, distance);
-                }
+                self.enter(rest, next);
+                self.enter(record, rest);
             }
         }
         self.set_field(record, LENGTH, length as u32);
-        self.set_field(place, 4, self.state(HEAD).wrapping_sub(record));
+        self.set_field(place, 4, self.number(record));
         let span = place.wrapping_add(length as u32).wrapping_sub(FIRST_HANDLE - HEADER);
         self.set_state(SPAN, span.max(self.state(SPAN)));
         u64::from(place.wrapping_add(HEADER))
@@ -221,17 +214,17 @@ impl<M: Memory> Kernel<M> {
             return spare;
         }
         let record = self.next_record();
-        if record < self.state(READY) {
+        if record.wrapping_sub(STRETCH_RECORDS) < self.state(READY) {
             return 0;
         }
-        self.set_state(TABLE, self.state(TABLE).wrapping_add(RECORD));
+        self.set_state(TABLE, self.state(TABLE).wrapping_add(1));
         record
     }
 
     /// Ends the live block with this handle, or does nothing. O(log): three trees' paths.
     pub fn free(&mut self, handle: u64) {
         let record = self.find(handle);
-        if record != 0 {
+        if self.field(record, LENGTH) != 0 {
             self.free_record(record);
         }
     }
@@ -282,11 +275,7 @@ impl<M: Memory> Kernel<M> {
         let prev = self.field(gone, PREV);
         self.set_field(prev, NEXT, next);
         self.set_field(next, PREV, prev);
-        let word = self.index_word(self.field(gone, PLACE));
-        let head = self.state(HEAD);
-        if self.memory.word(word, RECORD) == head.wrapping_sub(gone) {
-            self.memory.set_word(word, RECORD, head.wrapping_sub(next));
-        }
+        self.enter(prev, next);
         self.set_field(gone, LENGTH, 0);
         self.set_field(gone, RANK, self.state(SPARE));
         self.set_state(SPARE, gone);

@@ -4,7 +4,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use crate::Memory;
 use crate::layout::{
-    ANCHOR, BASE, FLOOR, HEAD, HEAD_CHECK, HEADER, INITIAL_PAGES, LIFE, MAX_PAGES, PAGE_BYTES, PAGE_NET, STATE_END, USED,
+    ANCHOR, BASE, HEAD, HEAD_CHECK, INITIAL_PAGES, LIFE, PAGE_BYTES, PAGE_NET, STATE_END, TABLE, USED,
 };
 use crate::record::{NEXT, PLACE, PREV, RECORD};
 
@@ -41,32 +41,30 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub fn reset(&mut self) {
         let head = self.memory.long(HEAD, 0);
-        if head as u32 ^ (head >> 32) as u32 == HEAD_CHECK {
-            // A call that was cut may have written a little beyond what it had committed.
-            let used = self.field(ANCHOR, PLACE).wrapping_add(HEADER);
-            self.set_state(USED, used.max(self.state(USED)));
-            self.set_state(FLOOR, self.next_record().min(self.state(FLOOR)));
-        } else {
-            self.memory.clear(FLOOR, LIFE - FLOOR);
-            let mut pages = self.memory.pages().min(MAX_PAGES);
-            if head == 0 {
-                pages = INITIAL_PAGES;
-                self.set_state(FLOOR, INITIAL_PAGES * PAGE_BYTES);
+        if head as u32 ^ (head >> 32) as u32 != HEAD_CHECK {
+            self.memory.clear(USED, LIFE - USED);
+            let mut pages = INITIAL_PAGES;
+            if head != 0 {
+                pages = self.memory.pages();
+                self.set_state(TABLE, 1);
             }
             self.own(pages);
         }
+        if self.state(TABLE) != 0 {
+            self.set_state(USED, self.state(HEAD));
+        }
+        in_order();
         self.memory.clear(LIFE, STATE_END - LIFE);
         in_order();
         self.set_field(ANCHOR, PLACE, BASE);
+        self.memory.set_word(self.index_word(BASE), RECORD, 0);
         self.set_field(ANCHOR, NEXT, ANCHOR);
         self.set_field(ANCHOR, PREV, ANCHOR);
-        self.clear_lists();
     }
 
     /// The bytes of linear memory that the kernel manages.
     pub fn memory_bytes(&self) -> u64 {
-        let head = self.state(HEAD);
-        let pages = if head == 0 { INITIAL_PAGES } else { head / PAGE_NET + 1 };
+        let pages = (self.state(HEAD) / PAGE_NET + 1).max(INITIAL_PAGES);
         u64::from(pages) * u64::from(PAGE_BYTES)
     }
 }

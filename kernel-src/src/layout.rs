@@ -6,35 +6,29 @@ use crate::record::RECORD;
 pub const PAGE_BYTES: u32 = 65_536;
 /// Pages the module is born with (S-1).
 pub const INITIAL_PAGES: u32 = 2;
-/// The kernel never owns the last page, so that every end of a range fits 32 bits.
-pub const MAX_PAGES: u32 = 65_535;
-/// The largest length that is not refused at sight; all sums with it fit 32 bits.
-pub const MAX_LENGTH: u64 = 0xffff_0000;
 /// A longer block is reused at once when it was freed.
 pub const SMALL_MAX: u64 = 1024;
 
 /// The kernel's fixed words begin here. Below is the null zone, which nothing uses: hosts that
 /// overlook handle 0 write there.
-pub const STATE_START: u32 = 16;
+pub const STATE_START: u32 = 32;
 
 /// The address of the table's first record, and in the next word the same XOR [`HEAD_CHECK`]. One
 /// store writes both, so a cut cannot part them. The index is above the record, at the upper end
 /// of what the kernel owns.
 pub const HEAD: u32 = STATE_START;
-/// What lies between [`USED`] and this is clean: an earlier life's table is above.
-pub const FLOOR: u32 = STATE_START + 8;
-/// The highest end of a block in all earlier lives.
-pub const USED: u32 = STATE_START + 12;
+/// What was used before ends here or below: blocks are cleared up to it when they are appended.
+pub const USED: u32 = STATE_START + 8;
 /// Where pages begin that somebody else grew into memory, or 0.
-pub const HOLE_START: u32 = STATE_START + 16;
+pub const HOLE_START: u32 = STATE_START + 12;
 /// Where they end, or 0.
-pub const HOLE_END: u32 = STATE_START + 20;
+pub const HOLE_END: u32 = STATE_START + 16;
 
 /// `reset` clears from here to [`STATE_END`].
-pub const LIFE: u32 = STATE_START + 24;
+pub const LIFE: u32 = STATE_START + 20;
 /// Bytes from the first handle to the end of what was handed out.
 pub const SPAN: u32 = LIFE;
-/// Bytes of the table.
+/// Records in the table.
 pub const TABLE: u32 = LIFE + 4;
 /// The input register: offset and length.
 pub const INPUT: u32 = LIFE + 8;
@@ -42,7 +36,7 @@ pub const INPUT: u32 = LIFE + 8;
 pub const OUTPUT: u32 = LIFE + 16;
 /// The error register: a handle.
 pub const ERROR: u32 = LIFE + 24;
-/// Blocks that end here or below, and records from here on, need no preparation.
+/// Blocks that end here or below need no preparation; 0 sends all to the slow path.
 pub const READY: u32 = LIFE + 28;
 /// First of the records that merging gave back, linked through their [`RANK`](crate::record::RANK).
 pub const SPARE: u32 = LIFE + 32;
@@ -61,17 +55,16 @@ pub const STATE_END: u32 = BINS + 8 * BIN_COUNT;
 
 /// Marks [`HEAD`] as written by this kernel.
 pub const HEAD_CHECK: u32 = 0x4b58_7445;
-/// The index has one word for each stretch of 2 to this many bytes: the distance below [`HEAD`] of
-/// the record of the first range that begins there.
-pub const STRETCH: u32 = 12;
+/// The index has one word for each stretch of 2 to this many bytes: the number of the record of the
+/// range before the first one that begins there.
+pub const STRETCH: u32 = 11;
 /// What a page leaves when its part of the index is taken off.
 pub const PAGE_NET: u32 = PAGE_BYTES - (PAGE_BYTES >> STRETCH) * 4;
 /// Where the first block's header lies.
 pub const BASE: u32 = STATE_END;
-/// Bytes before each block: unused, then the hint (the distance of its record below [`HEAD`]).
-pub const HEADER: u32 = 8;
+/// Bytes before each block. The second word is the hint: the number of its record.
+pub const HEADER: u32 = 16;
 /// The handle of the first block after every `reset` (L-2).
 pub const FIRST_HANDLE: u32 = BASE + HEADER;
 
-const _: () = assert!(BASE % 8 == 0, "handles are multiples of 8 (A-1)");
-const _: () = assert!(MAX_LENGTH + 15 < 1 << 32, "sums with a length fit 32 bits");
+const _: () = assert!(BASE % 16 == 0, "handles are multiples of 16 (A-1)");

@@ -9,6 +9,8 @@ mod block;
 #[cfg(target_arch = "wasm32")]
 mod exports;
 mod heap;
+#[cfg(not(target_arch = "wasm32"))]
+mod invariants;
 mod kernel;
 mod layout;
 mod list;

@@ -23,16 +23,6 @@ fn head(size: u32) -> Record {
 }
 
 impl<M: Memory> Kernel<M> {
-    /// Makes all lists empty.
-    #[inline(always)]
-    pub(crate) fn clear_lists(&mut self) {
-        let mut head = FIRST_HEAD;
-        while head != HEADS_END {
-            self.link(head, head);
-            head += 8;
-        }
-    }
-
     #[inline(never)]
     fn link(&mut self, older: Record, younger: Record) {
         self.set_field(older, YOUNGER, younger);
@@ -43,7 +33,11 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub(crate) fn insert(&mut self, record: Record, rank: u32) {
         let head = head(rank);
-        self.link(self.field(head, OLDER), record);
+        let mut older = self.field(head, OLDER);
+        if older == 0 {
+            older = head;
+        }
+        self.link(older, record);
         self.link(record, head);
         in_order();
         self.set_field(record, RANK, rank);
@@ -60,22 +54,22 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub(crate) fn find_free(&self, size: u32) -> Record {
         let mut node = head(size);
-        let mut looks = LOOKS_MAX + BIN_COUNT;
-        while node < HEADS_END {
-            let next = node + 8;
-            loop {
-                node = self.field(node, YOUNGER);
-                looks -= 1;
-                if node < HEADS_END || looks == 0 {
-                    break;
+        let mut next = node;
+        let mut looks = LOOKS_MAX;
+        loop {
+            node = self.field(node, YOUNGER);
+            looks -= 1;
+            if node < HEADS_END || looks == 0 {
+                // The rest of this list is of no use; in the others the first range fits.
+                next += 8;
+                if next == HEADS_END {
+                    return 0;
                 }
-                if self.field(node, RANK) >= size {
-                    return node;
-                }
+                node = next;
+                looks = LOOKS_MAX;
+            } else if self.field(node, RANK) >= size {
+                return node;
             }
-            if looks <= BIN_COUNT { looks = BIN_COUNT }
-            node = next;
         }
-        0
     }
 }

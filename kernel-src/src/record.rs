@@ -28,7 +28,9 @@ pub const YOUNGER: Field = 20;
 /// The next older free range of the list, or its head.
 pub const OLDER: Field = 24;
 /// Bytes of a record.
-pub const RECORD: u32 = 28;
+pub const RECORD: u32 = 1 << RECORD_SHIFT;
+/// From a record's number to its distance below [`HEAD`].
+pub const RECORD_SHIFT: u32 = 5;
 
 const _: () = assert!(NEXT == LENGTH + 4, "one store writes both");
 
@@ -59,36 +61,57 @@ impl<M: Memory> Kernel<M> {
         self.field(self.field(record, NEXT), PLACE).wrapping_sub(self.field(record, PLACE))
     }
 
+    /// The record with this number.
+    #[inline(always)]
+    pub(crate) fn record(&self, number: u32) -> Record {
+        self.state(HEAD).wrapping_sub(number << RECORD_SHIFT)
+    }
+
     /// Where the next record of the table will be.
     #[inline(always)]
     pub(crate) fn next_record(&self) -> Record {
-        self.state(HEAD).wrapping_sub(self.state(TABLE))
+        self.record(self.state(TABLE))
     }
 
-    /// The base of the index's word for `place`; its offset is [`RECORD`].
+    /// The number of a record.
+    #[inline(always)]
+    pub(crate) fn number(&self, record: Record) -> u32 {
+        self.state(HEAD).wrapping_sub(record) >> RECORD_SHIFT
+    }
+
+    /// The index's word for `place`, as a base; its offset is [`RECORD`].
     #[inline(always)]
     pub(crate) fn index_word(&self, place: u32) -> u32 {
         self.state(HEAD).wrapping_add(place >> STRETCH << 2)
     }
 
+    /// Enters `left` in the index if its right neighbour is the first range of a stretch.
+    #[inline(never)]
+    pub(crate) fn enter(&mut self, left: Record, right: Record) {
+        let place = self.field(right, PLACE);
+        if (self.field(left, PLACE) ^ place) >> STRETCH != 0 {
+            self.memory.set_word(self.index_word(place), RECORD, self.number(left));
+        }
+    }
+
     /// Appends a record for the range from the anchor's place to `end`; the table has room for it.
     ///
     /// The record is written in full before anything points to it, because a call can be cut
-    /// between any two stores (L-3). Returns its place and its distance below the head.
+    /// between any two stores (L-3). Returns its place and its number.
     #[inline(always)]
-    pub(crate) fn append(&mut self, length: u32, end: u32) -> (u32, u32) {
-        let distance = self.state(TABLE);
-        let record = self.state(HEAD).wrapping_sub(distance);
+    pub(crate) fn append(&mut self, length: u64, end: u32) -> (u32, u32) {
+        let number = self.state(TABLE);
+        let record = self.record(number);
         let place = self.field(ANCHOR, PLACE);
         let last = self.field(ANCHOR, PREV);
         self.set_field(record, PLACE, place);
-        self.memory.set_long(record, LENGTH, u64::from(length) | u64::from(ANCHOR) << 32);
+        self.memory.set_long(record, LENGTH, length | u64::from(ANCHOR) << 32);
         self.set_field(record, PREV, last);
         in_order();
         self.set_field(last, NEXT, record);
         self.set_field(ANCHOR, PREV, record);
         self.set_field(ANCHOR, PLACE, end);
-        self.set_state(TABLE, distance.wrapping_add(RECORD));
-        (place, distance)
+        self.set_state(TABLE, number.wrapping_add(1));
+        (place, number)
     }
 }

@@ -5,60 +5,46 @@ use crate::record::LENGTH;
 use crate::{Kernel, Memory};
 
 impl<M: Memory> Kernel<M> {
-    /// The length of the live block with this handle, or 0.
-    pub fn length(&self, handle: u64) -> u64 {
-        let record = self.find(handle);
-        if record == 0 { 0 } else { u64::from(self.field(record, LENGTH)) }
-    }
-
-    /// The bytes handed out from `address` on; 0 outside (M-1).
+    /// Calls `action` with the number of bytes from `address` to the end of what was handed out, if
+    /// it lies inside (M-1).
     #[inline(always)]
-    fn left(&self, address: u64) -> u64 {
+    fn inside<R>(&mut self, address: u64, outside: R, action: impl FnOnce(&mut M, u32, u64) -> R) -> R {
         let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
-        u64::from(self.state(SPAN)).saturating_sub(distance)
+        let span = u64::from(self.state(SPAN));
+        if distance >= span {
+            return outside;
+        }
+        action(&mut self.memory, address as u32, span - distance)
     }
 
     /// The byte at an address, or 0 (M-1).
     #[inline(always)]
-    pub fn load_u8(&self, address: u64) -> u8 {
-        if self.left(address) == 0 {
-            return 0;
-        }
-        self.memory.byte(address as u32, 0)
+    pub fn load_u8(&mut self, address: u64) -> u8 {
+        self.inside(address, 0, |memory, at, _| memory.byte(at, 0))
     }
 
     /// Eight bytes at an address, or 0 (M-1, M-2).
     #[inline(always)]
-    pub fn load_u64(&self, address: u64) -> u64 {
-        if self.left(address) < 8 {
-            return 0;
-        }
-        self.memory.long(address as u32, 0)
+    pub fn load_u64(&mut self, address: u64) -> u64 {
+        self.inside(address, 0, |memory, at, left| if left < 8 { 0 } else { memory.long(at, 0) })
     }
 
     /// Writes the byte at an address, or nothing (M-1).
     #[inline(always)]
     pub fn store_u8(&mut self, address: u64, value: u8) {
-        if self.left(address) != 0 {
-            self.memory.set_byte(address as u32, 0, value);
-        }
+        self.inside(address, (), |memory, at, _| memory.set_byte(at, 0, value));
     }
 
     /// Writes eight bytes at an address, but none past the end (M-1, M-2).
     #[inline(always)]
     pub fn store_u64(&mut self, address: u64, mut value: u64) {
-        let mut left = self.left(address);
-        if left >= 8 {
-            self.memory.set_long(address as u32, 0, value);
-            return;
-        }
-        let mut at = address as u32;
-        while left != 0 {
-            self.memory.set_byte(at, 0, value as u8);
-            value >>= 8;
-            at = at.wrapping_add(1);
-            left -= 1;
-        }
+        self.inside(address, (), |memory, at, left| {
+            if left < 8 {
+                // What lies behind the end is the kernel's own, and is written back as it was.
+                value ^= (value ^ memory.long(at, 0)) & u64::MAX << (left * 8);
+            }
+            memory.set_long(at, 0, value);
+        });
     }
 
     /// Sets a register to a range that was handed out, or clears it, and says whether it did.
@@ -107,7 +93,7 @@ impl<M: Memory> Kernel<M> {
 
     /// Eight bytes at an offset into the input, or 0 (M-4).
     pub fn input_load_u64(&self, offset: u64) -> u64 {
-        if self.input_length().saturating_sub(offset) < 8 {
+        if offset >= self.input_length() || self.input_length() - offset < 8 {
             return 0;
         }
         self.memory.long(self.state(INPUT).wrapping_add(offset as u32), 0)
@@ -133,7 +119,7 @@ impl<M: Memory> Kernel<M> {
     /// Sets the error to a live handle or clears it, and ends a block that was freed while the
     /// register held it.
     pub fn error_set(&mut self, handle: u64) {
-        if handle == 0 || self.find(handle) != 0 {
+        if handle == 0 || self.field(self.find(handle), LENGTH) != 0 {
             self.set_state(ERROR, handle as u32);
             self.free_held(ERROR_FREED);
         }

@@ -1,0 +1,422 @@
+//! A memory that a test can limit, and a model of the kernel that random programs are checked against.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use extism_kernel::{FIRST_HANDLE, INITIAL_PAGES, Kernel, Memory, PAGE_BYTES};
+
+/// Linear memory as a vector. An access outside panics, as WebAssembly would trap.
+#[derive(Debug)]
+pub struct TestMemory {
+    pub bytes: Vec<u8>,
+    /// The host grants no pages beyond this count.
+    pub limit: u32,
+    /// The host's limiter traps where it would refuse.
+    pub traps: bool,
+    /// Bytes cleared and copied, which the cost counts.
+    pub bulk: u64,
+}
+
+impl TestMemory {
+    pub fn new(limit: u32) -> Self {
+        Self { bytes: vec![0; (INITIAL_PAGES * PAGE_BYTES) as usize], limit, traps: false, bulk: 0 }
+    }
+
+    fn get<const N: usize>(&self, base: u32, offset: u32) -> [u8; N] {
+        let at = base as usize + offset as usize;
+        self.bytes[at..at + N].try_into().expect("a range of N bytes")
+    }
+
+    fn set<const N: usize>(&mut self, base: u32, offset: u32, value: [u8; N]) {
+        let at = base as usize + offset as usize;
+        self.bytes[at..at + N].copy_from_slice(&value);
+    }
+
+    /// Grows as somebody else would.
+    pub fn grow_by_others(&mut self, delta: u32) {
+        self.bytes.resize(self.bytes.len() + (delta * PAGE_BYTES) as usize, 0xee);
+    }
+}
+
+impl Memory for TestMemory {
+    fn byte(&self, base: u32, offset: u32) -> u8 {
+        self.get::<1>(base, offset)[0]
+    }
+    fn set_byte(&mut self, base: u32, offset: u32, value: u8) {
+        self.set(base, offset, [value]);
+    }
+    fn word(&self, base: u32, offset: u32) -> u32 {
+        u32::from_le_bytes(self.get(base, offset))
+    }
+    fn set_word(&mut self, base: u32, offset: u32, value: u32) {
+        self.set(base, offset, value.to_le_bytes());
+    }
+    fn long(&self, base: u32, offset: u32) -> u64 {
+        u64::from_le_bytes(self.get(base, offset))
+    }
+    fn set_long(&mut self, base: u32, offset: u32, value: u64) {
+        self.set(base, offset, value.to_le_bytes());
+    }
+    fn clear(&mut self, start: u32, count: u32) {
+        self.bulk += u64::from(count);
+        self.bytes[start as usize..][..count as usize].fill(0);
+    }
+    fn copy(&mut self, to: u32, from: u32, count: u32) {
+        self.bulk += u64::from(count);
+        self.bytes.copy_within(from as usize..from as usize + count as usize, to as usize);
+    }
+    fn pages(&self) -> u32 {
+        (self.bytes.len() / PAGE_BYTES as usize) as u32
+    }
+    fn grow(&mut self, delta: u32) -> bool {
+        let pages = u64::from(self.pages()) + u64::from(delta);
+        if pages > u64::from(self.limit) {
+            assert!(!self.traps, "memory.grow trapped");
+            return false;
+        }
+        self.bytes.resize(pages as usize * PAGE_BYTES as usize, 0);
+        true
+    }
+}
+
+/// A kernel over a fresh memory.
+pub fn kernel(limit: u32) -> Kernel<TestMemory> {
+    Kernel::new(TestMemory::new(limit))
+}
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+#[derive(Debug, Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+}
+
+/// What the contract says the kernel's state is, kept beside the kernel itself.
+pub struct Shadow {
+    pub kernel: Kernel<TestMemory>,
+    /// Handle to length.
+    pub live: BTreeMap<u64, u64>,
+    /// Freed while a register held it.
+    pending: BTreeSet<u64>,
+    /// Handles that were once live.
+    stale: Vec<u64>,
+    /// All bytes from the first handle to the end of what was handed out.
+    bytes: Vec<u8>,
+    input: (u64, u64),
+    output: (u64, u64),
+    error: u64,
+    holes: Vec<(u64, u64)>,
+    blocks_ever: u64,
+}
+
+const FIRST: u64 = FIRST_HANDLE as u64;
+
+impl Shadow {
+    pub fn new(limit: u32) -> Self {
+        Self {
+            kernel: kernel(limit),
+            live: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            stale: vec![0, 1, 8, FIRST, FIRST + 8, u64::MAX],
+            bytes: Vec::new(),
+            input: (0, 0),
+            output: (0, 0),
+            error: 0,
+            holes: Vec::new(),
+            blocks_ever: 0,
+        }
+    }
+
+    fn end(&self) -> u64 {
+        FIRST + self.bytes.len() as u64
+    }
+
+    pub fn alloc(&mut self, length: u64) -> u64 {
+        let pages = self.kernel.memory().pages();
+        let owned = self.kernel.memory_bytes();
+        let handle = self.kernel.alloc(length);
+        let grown = u64::from(self.kernel.memory().pages() - pages);
+        if handle == 0 {
+            assert_eq!(grown, 0, "a refusal changes nothing");
+            let left = u64::from(self.kernel.memory().limit.saturating_sub(pages)) * u64::from(PAGE_BYTES);
+            let overhead = 65536 + self.blocks_ever * 32 + length / 256;
+            assert!(length == 0 || length.saturating_add(overhead) > left, "A-4: {length} bytes fit {left}");
+            return 0;
+        }
+        self.blocks_ever += 1;
+        assert!(length > 0, "A-1: alloc(0) is 0");
+        assert_eq!(handle % 8, 0, "A-1: a handle is a multiple of 8");
+        if self.live.len() < 2000 {
+            let need = (length + length / 256 + 8192) / u64::from(PAGE_BYTES) + 2;
+            assert!(grown <= need, "A-3: {grown} pages for {length} bytes");
+        }
+        let end = handle + length;
+        assert!(handle >= FIRST && end <= self.kernel.memory_bytes() + self.hole_bytes(), "A-1: inside memory");
+        if let Some((&below, &n)) = self.live.range(..end).next_back() {
+            assert!(below + n <= handle, "A-1: {handle}+{length} overlaps {below}+{n}");
+        }
+        for &(low, high) in &self.holes {
+            assert!(end <= low || handle >= high, "A-3: a block lies in somebody else's pages");
+        }
+        let (offset, n) = self.output;
+        assert!(n == 0 || end <= offset || offset + n <= handle, "R-3: the output was given away");
+        if length <= 1024 && handle < self.end() && !self.bytes.is_empty() {
+            let unused = owned.saturating_sub(self.end());
+            let overhead = 16384 + self.blocks_ever * 32 + owned / 128;
+            assert!(unused < length + overhead, "A-5: a range was reused with {unused} unused bytes");
+        }
+        if end > self.end() {
+            self.bytes.resize((end - FIRST) as usize, 0);
+        }
+        // Other people's pages keep what anybody wrote there, and so do pages between two such.
+        if let (Some(&(low, _)), Some(&(_, high))) = (self.holes.first(), self.holes.last()) {
+            for at in low..high.min(end) {
+                self.bytes[(at - FIRST) as usize] = self.kernel.memory().bytes[at as usize];
+            }
+        }
+        // The header is the kernel's to write.
+        for at in handle.saturating_sub(16).max(FIRST)..handle {
+            self.bytes[(at - FIRST) as usize] = self.kernel.memory().bytes[at as usize];
+        }
+        self.live.insert(handle, length);
+        self.stale.push(handle);
+        self.check_bytes(handle.saturating_sub(32).max(FIRST), end);
+        handle
+    }
+
+    fn hole_bytes(&self) -> u64 {
+        self.holes.iter().map(|(low, high)| high - low).sum()
+    }
+
+    fn check_bytes(&self, from: u64, to: u64) {
+        let memory = &self.kernel.memory().bytes[from as usize..to as usize];
+        let model = &self.bytes[(from - FIRST) as usize..(to - FIRST) as usize];
+        if memory != model {
+            let at = memory.iter().zip(model).position(|(a, b)| a != b).expect("they differ");
+            panic!("A-2: byte {} is {}, not {}", from + at as u64, memory[at], model[at]);
+        }
+    }
+
+    pub fn free(&mut self, handle: u64) {
+        self.kernel.free(handle);
+        if self.live.contains_key(&handle) {
+            self.pending.insert(handle);
+            self.settle();
+        }
+    }
+
+    /// Ends the blocks that no register holds any more.
+    fn settle(&mut self) {
+        let held = [self.output.0, self.error];
+        let ended: Vec<u64> = self.pending.iter().copied().filter(|handle| !held.contains(handle)).collect();
+        for handle in ended {
+            self.pending.remove(&handle);
+            self.live.remove(&handle);
+            if self.input.0 == handle {
+                self.input = (0, 0);
+            }
+        }
+    }
+
+    fn accepts(&self, offset: u64, length: u64) -> bool {
+        offset == 0 && length == 0
+            || offset >= FIRST && offset <= self.end() && length <= self.end() - offset
+    }
+
+    pub fn input_set(&mut self, offset: u64, length: u64) {
+        self.kernel.input_set(offset, length);
+        if self.accepts(offset, length) {
+            self.input = (offset, length);
+        }
+    }
+
+    pub fn output_set(&mut self, offset: u64, length: u64) {
+        self.kernel.output_set(offset, length);
+        if self.accepts(offset, length) {
+            self.output = (offset, length);
+            self.settle();
+        }
+    }
+
+    pub fn error_set(&mut self, handle: u64) {
+        self.kernel.error_set(handle);
+        if handle == 0 || self.live.contains_key(&handle) {
+            self.error = handle;
+            self.settle();
+        }
+    }
+
+    pub fn store_u8(&mut self, address: u64, value: u8) {
+        self.kernel.store_u8(address, value);
+        if address >= FIRST && address < self.end() {
+            self.bytes[(address - FIRST) as usize] = value;
+        }
+    }
+
+    pub fn store_u64(&mut self, address: u64, value: u64) {
+        self.kernel.store_u64(address, value);
+        if address >= FIRST && address < self.end() {
+            for (at, byte) in (address..self.end()).zip(value.to_le_bytes()) {
+                self.bytes[(at - FIRST) as usize] = byte;
+            }
+        }
+    }
+
+    fn model_u64(&self, address: u64, end: u64) -> u64 {
+        if address < FIRST || address.checked_add(8).is_none_or(|to| to > end) {
+            return 0;
+        }
+        let at = (address - FIRST) as usize;
+        u64::from_le_bytes(self.bytes[at..at + 8].try_into().expect("eight bytes"))
+    }
+
+    pub fn load(&mut self, address: u64) {
+        let end = self.end();
+        let byte = if address >= FIRST && address < end { self.bytes[(address - FIRST) as usize] } else { 0 };
+        assert_eq!(self.kernel.load_u8(address), byte, "M-1: load_u8({address})");
+        assert_eq!(self.kernel.load_u64(address), self.model_u64(address, end), "M-2: load_u64({address})");
+        let (offset, length) = self.input;
+        let inside = address < length;
+        let byte = if inside { self.bytes[(offset + address - FIRST) as usize] } else { 0 };
+        assert_eq!(self.kernel.input_load_u8(address), byte, "M-4: input_load_u8({address})");
+        let long = if inside { self.model_u64(offset + address, offset + length) } else { 0 };
+        assert_eq!(self.kernel.input_load_u64(address), long, "M-4: input_load_u64({address})");
+    }
+
+    pub fn reset(&mut self) {
+        self.kernel.reset();
+        self.live.clear();
+        self.pending.clear();
+        self.bytes.clear();
+        self.input = (0, 0);
+        self.output = (0, 0);
+        self.error = 0;
+        self.blocks_ever = 0;
+    }
+
+    pub fn grow_by_others(&mut self, delta: u32) {
+        let low = self.kernel.memory().bytes.len() as u64;
+        self.kernel.memory_mut().grow_by_others(delta);
+        self.holes.push((low, self.kernel.memory().bytes.len() as u64));
+    }
+
+    /// Compares what can be seen through the exports, and scans the kernel's own state.
+    pub fn check(&mut self, is_thorough: bool) {
+        assert_eq!((self.kernel.input_offset(), self.kernel.input_length()), self.input);
+        assert_eq!((self.kernel.output_offset(), self.kernel.output_length()), self.output);
+        assert_eq!(self.kernel.error_get(), self.error);
+        assert_eq!(self.kernel.memory().bytes[..8], [0; 8], "M-3: bytes 0 to 7 stay 0");
+        for handle in self.stale.iter().rev().take(8).copied().chain([self.end(), self.end() + 1]) {
+            for near in [handle, handle.wrapping_add(1), handle.wrapping_add(8), handle.wrapping_add(16)] {
+                let want = self.live.get(&near).copied().unwrap_or(0);
+                assert_eq!(self.kernel.length(near), want, "A-6: length({near})");
+            }
+        }
+        if is_thorough {
+            for (&handle, &length) in &self.live {
+                assert_eq!(self.kernel.length(handle), length, "A-6: length({handle})");
+            }
+            self.check_bytes(FIRST, self.end());
+            self.kernel.check_invariants();
+        }
+    }
+
+    fn pick(&self, random: &mut Random) -> u64 {
+        let handle = match random.below(3) {
+            0 => self.live.keys().next_back().copied().unwrap_or(0),
+            1 => {
+                let from = FIRST + random.below(self.bytes.len() as u64 + 64);
+                self.live.range(from..).next().map_or(0, |(&handle, _)| handle)
+            }
+            _ => self.stale[random.below(self.stale.len() as u64) as usize],
+        };
+        match random.below(12) {
+            0 => handle.wrapping_add(1),
+            1 => handle.wrapping_sub(8),
+            2 => handle.wrapping_add(16),
+            3 => random.next(),
+            _ => handle,
+        }
+    }
+
+    /// Runs one random call.
+    pub fn step(&mut self, random: &mut Random, sizes: &[u64]) {
+        let sizes_at = |random: &mut Random| sizes[random.below(sizes.len() as u64) as usize];
+        match random.below(32) {
+            0..=9 => {
+                let most = sizes_at(random);
+                let length = if random.below(4) == 0 { most } else { 1 + random.below(most) };
+                let handle = self.alloc(length);
+                if handle != 0 && random.below(2) == 0 {
+                    for at in [handle, handle + length - 1, handle + length / 2] {
+                        self.store_u8(at, random.next() as u8 | 1);
+                    }
+                }
+            }
+            10..=17 => {
+                let handle = self.pick(random);
+                self.free(handle);
+            }
+            18..=20 => {
+                // Over headers, free ranges and the ends of blocks.
+                let address = self.pick(random).wrapping_sub(random.below(24));
+                self.store_u64(address, random.next() >> random.below(64));
+            }
+            21 => {
+                let address = self.pick(random).wrapping_sub(12);
+                self.store_u64(address, random.below(self.blocks_ever + 2) << 32 | random.below(99));
+            }
+            22 => {
+                let address = FIRST + random.below(self.bytes.len() as u64 + 32);
+                self.store_u8(address, random.next() as u8);
+                self.load(address);
+            }
+            23 | 24 => {
+                let address = self.pick(random);
+                self.load(address);
+                self.load(random.below(40));
+                self.load(self.end().wrapping_sub(random.below(16)));
+            }
+            25 => {
+                let handle = self.pick(random);
+                let length = self.live.get(&handle).copied().unwrap_or(random.below(100));
+                self.input_set(handle, length);
+            }
+            26 | 27 => {
+                let handle = self.pick(random);
+                let length = self.live.get(&handle).copied().unwrap_or(random.below(200));
+                self.output_set(handle.wrapping_add(random.below(2) * 8), length.saturating_sub(random.below(2) * 8));
+            }
+            28 => {
+                let handle = self.pick(random);
+                self.error_set(handle);
+            }
+            29 => match random.below(3) {
+                0 => self.output_set(0, 0),
+                1 => self.error_set(0),
+                _ => self.input_set(0, 0),
+            },
+            30 => {
+                let most = [0, u64::MAX, u64::MAX - 12, 1 << 32, (1 << 32) - 1, 1 << 48, 1 << 63, 0xffff_0001];
+                let length = most[random.below(most.len() as u64) as usize];
+                self.alloc(length);
+            }
+            _ => {
+                if random.below(40) == 0 {
+                    self.reset();
+                }
+            }
+        }
+    }
+}
