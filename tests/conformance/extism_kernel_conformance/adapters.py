@@ -1,4 +1,4 @@
-"""Finds adapters, says what a machine lacks for them, builds them into a cache, and makes their command lines."""
+"""Finds adapters, says what a machine lacks for them, builds them, and makes their command lines."""
 
 from __future__ import annotations
 
@@ -220,12 +220,11 @@ def prepare_adapter(adapter: Adapter) -> tuple[str, ...]:
 
 
 def _fill(argv: Sequence[str], places: Mapping[str, str]) -> tuple[str, ...]:
-    filled = []
-    for word in argv:
-        for key, value in places.items():
-            word = word.replace(f"{{{key}}}", value)
-        filled.append(word)
-    return tuple(filled)
+    def fill(word: str) -> str:
+        # Not str.format, which would trip over every other brace.
+        return re.sub(r"\{(\w+)\}", lambda match: places.get(match[1], match[0]), word)
+
+    return tuple(fill(word) for word in argv)
 
 
 def _build_once(adapter: Adapter, argv: Sequence[str], build: Path) -> None:

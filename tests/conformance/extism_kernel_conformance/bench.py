@@ -22,7 +22,7 @@ def lint_module(name: str) -> str:
 
 
 class Bench:
-    """One fresh instance of the lint module, and questions to it. Each raises CaseFailed if the answer is wrong."""
+    """One fresh instance of the lint module, and questions to it that raise CaseFailed on a wrong answer."""
 
     def __init__(self, connection: Connection, declared: frozenset[str], name: str) -> None:
         self.connection = connection

@@ -1,7 +1,7 @@
 """The suite as one archive: cases, schema, documents, adapters, and a runner of one Python file.
 
-The runner is this very package: its modules stand in `run.py` as text and are imported from there, so that there
-is no second implementation that could differ.
+The runner is this very package: its modules stand in `run.py` as text and are imported from there, so that
+there is no second implementation that could differ.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = "extism_kernel_conformance"
-_FILES = ("suite.json", "surface.json", "README.md", "RULES.md", "PROTOCOL.md", "LICENSE")
+_FILES = (
+    "suite.json",
+    "surface.json",
+    "clauses.json",
+    "README.md",
+    "RULES.md",
+    "PROTOCOL.md",
+    "SDK.md",
+    "LICENSE",
+)
 _FOLDERS = ("cases", "schema", "lint", "page", "adapters", "plugins")
 _LITTER = {"__pycache__", "node_modules", "target", "obj", "bin"}
 _LEFT_OUT = {"pytest_plugin"}
@@ -103,7 +112,7 @@ def write_tarball(out: Path) -> str:
     data = gzip.compress(buffer.getvalue(), compresslevel=9, mtime=0)
     temporary = out.with_name(out.name + ".new")
     temporary.write_bytes(data)
-    os.replace(temporary, out)
+    temporary.replace(out)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .wasm import Kernel
 
 Progress = Callable[[str, Result | None, int], None]
-"""Told (configuration, result, number of cases): a result at a time, None when the configuration has ended."""
+"""Told (configuration, result, number of cases) for each result, with None when a configuration has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,8 @@ class Campaign:
     """Lists besides those that lie next to the adapters."""
     jobs: int = 2
     progress: Progress = field(default=lambda *_: None)
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Ends every configuration after the case at hand."""
 
     def run(self) -> list[Section]:
         """Return one section for each configuration, in the order they were given."""
@@ -48,6 +51,7 @@ class Campaign:
             try:
                 return [future.result() for future in futures]
             except BaseException:
+                self.stop.set()  # the pool waits for what runs; nobody should wait for all of it
                 for future in futures:
                     future.cancel()
                 raise
@@ -102,7 +106,7 @@ class Campaign:
         for result in results:
             lines.append(case_line(result))
             self.progress(run.adapter.name, result, total)
-            if self.settings.fail_fast and is_red(lines[-1]):
+            if self.stop.is_set() or (self.settings.fail_fast and is_red(lines[-1])):
                 return
 
     def _header(self, adapter: Adapter) -> dict[str, object]:

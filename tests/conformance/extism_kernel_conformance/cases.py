@@ -242,6 +242,10 @@ def _check_head(value: Mapping[str, object], path: Path, parser: StepParser) -> 
         parser.fault("spec", f'expected a list of clause ids like ["A-1", "M-3"], got {spec!r}')
     if value.get("level", "must") not in LEVELS:
         parser.fault("level", f"{value['level']!r} is no level; known are {', '.join(LEVELS)}")
+    _check_words(value, parser)
+
+
+def _check_words(value: Mapping[str, object], parser: StepParser) -> None:
     for key in ("title", "why"):
         if not isinstance(value.get(key, "x"), str) or not value.get(key, "x"):
             parser.fault(key, f"`{key}` is a sentence, got {value[key]!r}")

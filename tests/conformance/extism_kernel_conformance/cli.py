@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="extism-kernel-conformance",
         description="Judge an Extism kernel on any WebAssembly runtime.",
-        epilog="exit codes: 0 green, 1 red, 2 wrong usage, 4 a build failed, 5 malformed input, 130 interrupted",
+        epilog="exit codes: 0 green, 1 red, 2 wrong usage, 5 malformed input, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {suite_info().version}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

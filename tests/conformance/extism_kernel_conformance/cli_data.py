@@ -146,7 +146,7 @@ def _copy(target: Path) -> int:
         raise UsageError(f"`{target}` is not empty", hint="name a new folder")
     for name in ("cases", "schema"):
         shutil.copytree(suite_root() / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("suite.json", "surface.json", "RULES.md", "PROTOCOL.md", "LICENSE"):
+    for name in ("suite.json", "surface.json", "clauses.json", "RULES.md", "PROTOCOL.md", "LICENSE"):
         if (suite_root() / name).is_file():
             shutil.copy(suite_root() / name, target / name)
     print(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -117,9 +118,8 @@ def lint_command(args: argparse.Namespace) -> int:
         skipped = section.footer.get("skipped")
         failed = any(is_red(line) for line in section.lint) or not (section.lint or skipped)
         if not section.lint:
-            print(
-                f"{section.configuration} {'skip' if skipped else 'error'}: {skipped or section.footer['broken']}"
-            )
+            state = f"skip: {skipped}" if skipped else f"error: {section.footer['broken']}"
+            print(f"{section.configuration} {state}")
         if failed or (skipped and args.require):
             exit_code = ExitCode.RED
     print(f"{len(CHECKS) + 1} checks for each adapter", file=sys.stderr)
@@ -225,9 +225,7 @@ def _adapters(args: argparse.Namespace) -> list[Adapter]:
 def _run_with_progress(campaign: Campaign) -> list[Section]:
     line = ProgressLine(len(campaign.adapters))
     try:
-        return Campaign(
-            **{**{name: getattr(campaign, name) for name in campaign.__slots__}, "progress": line}
-        ).run()
+        return dataclasses.replace(campaign, progress=line).run()
     finally:
         line.end()
 

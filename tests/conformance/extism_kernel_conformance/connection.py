@@ -1,4 +1,4 @@
-"""Protocol 1 over one adapter process: ids, order, schema, pipelining, and the record that `replay` prints."""
+"""Protocol 1 over one adapter process: ids, order, schema, pipelining, and the trace for `replay`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself: matrix, filters, and every failure behind its cell."""
+"""The report as one HTML page that needs nothing but itself: matrix, filters, each failure in its cell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import json
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from .matrix import CLAUSE_TITLES, Cell, clauses_of, make_cell, ran, runtime_name, tally
+from .matrix import (
+    GROUP_TITLES,
+    Cell,
+    clause_titles,
+    clauses_of,
+    make_cell,
+    name_apart,
+    ran,
+    runtime_name,
+    tally,
+)
 from .outcome import RED
 from .resources import suite_root
 
@@ -21,6 +31,7 @@ _STATES = (("red", "red"), ("xfail", "known failure"), ("pass", "pass"), ("skip"
 
 def render_html(sections: Sequence[Section]) -> str:
     """Return the page."""
+    sections = name_apart(sections)
     style = (suite_root() / "page" / "page.css").read_text(encoding="utf-8")
     script = (suite_root() / "page" / "page.js").read_text(encoding="utf-8")
     played = ran(sections)
@@ -45,8 +56,8 @@ def render_html(sections: Sequence[Section]) -> str:
 {"".join(map(_card, sections))}</ul>
 {_filters(played)}
 <h2 id="clauses">Clauses of the contract</h2>
-<p class="lead">Passed of played cases. Open a cell for its cases, with what was expected, what came, and the command
-that plays it again.</p>
+<p class="lead">Passed of played cases. Open a cell for its cases: what was expected, what came, and how to
+play one again.</p>
 <div class="scroll" tabindex="0" role="region" aria-labelledby="clauses"><table>
 {_head(played, "clause")}<tbody>
 {_clause_rows(played)}</tbody></table></div>
@@ -90,7 +101,8 @@ def _lead(sections: Sequence[Section]) -> str:
     ]
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts)
     count = len({line["id"] for section in played for line in section.cases})
-    text = f"{green} of {len(played)} configurations are green; {count} cases; {len(sections) - len(played)} skipped."
+    skipped = len(sections) - len(played)
+    text = f"{green} of {len(played)} configurations are green; {count} cases; {skipped} skipped."
     return f'<p class="lead">{text}</p><dl class="facts">{listed}</dl>'
 
 
@@ -114,7 +126,8 @@ def _card(section: Section) -> str:
     if section.lint:
         passed = len(section.lint) - footer["lint_failed"]
         lint = (
-            f'<p><button type="button" class="plain" data-row="lint" data-configuration="{escape(section.configuration)}">'
+            '<p><button type="button" class="plain" data-row="lint" '
+            f'data-configuration="{escape(section.configuration)}">'
             f"lint {passed}/{len(section.lint)}</button></p>"
         )
     return (
@@ -136,7 +149,7 @@ def _filters(sections: Sequence[Section]) -> str:
     )
     return (
         '<form class="filters" onsubmit="return false">'
-        '<label>Find <input type="search" id="search" placeholder="clause, case or words of its title"></label>'
+        '<label>Find <input type="search" id="search" placeholder="clause, case or words"></label>'
         f"<fieldset><legend>Show</legend>{verdicts}</fieldset>"
         f"<fieldset><legend>Runtimes</legend>{columns}</fieldset>"
         '<output id="shown" class="none" aria-live="polite"></output></form>'
@@ -152,16 +165,16 @@ def _head(sections: Sequence[Section], first: str) -> str:
 
 
 def _clause_rows(sections: Sequence[Section]) -> str:
-    rows, group = "", ""
+    rows, group, titles = "", "", clause_titles()
     for clause in clauses_of(sections):
         if clause[0] != group:
             group = clause[0]
-            title = escape(CLAUSE_TITLES.get(group, group))
+            title = escape(GROUP_TITLES.get(group, group))
             rows += (
                 f'<tr class="group"><th scope="rowgroup" colspan="{len(sections) + 1}">{title}</th></tr>\n'
             )
         cells = ((section, make_cell(section, clause)) for section in sections)
-        rows += _row(clause, "", clause, cells)
+        rows += _row(clause, titles.get(clause, ""), clause, cells)
     return rows + _row("all", "", "all", ((section, tally(section)) for section in sections))
 
 
@@ -188,8 +201,9 @@ def _row(name: str, note: str, row: str, cells: Iterable[tuple[Section, Cell]], 
             text = cell.lines[0]["verdict"] if one else cell.text
             label = escape(f"{name} on {section.configuration}: {cell.words}")
             inner = (
-                f'<button type="button" class="{cell.state}" data-state="{cell.state}" data-row="{escape(row)}" '
-                f'data-configuration="{configuration}" aria-label="{label}">{_SIGNS[cell.state]}{text}</button>'
+                f'<button type="button" class="{cell.state}" data-state="{cell.state}" '
+                f'data-row="{escape(row)}" data-configuration="{configuration}" aria-label="{label}">'
+                f"{_SIGNS[cell.state]}{text}</button>"
             )
         columns += f'<td data-column="{configuration}">{inner}</td>'
     small = f"<small>{escape(note)}</small>" if note else ""

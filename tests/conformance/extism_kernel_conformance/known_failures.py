@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -81,11 +80,12 @@ def read_entries(path: Path) -> list[Mapping[str, str]]:
 
 
 def judge_known(
-    case: str, outcome: Outcome, known: KnownFailures, configuration: str, version: str, kernel: str
+    case: str, outcome: Outcome, known: KnownFailures, *, configuration: str, version: str, kernel: str
 ) -> Outcome:
     """Return the outcome with known failures taken into account.
 
-    A listed case that fails as listed is `xfail`; one that passes is `xpass`; one that fails otherwise stays red.
+    A listed case that fails as listed is `xfail`; one that passes is `xpass`; one that fails otherwise
+    stays red.
     """
     entry = known.find(case, configuration, version, kernel)
     if entry is None or outcome.verdict == "skip":
@@ -111,8 +111,8 @@ def find_orphans(known: KnownFailures, ids: set[str]) -> list[KnownFailure]:
 def fix_list(path: Path, configuration: str, failed: Mapping[str, str], passed: set[str]) -> list[str]:
     """Rewrite one list from a complete run of one configuration; return what changed, one sentence each.
 
-    Entries of cases that passed go, `got` follows what came, and new failures are added with an empty `why` and
-    `link`, which the next run refuses until a person has filled them in.
+    Entries of cases that passed go, `got` follows what came, and new failures are added with an empty `why`
+    and `link`, which the next run refuses until a person has filled them in.
     """
     old: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     kept: list[dict[str, str]] = []
@@ -127,10 +127,10 @@ def fix_list(path: Path, configuration: str, failed: Mapping[str, str], passed: 
             changes.append(f"{case}: removed, it passes on {configuration}")
             continue
         listed.add(case)
-        if case in failed and not fnmatchcase(failed[case], _pattern(entry["got"])):
+        is_other = case in failed and not fnmatchcase(failed[case], _pattern(entry["got"]))
+        if is_other:
             changes.append(f"{case}: got is now `{failed[case]}`")
-            entry = {**entry, "got": failed[case]}
-        kept.append(entry)
+        kept.append({**entry, "got": failed[case]} if is_other else entry)
     for case in sorted(failed.keys() - listed):
         changes.append(f"{case}: added for {configuration}; fill in `why` and `link`")
         kept.append(
@@ -148,7 +148,7 @@ def _write_list(path: Path, entries: Sequence[Mapping[str, str]]) -> None:
     ordered = sorted(entries, key=lambda entry: (entry["configuration"], entry["case"]))
     temporary = path.with_name(path.name + ".new")
     temporary.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _entry(each: Mapping[str, str], path: Path) -> KnownFailure:

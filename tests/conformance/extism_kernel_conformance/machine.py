@@ -1,7 +1,8 @@
 """Plays the steps of one case against one adapter.
 
-Requests are sent ahead; an answer is awaited only where a later step needs its value, or the window is full. A
-failed expectation therefore shows when its answer is settled, and names the step that sent the request.
+Requests are sent ahead; an answer is awaited only where a later step needs its value, or the window is
+full. A failed expectation therefore shows when its answer is settled, and names the step that sent the
+request.
 """
 
 from __future__ import annotations
@@ -11,21 +12,19 @@ from typing import TYPE_CHECKING
 
 from . import static_steps
 from . import steps as s
+from .judges import ReadJudge, judge_trap, module_bytes, require_supported, show_trap
 from .outcome import CaseFailed
-from .process import AdapterFault
 from .typed_values import parameters_of, read_result, write_value
-from .wasm import Kernel, limit_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .connection import Answer, Connection
     from .expressions import Variable
+    from .wasm import Kernel
 
 CHUNK = 1 << 20
 """Most bytes in one read or write request; longer steps travel as several."""
-
-_SHOWN_BYTES = 16
 
 
 @dataclass(slots=True)
@@ -43,7 +42,7 @@ class Machine:
     ) -> None:
         self._connection = connection
         self._kernel = kernel
-        self._module = _module_bytes(kernel, max_pages).hex()
+        self._module = module_bytes(kernel, max_pages).hex()
         self._prefix = prefix
         self._made = 0
         self._instances: dict[str, str] = {}
@@ -74,7 +73,7 @@ class Machine:
         for step in steps:
             self._step(step)
 
-    def _step(self, step: s.Step) -> None:
+    def _step(self, step: s.Step) -> None:  # noqa: C901, PLR0912 - one line for each kind of step
         match step:
             case s.Call():
                 self._call(step)
@@ -142,13 +141,10 @@ class Machine:
         self._instances[name] = wire
 
         def settled(answer: Answer) -> None:
+            require_supported(answer, "instantiate")
             if answer["result"] != "ok":
                 self._instances.pop(name, None)
-                got = (
-                    f"reject at {answer['stage']}: {answer['message']}"
-                    if "stage" in answer
-                    else "unsupported"
-                )
+                got = f"reject at {answer['stage']}: {answer['message']}"
                 raise CaseFailed(where=where, expected="the module instantiates", got=got)
 
         self._connection.send("instantiate", {"instance": wire, "module": self._module}, settled)
@@ -178,11 +174,11 @@ class Machine:
         cell = self._bind(step.bind)
 
         def settled(answer: Answer) -> None:
-            _require_supported(answer, step, f"call of `{step.name}`")
+            require_supported(answer, "call")
             if on_end is not None and (answer["result"] == "ok" or answer["kind"] == "fuel"):
                 on_end(answer["result"] == "ok")
                 return
-            _judge_trap(answer, step)
+            judge_trap(answer, step)
             if answer["result"] != "ok":
                 return
             value = read_result(answer["values"], signature, step.name)
@@ -216,10 +212,10 @@ class Machine:
         instance = self._wire(step.instance, step.where)
 
         def settled(answer: Answer) -> None:
-            _require_supported(answer, step, "write")
+            require_supported(answer, "write")
             if answer["result"] != "ok":
                 raise CaseFailed(
-                    where=step.where, expected=f"{length} bytes written at {address}", got=_trap(answer)
+                    where=step.where, expected=f"{length} bytes written at {address}", got=show_trap(answer)
                 )
 
         for start in range(0, length, CHUNK):
@@ -241,14 +237,14 @@ class Machine:
             if step.expect is not None:
                 wanted = step.expect[start : start + count]
             fields = {"instance": instance, "address": str((address + start) % (1 << 64)), "length": count}
-            self._connection.send("read", fields, _ReadJudge(step, address + start, count, wanted))
+            self._connection.send("read", fields, ReadJudge(step, address + start, count, wanted))
 
     def _pages(self, step: s.Pages) -> None:
         expectation = step.expect.resolve(self._lookup)
         cell = self._bind(step.bind)
 
         def settled(answer: Answer) -> None:
-            _require_supported(answer, step, "size")
+            require_supported(answer, "size")
             cell.value = answer["pages"]
             if not expectation.holds(answer["pages"]):
                 got = f"{answer['pages']} pages"
@@ -262,7 +258,7 @@ class Machine:
         cell = self._bind(step.bind)
 
         def settled(answer: Answer) -> None:
-            _require_supported(answer, step, "grow")
+            require_supported(answer, "grow")
             old = answer["pages"] % (1 << 32) if answer["result"] == "ok" else s.REFUSED
             cell.value = old
             if expectation is not None and not expectation.holds(old):
@@ -276,73 +272,10 @@ class Machine:
         static_steps.check_global(step.name, step.where, self._kernel)
 
         def settled(answer: Answer) -> None:
-            _require_supported(answer, step, "global_get")
+            require_supported(answer, "global_get")
             if answer["value"] != step.expect:
                 raise CaseFailed(where=step.where, expected=step.expect, got=answer["value"])
 
         self._connection.send(
             "global_get", {"instance": self._wire(step.instance, step.where), "name": step.name}, settled
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _ReadJudge:
-    """Compares one chunk; holds what the comparison needs, because answers come later."""
-
-    step: s.Read
-    address: int
-    length: int
-    wanted: bytes | None
-
-    def __call__(self, answer: Answer) -> None:
-        _require_supported(answer, self.step, "read")
-        if answer["result"] != "ok":
-            expected = f"{self.length} bytes at {self.address}"
-            raise CaseFailed(where=self.step.where, expected=expected, got=_trap(answer))
-        found = bytes.fromhex(answer["bytes"])
-        if len(found) != self.length:
-            message = f"a read of {self.length} bytes was answered with {len(found)}"
-            raise AdapterFault("adapter-answer", message)
-        if self.wanted is None or found == self.wanted:
-            return
-        at = next(i for i, (a, b) in enumerate(zip(found, self.wanted, strict=True)) if a != b)
-        is_short = self.length <= _SHOWN_BYTES
-        start, place = (0, "") if is_short else (at, f" at +{at}")
-        shown = slice(start, start + _SHOWN_BYTES)
-        raise CaseFailed(
-            where=self.step.where,
-            expected=f"{self.wanted[shown].hex()}{place}",
-            got=f"{found[shown].hex()}{place}",
-        )
-
-
-def _module_bytes(kernel: Kernel, max_pages: int | None) -> bytes:
-    if max_pages is None:
-        return kernel.data
-    try:
-        return limit_memory(kernel, max_pages)
-    except ValueError as error:
-        raise CaseFailed(
-            where="kernel", expected=f"a module that runs in {max_pages} pages", got=str(error)
-        ) from None
-
-
-def _judge_trap(answer: Answer, step: s.Call) -> None:
-    trapped = answer["kind"] if answer["result"] == "trap" else None
-    if step.expect_trap is None and trapped is not None:
-        raise CaseFailed(where=step.where, expected=f"`{step.name}` returns", got=_trap(answer))
-    if step.expect_trap is not None and (trapped is None or step.expect_trap not in {"any", trapped}):
-        kind = "a trap" if step.expect_trap == "any" else f"trap {step.expect_trap}"
-        got = f"`{step.name}` returned" if trapped is None else _trap(answer)
-        raise CaseFailed(where=step.where, expected=kind, got=got)
-
-
-def _trap(answer: Answer) -> str:
-    return f"trap {answer['kind']}"
-
-
-def _require_supported(answer: Answer, step: s.Step, what: str) -> None:
-    if answer["result"] == "unsupported":
-        raise CaseFailed(
-            where=step.where, expected=f"an answer to {what}", got="unsupported", is_unsupported=True
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .matrix import clauses_of, make_cell, ran, runtime_name, tally
+from .matrix import clauses_of, make_cell, name_apart, ran, runtime_name, tally
 from .outcome import VERDICTS
 from .report import Section, is_red
 
@@ -16,23 +16,28 @@ _MARKS = {"red": "❌ ", "xfail": "⚠️ ", "pass": "", "skip": "", "none": ""}
 
 def render_markdown(sections: Sequence[Section], *, by_clause: bool = True) -> str:
     """Return the report as Markdown tables."""
+    sections = name_apart(sections)
     parts = [_overview(sections)]
     if by_clause and ran(sections):
         parts.append(_clause_table(ran(sections)))
     known = [
-        (section, line) for section in sections for line in section.lint + section.cases if "why" in line
+        (section, line)
+        for section in sections
+        for line in section.lint + section.cases
+        if line["verdict"] == "xfail"
     ]
     if known:
         rows = "\n".join(
-            f"| {section.configuration} | `{line['id']}` | {_cell(line.get('got', ''))} | {_cell(line['why'])} |"
+            f"| {section.configuration} | `{line['id']}` | {_cell(line.get('got', ''))} "
+            f"| {_cell(line['why'])} |"
             for section, line in known
         )
         parts.append(f"Known failures:\n\n| configuration | case | got | why |\n|---|---|---|---|\n{rows}\n")
     red = [(section, line) for section in sections for line in section.lint + section.cases if is_red(line)]
     if red:
         rows = "\n".join(
-            f"| {section.configuration} | `{line['id']}` | {line['verdict']} | {_cell(line.get('expected', ''))} "
-            f"| {_cell(line.get('got', ''))} |"
+            f"| {section.configuration} | `{line['id']}` | {line['verdict']} "
+            f"| {_cell(line.get('expected', ''))} | {_cell(line.get('got', ''))} |"
             for section, line in red
         )
         parts.append(
@@ -56,7 +61,8 @@ def _overview(sections: Sequence[Section]) -> str:
             if "skipped" in footer
             else ("green" if footer["green"] else f"**red** {_cell(note)}")
         )
-        rows += f"| {section.configuration} | {runtime_name(section)} | {lint} | {counts} | {footer['seconds']} | {state} |\n"
+        rows += f"| {section.configuration} | {runtime_name(section)} | {lint} | {counts} "
+        rows += f"| {footer['seconds']} | {state} |\n"
     return head + rows
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .outcome import RED, VERDICTS
+from .resources import suite_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .report import Line, Section
 
-CLAUSE_TITLES: Mapping[str, str] = {
+GROUP_TITLES: Mapping[str, str] = {
     "S": "surface",
     "A": "blocks",
     "M": "reading and writing",
@@ -71,6 +73,28 @@ def clauses_of(sections: Iterable[Section]) -> list[str]:
     return sorted(found, key=_clause_key)
 
 
+def clause_titles() -> Mapping[str, str]:
+    """Return what each clause promises, in a few words, for those that clauses.json knows."""
+    titles: dict[str, str] = json.loads((suite_root() / "clauses.json").read_text(encoding="utf-8"))
+    return titles
+
+
+def name_apart(sections: Sequence[Section]) -> list[Section]:
+    """Return the sections with a name of its own for each: reports of several kernels may be joined."""
+    counts = Counter(section.configuration for section in sections)
+    seen = Counter[str]()
+
+    def rename(section: Section) -> Section:
+        name = section.configuration
+        if counts[name] == 1:
+            return section
+        seen[name] += 1
+        digest = section.header["kernel"]["sha256"][:6]
+        return replace(section, header={**section.header, "configuration": f"{name} {seen[name]} ({digest})"})
+
+    return [rename(section) for section in sections]
+
+
 def make_cell(section: Section, clause: str) -> Cell:
     """Return the cell of one clause on one configuration."""
     return Cell(lines=tuple(line for line in section.cases if clause in line["spec"]))
@@ -94,6 +118,6 @@ def ran(sections: Sequence[Section]) -> list[Section]:
 
 def _clause_key(clause: str) -> tuple[int, str, int]:
     letter, _, number = clause.partition("-")
-    order = list(CLAUSE_TITLES)
+    order = list(GROUP_TITLES)
     rank = order.index(letter) if letter in order else len(order)
     return rank, letter, int(re.sub(r"\D", "", number) or 0)

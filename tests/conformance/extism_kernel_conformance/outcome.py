@@ -9,7 +9,7 @@ RED = frozenset({"fail", "xpass", "error", "timeout", "crash"})
 """Verdicts that turn a run red; `fail` of a case of level `may` does not."""
 
 
-class CaseFailed(Exception):
+class CaseFailed(Exception):  # noqa: N818 - the ordinary end of a case that a kernel fails
     """A promise was not kept: at which step, what was expected, what came."""
 
     def __init__(self, *, where: str, expected: str, got: str, is_unsupported: bool = False) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def probe_capabilities(session: AdapterSession) -> frozenset[str]:
     """Return the capabilities a runtime has shown.
 
-    `externref` and `grow` are tried whatever the adapter says. `fuel` and `resume-after-trap` are tried where the
-    adapter declares them: only it knows whether an instance may be trusted after a trap.
+    `externref` and `grow` are tried whatever the adapter says. `fuel` and `resume-after-trap` are tried
+    where the adapter declares them: only it knows whether an instance may be trusted after a trap.
     """
     probes = {
         "externref": _has_externref,
@@ -39,7 +39,7 @@ def probe_capabilities(session: AdapterSession) -> frozenset[str]:
     return frozenset(found)
 
 
-def _has_externref(connection: Connection, declared: frozenset[str]) -> bool:
+def _has_externref(connection: Connection, _declared: frozenset[str]) -> bool:
     answer = connection.ask("instantiate", instance="probe", module=lint_module("context"))
     if answer["result"] != "ok":
         return False

@@ -1,4 +1,4 @@
-"""One adapter process: lines in, lines out, a deadline for every answer, and an end that is always reached."""
+"""One adapter process: lines in, lines out, a deadline for every answer, an end that is always reached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST_LINE = 4 * 1024 * 1024
 _GRACE_SECONDS = 5.0
 
 
-class AdapterFault(Exception):
+class AdapterFault(Exception):  # noqa: N818 - a fault of somebody else's program, no error of ours
     """The adapter broke the protocol; the kernel is not to blame."""
 
     verdict = "error"
@@ -51,7 +51,7 @@ class AdapterProcess:
         self, command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> None:
         self.command = tuple(command)
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         try:
             self._process = subprocess.Popen(
                 self.command,
@@ -96,7 +96,7 @@ class AdapterProcess:
         return line.rstrip(b"\r\n")
 
     def close(self) -> int | None:
-        """End the input, wait a little, then end the process; return its exit code, None if it had to be killed."""
+        """End the input, then the process; return its exit code, None if it had to be killed."""
         self._out.put(None)
         try:
             code: int | None = self._process.wait(_GRACE_SECONDS)

@@ -1,4 +1,4 @@
-"""What a person sees on stderr while a run goes on: one rewritten line on a terminal, plain lines elsewhere."""
+"""What a person sees on stderr during a run: one rewritten line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

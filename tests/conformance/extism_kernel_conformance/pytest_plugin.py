@@ -47,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection(session: pytest.Session) -> None:
-    """Read kernels, cases and adapters once, before anything is collected, so that errors are told as usage."""
+    """Read kernels, cases and adapters before anything is collected, so that errors are told as usage."""
     config = session.config
     if config.getoption("--kernel-conformance"):
         try:
@@ -73,7 +73,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 class ConformanceCollector(pytest.Collector):
     """One configuration; its items are the lint and the cases."""
 
-    def __init__(self, *, run: _LazyRun, cases: list[Case], **kwargs: Any) -> None:
+    def __init__(self, *, run: _LazyRun, cases: list[Case], **kwargs: Any) -> None:  # noqa: ANN401 - pytest's own
         super().__init__(**kwargs)
         self.run = run
         self.cases = cases
@@ -126,7 +126,7 @@ class LintItem(_ConformanceItem):
 class CaseItem(_ConformanceItem):
     """One case."""
 
-    def __init__(self, *, case: Case, **kwargs: Any) -> None:
+    def __init__(self, *, case: Case, **kwargs: Any) -> None:  # noqa: ANN401 - pytest's own
         super().__init__(**kwargs)
         self.case = case
         self.user_properties.append(("spec", " ".join(case.spec)))

@@ -6,7 +6,6 @@ Sections can be joined with `cat`. A section that was cut short has no footer, a
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,7 +99,7 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file through a temporary one, so that nobody sees half of it."""
     temporary = path.with_name(path.name + ".new")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_reports(paths: Sequence[Path]) -> list[Section]:

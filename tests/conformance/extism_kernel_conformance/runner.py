@@ -156,7 +156,12 @@ class ConfigurationRun:
     def _judged(self, result: Result) -> Result:
         version = self.subject.version if self.subject else "0"
         outcome = judge_known(
-            result.id, result.outcome, self.known, self.adapter.name, version, self.kernel.sha256
+            result.id,
+            result.outcome,
+            self.known,
+            configuration=self.adapter.name,
+            version=version,
+            kernel=self.kernel.sha256,
         )
         return replace(result, outcome=outcome)
 

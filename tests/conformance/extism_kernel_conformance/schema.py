@@ -1,4 +1,4 @@
-"""A validator for the part of JSON Schema that the suite's schemas use, so that the runner needs no dependency.
+"""A validator for the part of JSON Schema that the suite uses, so that the runner needs no dependency.
 
 A keyword it does not know is an error when a schema is compiled, never ignored: the schemas cannot outgrow it
 unnoticed. The tests compare it with the `jsonschema` package.
@@ -38,7 +38,7 @@ def load_check(file: str, definition: str = "") -> Check:
 
 
 def compile_schema(schema: Json, document: Json) -> Check:
-    """Return a function that yields one sentence per fault of a value. Raises ValueError for an unknown keyword."""
+    """Return a function that yields one sentence per fault. Raises ValueError for an unknown keyword."""
     checks: list[Check] = []
     for keyword, operand in schema.items():
         if keyword in _ANNOTATIONS or keyword == "additionalProperties":
@@ -149,7 +149,12 @@ def _pattern(operand: str, _document: Json) -> Check:
     return check
 
 
-def _bound(holds: Callable[[Json, Json], bool], words: str, measure: Callable[[Json], Json], kinds: type | tuple[type, ...]) -> Callable[[Json, Json], Check]:
+def _bound(
+    holds: Callable[[Json, Json], bool],
+    words: str,
+    measure: Callable[[Json], Json],
+    kinds: type | tuple[type, ...],
+) -> Callable[[Json, Json], Check]:
     def make(operand: int, _document: Json) -> Check:
         def check(value: object, path: str) -> Iterator[str]:
             if (

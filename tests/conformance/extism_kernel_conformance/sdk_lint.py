@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from .connection import Connection
 from .outcome import Outcome
 from .process import AdapterFault
 from .resources import suite_root
-from .session import AdapterSession
 
-CHECKS = ("unknown-operation", "bytes-travel-whole", "error-is-no-fault", "reject-is-no-fault", "plugins-apart")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .connection import Connection
+    from .session import AdapterSession
+
+CHECKS = (
+    "unknown-operation",
+    "bytes-travel-whole",
+    "error-is-no-fault",
+    "reject-is-no-fault",
+    "plugins-apart",
+)
 
 
 def run_sdk_lint(session: AdapterSession) -> Iterator[tuple[str, Outcome]]:
@@ -34,7 +44,7 @@ def _run(name: str, connection: Connection) -> Outcome:
     kit = (suite_root() / "plugins" / "kit.hex").read_text(encoding="ascii").strip()
     got = _load(connection, "lint", kit)
     if got != "ok":
-        return _judge(False, "ok", got)  # noqa: FBT003 - the verdict is in the name of the function
+        return _judge(False, "ok", got)
     try:
         return _run_loaded(name, connection, kit)
     finally:
@@ -65,7 +75,7 @@ def _load(connection: Connection, plugin: str, module: str) -> str:
     return str(connection.ask("load", **fields, http_response_headers=False, kernel="")["result"])
 
 
-def _judge(is_right: bool, expected: str, got: str) -> Outcome:  # noqa: FBT001 - the first of three plain facts
+def _judge(is_right: bool, expected: str, got: str) -> Outcome:
     if is_right:
         return Outcome(verdict="pass")
     return Outcome(verdict="fail", expected=expected, got=got, fault="adapter-lint")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from . import sdk_steps
 from . import steps as s
-from .cases import Case
-from .connection import Answer, Connection
 from .outcome import CaseFailed
 from .sdk_server import SdkServer, run_server
-from .wasm import Kernel
+
+if TYPE_CHECKING:
+    from .cases import Case
+    from .connection import Answer, Connection
+    from .wasm import Kernel
+
+GUEST = "guest: "
+"""What our plug-ins begin their messages with: an SDK may log its own beside them."""
 
 _SHOWN = 160
 
@@ -74,7 +80,9 @@ class _Player:
             kernel=self._kernel.data.hex(),
         )
         if answer["result"] == "unsupported":
-            raise CaseFailed(where=step.where, expected="an answer to load", got="unsupported", is_unsupported=True)
+            raise CaseFailed(
+                where=step.where, expected="an answer to load", got="unsupported", is_unsupported=True
+            )
         if answer["result"] == "reject":
             if step.expect_reject is None:
                 raise _failed(step, "the plug-in loads", f"reject: {answer['message']}")
@@ -95,8 +103,14 @@ class _Player:
             fields["cancel_after_ms"] = step.cancel_after_ms
         answer = self._connection.ask("invoke", **fields)
         if answer["result"] == "unsupported":
-            raise CaseFailed(where=step.where, expected="an answer to invoke", got="unsupported", is_unsupported=True)
-        self._logs = [(entry["level"], entry["message"]) for entry in answer["logs"]]
+            raise CaseFailed(
+                where=step.where, expected="an answer to invoke", got="unsupported", is_unsupported=True
+            )
+        self._logs = [
+            (entry["level"], entry["message"])
+            for entry in answer["logs"]
+            if entry["message"].startswith(GUEST)
+        ]
         if answer["result"] == "fail":
             _judge_error(step, answer)
             return
@@ -144,7 +158,7 @@ def _either(texts: tuple[str, ...]) -> str:
 
 def _shown(data: bytes) -> str:
     text = repr(data[:48])[1:]
-    return text if len(data) <= 48 else f"{text}... ({len(data)} bytes)"  # noqa: PLR2004 - half a line
+    return text if len(data) <= 48 else f"{text}... ({len(data)} bytes)"
 
 
 def _no_variable(name: str) -> int:

@@ -6,8 +6,11 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 class SdkServer(http.server.ThreadingHTTPServer):
@@ -62,7 +65,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def _echo(handler: _Handler, query: str, body: bytes) -> None:
-    seen = {"method": handler.command, "query": query, "body": body.decode(), "x-ask": handler.headers.get("X-Ask")}
+    seen = {
+        "method": handler.command,
+        "query": query,
+        "body": body.decode(),
+        "x-ask": handler.headers.get("X-Ask"),
+    }
     handler.reply(200, json.dumps(seen).encode())
 
 

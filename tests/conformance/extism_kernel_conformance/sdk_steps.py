@@ -1,9 +1,8 @@
-"""The steps of the sdk profile: load a plug-in, call it, look at its logs and at what the server was asked."""
+"""The steps of the sdk profile: load a plug-in, call it, look at its logs and at the requests it made."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from .resources import suite_root
 from .steps import DEFAULT_INSTANCE, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from .step_parser import Json, StepParser
 
 LEVELS = ("trace", "debug", "info", "warn", "error")
@@ -121,11 +122,15 @@ def _invoke(parser: StepParser, value: Json, where: str) -> Invoke:
     error = value.get("expect_error")
     texts = (error,) if isinstance(error, str) else tuple(error) if isinstance(error, list) else None
     if texts is not None and not all(isinstance(text, str) for text in texts):
-        parser.fault(f"{where}.expect_error", "a text, or a list of texts of which one must stand in the message")
+        parser.fault(
+            f"{where}.expect_error", "a text, or a list of texts of which one must stand in the message"
+        )
         texts = None
     expected = [key for key in value if key.startswith("expect") and key != "expect_len"]
     if len(expected) > 1:
-        parser.fault(where, f"one expectation is enough, this has {', '.join(f'`{key}`' for key in expected)}")
+        parser.fault(
+            where, f"one expectation is enough, this has {', '.join(f'`{key}`' for key in expected)}"
+        )
     cancel = value.get("cancel_after_ms")
     if cancel is not None:
         parser.needs.add("cancel")
@@ -150,7 +155,9 @@ def _invoke(parser: StepParser, value: Json, where: str) -> Invoke:
     )
 
 
-def _bytes(parser: StepParser, value: Json, where: str, keys: tuple[str, str, str], length: object) -> bytes | None:
+def _bytes(
+    parser: StepParser, value: Json, where: str, keys: tuple[str, str, str], length: object
+) -> bytes | None:
     """Read bytes given as text, as hex, or as one byte repeated `len` times."""
     text, hexadecimal, fill = keys
     if hexadecimal in value:
@@ -170,14 +177,18 @@ def _logs(parser: StepParser, value: Json, where: str) -> Logs:
     parser.needs.add("logs")
     entries = value["logs"]
     pairs = [tuple(each) for each in entries if isinstance(each, list)] if isinstance(entries, list) else []
-    if not isinstance(entries, list) or len(pairs) != len(entries) or not all(_is_entry(each) for each in pairs):
+    if (
+        not isinstance(entries, list)
+        or len(pairs) != len(entries)
+        or not all(_is_entry(each) for each in pairs)
+    ):
         parser.fault(f"{where}.logs", 'expected a list like [["info", "message"]]')
         pairs = []
     return Logs(where=where, entries=tuple((str(level), str(text)) for level, text in pairs))
 
 
 def _is_entry(pair: tuple[object, ...]) -> bool:
-    return len(pair) == 2 and pair[0] in LEVELS and isinstance(pair[1], str)  # noqa: PLR2004 - level and message
+    return len(pair) == 2 and pair[0] in LEVELS and isinstance(pair[1], str)
 
 
 def _requests(parser: StepParser, value: Json, where: str) -> Requests:

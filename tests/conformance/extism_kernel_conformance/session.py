@@ -39,9 +39,10 @@ class AdapterSession:
         self._connection: Connection | None = None
 
     def connection(self, timeout: float | None = None) -> Connection:
-        """Return the live connection, starting the adapter if there is none; `timeout` is for its next answers.
+        """Return the live connection, starting the adapter if there is none; `timeout` is for the answers.
 
-        Raises AdapterFault if it does not start or does not greet; after three such starts at once, every time.
+        Raises AdapterFault if it does not start or does not greet; after three such starts at once, every
+        time.
         """
         if self._connection is None:
             self._connection = self._start()
@@ -58,7 +59,7 @@ class AdapterSession:
         return tail
 
     def close(self) -> int | None:
-        """End the input of the adapter and return its exit code, None if it had to be killed or was not running."""
+        """End the adapter's input; return its exit code, None if it had to be killed or was not running."""
         connection, self._connection = self._connection, None
         return None if connection is None else connection.process.close()
 
@@ -72,9 +73,7 @@ class AdapterSession:
         process = AdapterProcess(self.command, cwd=self._cwd, env=self._env)
         connection = Connection(process, timeout=max(self.timeout, _START_SECONDS), trace=self.trace)
         try:
-            hello = connection.ask("hello", protocol=PROTOCOL)
-            if hello["result"] != "ok":
-                raise AdapterFault("adapter-hello", f"`hello` was answered {hello['result']}")
+            hello = _greet(connection)
         except AdapterFault as fault:
             tail = process.stderr_tail()
             process.kill()
@@ -84,3 +83,10 @@ class AdapterSession:
         self.hello = hello
         self._failed_starts = 0
         return connection
+
+
+def _greet(connection: Connection) -> Answer:
+    hello = connection.ask("hello", protocol=PROTOCOL)
+    if hello["result"] != "ok":
+        raise AdapterFault("adapter-hello", f"`hello` was answered {hello['result']}")
+    return hello

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_function(name: str, where: str, kernel: Kernel) -> str:
-    """Return the type of an exported function. Raises CaseFailed if the kernel lacks it or gives it another type."""
+    """Return the contract's type of a function. Raises CaseFailed if the kernel has none or another."""
     contract = contract_types()[name]
     found = kernel.exports.get(name)
     if found != contract:

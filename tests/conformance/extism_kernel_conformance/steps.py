@@ -48,7 +48,7 @@ class Write(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read(Step):
-    """Read bytes of memory as a host does, and compare them; without an expectation they only have to be there."""
+    """Read memory as a host does, and compare; without an expectation the bytes only have to be there."""
 
     address: Expression
     length: Expression

@@ -45,7 +45,8 @@ def summary_line(section: Section) -> str:
     colour = "green" if section.is_green else "RED  "
     runtime = f"{section.header['runtime']['name']} {section.header['runtime']['version']}".strip()
     broken = f"; {footer['broken']}" if "broken" in footer else ""
-    return f"{section.configuration:<24} {colour}  {counts or 'no cases'} ({runtime}, {footer['seconds']} s){broken}"
+    facts = f"({runtime}, {footer['seconds']} s)"
+    return f"{section.configuration:<24} {colour}  {counts or 'no cases'} {facts}{broken}"
 
 
 def _blame(line: Line) -> str:

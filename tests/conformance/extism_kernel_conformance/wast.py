@@ -1,9 +1,9 @@
 """Exports cases as `.wast` scripts, for engines that have a runner of WebAssembly's own test scripts.
 
-A script fixes the kernel and varies the engine: it holds the kernel's bytes, and asserts what a reference engine
-answered when the case was played once, handles that were bound at run time included. What a host does to memory
-is done by a small helper module that imports the kernel's memory. Fuel has no counterpart in such scripts, so
-cases that cut calls are left out, and so are cases the reference does not pass.
+A script fixes the kernel and varies the engine: it holds the kernel's bytes, and asserts what a reference
+engine answered when the case was played once, handles that were bound at run time included. What a host
+does to memory is done by a small second module that imports the kernel's memory. Fuel has no counterpart in
+such scripts, so cases that cut calls are left out, and so are cases the reference does not pass.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TRAPS = {
     "integer": "integer divide by zero",
     "stack": "call stack exhausted",
 }
-_HELPER = """(module ${name}_host
+_HOST_MODULE = """(module ${name}_host
   (import "{name}" "memory" (memory 0))
   (func (export "size") (result i32) (memory.size))
   (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
@@ -142,7 +142,7 @@ def _commands(request: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator
             data = "".join(f"\\{request['module'][i : i + 2]}" for i in range(0, len(request["module"]), 2))
             yield f'(module ${name} binary "{data}")'
             yield f'(register "{name}" ${name})'
-            yield _HELPER.format(name=name).rstrip()
+            yield _HOST_MODULE.format(name=name).rstrip()
         case "call":
             yield _call(name, request, answer)
         case "write":

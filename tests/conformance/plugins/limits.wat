@@ -5,10 +5,11 @@
   (import "extism:host/env" "input_offset" (func $input_offset (result i64)))
   (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
   (memory (export "memory") 1)
-  (func (export "fine")
-    (call $output_set (call $input_offset) (call $length (call $input_offset))))
-  (func (export "loop") (loop $l (br $l)))
-  (func $f (export "recurse") (call $f))
+  (func (export "fine") (result i32)
+    (call $output_set (call $input_offset) (call $length (call $input_offset)))
+    (i32.const 0))
+  (func (export "loop") (result i32) (loop $l (br $l)) (i32.const 0))
+  (func $f (export "recurse") (result i32) (call $f))
   (func (export "grow_until_refused") (result i32) ;; 0: it was refused within 4,096 pages, 1: never
     (local $i i32)
     (loop $l
@@ -16,12 +17,13 @@
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br_if $l (i32.lt_u (local.get $i) (i32.const 4096))))
     (i32.const 1))
-  (func (export "grow_or_trap") ;; as an allocator does that cannot go on without memory
+  (func (export "grow_or_trap") (result i32) ;; as an allocator does that cannot go on without memory
     (local $i i32)
     (loop $l
       (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then (unreachable)))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      (br_if $l (i32.lt_u (local.get $i) (i32.const 4096)))))
+      (br_if $l (i32.lt_u (local.get $i) (i32.const 4096))))
+    (i32.const 0))
   (func (export "alloc_until_refused") (result i32) ;; 0: it was refused within 4,096 blocks, 1: never
     (local $i i32)
     (loop $l

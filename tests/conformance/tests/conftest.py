@@ -8,22 +8,17 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
-
-HERE = Path(__file__).resolve().parent
-SUITE = HERE.parent
-if str(SUITE) not in sys.path:
-    sys.path.insert(0, str(SUITE))
-
 from typing import TYPE_CHECKING
 
+import pytest
+import wasmtime
 from extism_kernel_conformance.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-wasmtime = pytest.importorskip("wasmtime", reason="`pip install wasmtime` for the tests of the suite")
+HERE = Path(__file__).resolve().parent
+SUITE = HERE.parent
 
 
 @dataclass(frozen=True)

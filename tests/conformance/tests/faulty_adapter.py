@@ -1,6 +1,6 @@
 """The test adapter: wasmtime behind the adapter kit, with one fault chosen by name.
 
-Faults of the first kind break when `length(13)` is called, so that lint passes and the run has to go on after them.
+Faults of the first kind break when `length(13)` is called: lint passes, and the run has to go on after them.
 Faults of the second kind are there from the start, for the lint to find.
 """
 
@@ -31,15 +31,15 @@ class Instance:
         self.exports = wasmtime.Instance(self.store, module, []).exports(self.store)
         self.first_view: Any = None
 
-    def call(self, name: str, args: Sequence[int]) -> Any:
+    def call(self, name: str, args: Sequence[int]) -> Any:  # noqa: ANN401 - whatever the runtime returns
         if FAULT == "stale-view" and self.first_view is None:
             self.first_view = bytearray(self.buffer())
         return self.exports[name](self.store, *args)  # type: ignore[operator]
 
-    def buffer(self) -> Any:
+    def buffer(self) -> Any:  # noqa: ANN401 - a ctypes array
         return self.exports["memory"].get_buffer_ptr(self.store)  # type: ignore[union-attr]
 
-    def memory(self) -> Any:
+    def memory(self) -> Any:  # noqa: ANN401 - a buffer
         return self.first_view or self.buffer()
 
 
@@ -83,13 +83,14 @@ def break_now(answer: Answer) -> str | Answer:
         "no-such-result": {**answer, "result": "fine"},
         "no-such-kind": {"id": answer["id"], "result": "trap", "kind": "sigsegv", "message": ""},
         "extra-member": {**answer, "took": 3},
+        "unsupported-now": {"id": answer["id"], "result": "unsupported"},
         "error-answer": {"id": answer["id"], "result": "error", "message": "KeyError: 'a'"},
     }
     return faults.get(FAULT, answer)
 
 
 class Server(adapter_kit._Server):
-    def answer(self, request: Mapping[str, Any]) -> Answer:
+    def answer(self, request: Mapping[str, Any]) -> Answer:  # noqa: C901 - one fault after another
         if FAULT == "32-bit-addresses" and "address" in request:
             request = {**request, "address": str(int(request["address"]) % 2**32)}
         if FAULT == "short-read" and request["op"] == "read":
@@ -136,9 +137,10 @@ def main() -> None:
     server.operations["hello"] = lambda _: hello
     for line in sys.stdin:
         request = json.loads(line)
-        answer: str | Answer = {"id": request["id"], **server.answer(request)}
+        right: Answer = {"id": request["id"], **server.answer(request)}
+        answer: str | Answer = right
         if request["op"] == "call" and request["name"] == "length" and request["args"] == ["i64:13"]:
-            answer = break_now(dict(answer))
+            answer = break_now(right)
         sys.stdout.write((answer if isinstance(answer, str) else json.dumps(answer)) + "\n")
         sys.stdout.flush()
     if FAULT == "exit-code":

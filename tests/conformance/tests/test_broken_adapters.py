@@ -32,6 +32,7 @@ BREAKS_IN_A_CASE = {
     "no-such-kind": ("error", "adapter-answer", "sigsegv"),
     "extra-member": ("error", "adapter-answer", "`took`"),
     "error-answer": ("error", "adapter-error", "KeyError"),
+    "unsupported-now": ("error", "adapter-unsupported", "`call` was answered `unsupported`"),
     "dies": ("crash", "adapter-died", "exit code 3; it said: cannot go on"),
     "killed": ("crash", "adapter-died", "SIGABRT"),
     "hangs": ("timeout", "adapter-timeout", "no answer within 2 s"),
@@ -58,7 +59,7 @@ TRIPS_THE_LINT = {
 
 
 @pytest.mark.parametrize(("fault", "expected"), BREAKS_IN_A_CASE.items(), ids=BREAKS_IN_A_CASE)
-def test_fault_in_a_case_is_the_adapters_and_the_run_goes_on(
+def test_fault_in_a_case_is_the_adapters_and_the_run_goes_on(  # noqa: PLR0917 - fixtures
     fault: str,
     expected: tuple[str, str, str],
     cli: Callable[..., Ran],

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
-
-from .conftest import SUITE
-
-jsonschema = pytest.importorskip("jsonschema", reason="`pip install jsonschema` for the tests of the suite")
-
 from extism_kernel_conformance.cases import read_cases
 from extism_kernel_conformance.schema import load_check
+
+from .conftest import SUITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

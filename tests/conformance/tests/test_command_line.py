@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from typing import TYPE_CHECKING
 
 import pytest
+import wasmtime
+from extism_kernel_conformance import cases as cases_module
 from extism_kernel_conformance.resources import suite_info
 
-from .conftest import SUITE, toy_adapter, wasmtime
+from .conftest import SUITE, toy_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +103,7 @@ def test_what_a_machine_lacks_is_a_skip_with_the_remedy_and_red_if_required(
     assert "a run without cases proves nothing" in alone.err
 
 
-def test_adapter_that_does_not_build_is_red(
+def test_adapter_that_does_not_build_is_red(  # noqa: PLR0917 - fixtures
     cli: Callable[..., Ran],
     toy_kernel: Path,
     write_cases: Callable[..., Path],
@@ -167,10 +170,6 @@ def test_suite_level_leaves_out_newer_cases(
     write_cases: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import dataclasses
-
-    from extism_kernel_conformance import cases as cases_module
-
     newer = dataclasses.replace(suite_info(), version="1.5.0")
     monkeypatch.setattr(cases_module, "suite_info", lambda: newer)
     steps = [{"call": "reset"}]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -26,8 +27,21 @@ ENTRY = {
 }
 
 
+@dataclass(frozen=True)
+class Judge:
+    """Runs the toy cases with a list of known failures; None leaves the list as it is."""
+
+    run: Callable[..., Ran]
+    path: Path
+
+    def __call__(self, entries: list[dict[str, str]] | None, *options: str) -> Ran:
+        return self.run(entries, *options)
+
+
 @pytest.fixture
-def judge(cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path) -> Any:
+def judge(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
+) -> Judge:
     """Run three toy cases on a configuration `mine` with a list of known failures beside it."""
     folder = tmp_path / "adapters" / "mine"
     folder.mkdir(parents=True)
@@ -46,32 +60,31 @@ def judge(cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., 
         adapters = ["--adapter", "mine", "--adapters", folder.parent]
         return cli("run", toy_kernel, "--cases", cases, *adapters, *options)
 
-    run.path = folder / "known-failures.json"  # type: ignore[attr-defined]
-    return run
+    return Judge(run, folder / "known-failures.json")
 
 
-def test_listed_failure_is_xfail_and_green(judge: Any) -> None:
+def test_listed_failure_is_xfail_and_green(judge: Judge) -> None:
     ran = judge([ENTRY])
     assert ran.code == 0, ran.out + ran.err
     assert "1 pass, 1 skip, 1 xfail" in ran.out
 
 
-def test_star_stands_for_any_text(judge: Any) -> None:
+def test_star_stands_for_any_text(judge: Judge) -> None:
     assert judge([{**ENTRY, "got": "1*4"}]).code == 0
 
 
-def test_unlisted_failure_is_red(judge: Any) -> None:
+def test_unlisted_failure_is_red(judge: Judge) -> None:
     assert judge([]).code == 1
 
 
-def test_listed_case_that_passes_is_red(judge: Any) -> None:
+def test_listed_case_that_passes_is_red(judge: Judge) -> None:
     ran = judge([ENTRY, {**ENTRY, "case": "toy/passes"}])
     assert ran.code == 1
     assert "xpass toy/passes" in ran.out
     assert "remove the entry" in ran.out
 
 
-def test_listed_case_that_fails_differently_is_red(judge: Any) -> None:
+def test_listed_case_that_fails_differently_is_red(judge: Judge) -> None:
     ran = judge([{**ENTRY, "got": "trap unreachable"}])
     assert ran.code == 1
     assert "listed as known to fail with `trap unreachable`, but it fails differently" in ran.out
@@ -82,36 +95,36 @@ def test_listed_case_that_fails_differently_is_red(judge: Any) -> None:
     [{"configuration": "other"}, {"versions": "<1.2.3"}, {"kernel": "0" * 64}],
     ids=["configuration", "version", "kernel"],
 )
-def test_entry_for_something_else_does_not_count(judge: Any, change: dict[str, str]) -> None:
+def test_entry_for_something_else_does_not_count(judge: Judge, change: dict[str, str]) -> None:
     assert judge([{**ENTRY, **change}]).code == 1
 
 
-def test_entry_for_just_this_does_count(judge: Any, toy_kernel: Path) -> None:
+def test_entry_for_just_this_does_count(judge: Judge, toy_kernel: Path) -> None:
     digest = hashlib.sha256(toy_kernel.read_bytes()).hexdigest()
     assert judge([{**ENTRY, "configuration": "*", "versions": ">=1.2,<2", "kernel": digest}]).code == 0
 
 
-def test_entry_for_no_case_is_red(judge: Any) -> None:
+def test_entry_for_no_case_is_red(judge: Judge) -> None:
     ran = judge([ENTRY, {**ENTRY, "case": "toy/gone"}])
     assert ran.code == 1
     assert "error[known-failure-stale]: there is no case `toy/gone`" in ran.err
 
 
 @pytest.mark.parametrize("key", ["why", "link", "got"])
-def test_entry_without_reason_is_refused(judge: Any, key: str) -> None:
+def test_entry_without_reason_is_refused(judge: Judge, key: str) -> None:
     ran = judge([{**ENTRY, key: ""}])
     assert ran.code == 5
     assert "error[known-failures-malformed]" in ran.err
     assert f"[0].{key}" in ran.err
 
 
-def test_lint_check_can_be_listed(judge: Any) -> None:
+def test_lint_check_can_be_listed(judge: Judge) -> None:
     ran = judge([ENTRY, {**ENTRY, "case": "lint/i32-sign"}])
     assert ran.code == 1
     assert "xpass lint/i32-sign" in ran.out
 
 
-def test_fix_drops_what_passes_and_updates_what_came(judge: Any) -> None:
+def test_fix_drops_what_passes_and_updates_what_came(judge: Judge) -> None:
     judge(
         [{**ENTRY, "got": "12"}, {**ENTRY, "case": "toy/passes"}, {**ENTRY, "configuration": "other"}],
         "--fix",
@@ -120,7 +133,7 @@ def test_fix_drops_what_passes_and_updates_what_came(judge: Any) -> None:
     assert judge(None).code == 0
 
 
-def test_fix_adds_new_failures_without_a_reason_which_the_next_run_refuses(judge: Any) -> None:
+def test_fix_adds_new_failures_without_a_reason_which_the_next_run_refuses(judge: Judge) -> None:
     ran = judge([], "--fix")
     assert "toy/fails: added for mine; fill in `why` and `link`" in ran.err
     (entry,) = json.loads(judge.path.read_text(encoding="utf-8"))
@@ -131,7 +144,7 @@ def test_fix_adds_new_failures_without_a_reason_which_the_next_run_refuses(judge
 @pytest.mark.parametrize(
     "option", [["-k", "fails"], ["--skip-slow"], ["--suite-level", "1.0"], ["--no-lint"]]
 )
-def test_fix_refuses_an_incomplete_run(judge: Any, option: list[str]) -> None:
+def test_fix_refuses_an_incomplete_run(judge: Judge, option: list[str]) -> None:
     ran = judge([ENTRY], "--fix", *option)
     assert ran.code == 2
     assert "`--fix` needs a complete run" in ran.err

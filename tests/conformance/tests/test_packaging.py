@@ -10,12 +10,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tarfile
 import venv
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
+from extism_kernel_conformance import cli_data
+from extism_kernel_conformance.bundle import make_runner
+from extism_kernel_conformance.cases import load_cases
 
 from .conftest import SUITE, toy_adapter
 
@@ -30,10 +32,16 @@ FAILING = {"id": "toy/fails", "steps": [{"call": "alloc", "args": [8], "expect":
 SKIPPED = {"id": "toy/skips", "steps": [{"call": "reset", "fuel": 1}]}
 
 
-def run(*argv: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def run(*argv: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(
-        argv, cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=300, check=False
+        list(map(str, argv)),
+        cwd=cwd,
+        env=clean | env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
@@ -127,8 +135,7 @@ def test_archive_runs_as_one_file_with_the_standard_library_only(
 ) -> None:
     archive = tmp_path / "suite.tar.gz"
     assert cli("tarball", archive).code == 0
-    with tarfile.open(archive) as members:
-        members.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(archive, tmp_path, filter="data")
     (folder,) = tmp_path.glob("extism-kernel-conformance-*")
     options = [
         "--cases",
@@ -138,7 +145,7 @@ def test_archive_runs_as_one_file_with_the_standard_library_only(
         "--report",
         tmp_path / "r.jsonl",
     ]
-    # `-I -S` keeps everything but the standard library from the runner; the adapter it starts sees PYTHONPATH.
+    # `-I -S` leaves the runner the standard library alone; the adapter that it starts sees PYTHONPATH.
     done = run(
         sys.executable,
         "-I",
@@ -171,12 +178,10 @@ def test_archive_is_the_same_bytes_twice(cli: Callable[..., Ran], tmp_path: Path
 
 
 def test_runner_holds_the_modules_of_the_package_word_for_word() -> None:
-    from extism_kernel_conformance.bundle import make_runner
-
     scope: dict[str, object] = {"__name__": "bundle", "__file__": "run.py"}
     finders = list(sys.meta_path)
     try:
-        exec(compile(make_runner(), "run.py", "exec"), scope)
+        exec(compile(make_runner(), "run.py", "exec"), scope)  # noqa: S102 - the text is ours
     finally:
         sys.meta_path[:] = finders
     sources = scope["SOURCES"]
@@ -258,8 +263,6 @@ def test_exported_scripts_hold_what_the_reference_answered(
     monkeypatch: pytest.MonkeyPatch,
     write_cases: Callable[..., Path],
 ) -> None:
-    from extism_kernel_conformance import cli_data
-
     steps = [
         {"call": "alloc", "args": [100], "bind": "a", "expect": {"ne": 0}},
         {"write": "$a", "hex": "00112233445566778899"},
@@ -271,8 +274,7 @@ def test_exported_scripts_hold_what_the_reference_answered(
         {"pages": 1},
     ]
     cases = write_cases({"id": "toy/script", "steps": steps}, FAILING, SKIPPED)
-    load = cli_data.load_cases
-    monkeypatch.setattr(cli_data, "load_cases", lambda _: load(cases))
+    monkeypatch.setattr(cli_data, "load_cases", lambda _: load_cases(cases))
     out = tmp_path / "scripts"
     ran = cli("wast", toy_kernel, out, "--command", toy_adapter())
     assert ran.code == 0, ran.err

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 OPERATIONS = {"instantiate", "call", "read", "write", "size", "grow", "global_get", "drop"}
 PAGE = 65536
+IMPORTS, EXPORTS, START = 2, 7, 8
 
 
 class TrapError(Exception):
@@ -99,3 +100,34 @@ def access(ask: Answer, memory: bytearray | memoryview) -> Answer:
         return {"bytes": memory[address:end].hex()}
     memory[address:end] = data
     return {}
+
+
+def read_interface(binary: bytes) -> tuple[int, bool, list[str]]:
+    """Return the count of imports, if there is a start function, and the names of the exported functions."""
+    imports, has_start, functions, at = 0, False, [], 8
+    while at < len(binary):
+        section = binary[at]
+        size, at = read_leb(binary, at + 1)
+        if section == IMPORTS:
+            imports, _ = read_leb(binary, at)
+        elif section == START:
+            has_start = True
+        elif section == EXPORTS:
+            count, place = read_leb(binary, at)
+            for _ in range(count):
+                length, place = read_leb(binary, place)
+                if binary[place + length] == 0:
+                    functions.append(binary[place : place + length].decode())
+                _, place = read_leb(binary, place + length + 1)
+        at += size
+    return imports, has_start, functions
+
+
+def read_leb(binary: bytes, at: int) -> tuple[int, int]:
+    """Return an unsigned LEB128 number and the offset after it."""
+    value = shift = 0
+    while True:
+        value |= (binary[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if not binary[at - 1] & 0x80:
+            return value, at

@@ -10,7 +10,7 @@ import struct
 from typing import TypeAlias
 
 import wasm3  # type: ignore[import-untyped,import-not-found,unused-ignore]
-from protocol import RejectError, TrapError, serve
+from protocol import RejectError, TrapError, read_interface, serve
 
 Number: TypeAlias = "int | float"
 STACK = 64 * 1024
@@ -28,7 +28,6 @@ FORMATS = {  # as unsigned bits, as what the binding takes and gives
     "f32": ("<I", "<f"),
     "f64": ("<Q", "<d"),
 }
-IMPORTS, EXPORTS, START = 2, 7, 8
 
 
 class Instance:
@@ -92,37 +91,6 @@ class Instance:
     def global_get(self, name: str) -> str:
         """Say no: the binding gives the value of a global without its type."""
         raise NotImplementedError
-
-
-def read_interface(binary: bytes) -> tuple[int, bool, list[str]]:
-    """Return the count of imports, if there is a start function, and the names of the exported functions."""
-    imports, has_start, functions, at = 0, False, [], 8
-    while at < len(binary):
-        section = binary[at]
-        size, at = read_leb(binary, at + 1)
-        if section == IMPORTS:
-            imports, _ = read_leb(binary, at)
-        elif section == START:
-            has_start = True
-        elif section == EXPORTS:
-            count, place = read_leb(binary, at)
-            for _ in range(count):
-                length, place = read_leb(binary, place)
-                if binary[place + length] == 0:
-                    functions.append(binary[place : place + length].decode())
-                _, place = read_leb(binary, place + length + 1)
-        at += size
-    return imports, has_start, functions
-
-
-def read_leb(binary: bytes, at: int) -> tuple[int, int]:
-    """Return an unsigned LEB128 number and the offset after it."""
-    value = shift = 0
-    while True:
-        value |= (binary[at] & 0x7F) << shift
-        shift, at = shift + 7, at + 1
-        if not binary[at - 1] & 0x80:
-            return value, at
 
 
 def parse(text: str) -> Number:

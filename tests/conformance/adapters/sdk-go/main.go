@@ -1,4 +1,4 @@
-// Adapter protocol 1, sdk profile, for the Go SDK; see sdk/README.md.
+// Adapter protocol 1, sdk profile, for the Go SDK; see SDK.md.
 package main
 
 import (

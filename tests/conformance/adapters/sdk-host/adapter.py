@@ -1,70 +1,71 @@
-"""Adapter protocol 1, sdk profile, for the reference host; see sdk/README.md."""
+"""Adapter protocol 1, sdk profile, for the reference host; see SDK.md."""
+
+from __future__ import annotations
 
 import json
 import logging
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
-try:
-    from extism_kernel_pkg import host
-except ModuleNotFoundError:  # not installed: a checkout
-    sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
-    from extism_kernel_pkg import host
+sys.path.append(str(Path(__file__).resolve().parents[4]))  # a checkout; what is installed comes first
+from extism_kernel_pkg import __version__, host
 
+Json = dict[str, Any]
 LEVELS = {"trace": host.TRACE, "debug": 10, "info": 20, "warn": 30, "error": 40, "off": 100}
 NAMES = {number: name for name, number in LEVELS.items()}
-plugins, logs = {}, []
+plugins: dict[str, host.Plugin] = {}
+logs: list[Json] = []
 
 
 class Keep(logging.Handler):
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         logs.append({"level": NAMES[record.levelno], "message": record.getMessage()})
 
 
-def hello(r):
-    return {"protocol": 1, "adapter": "sdk-host", "runtime": "extism_kernel_pkg.host", "version": "1.0.0",
-            "capabilities": ["cancel", "logs", "http-headers"]}  # fmt: skip
+def hello(_: Json) -> Json:
+    about = {"adapter": "sdk-host", "runtime": "extism_kernel_pkg.host", "version": __version__}
+    return {"protocol": 1, **about, "capabilities": ["cancel", "logs", "http-headers"]}
 
 
-def load(r):
+def load(r: Json) -> Json:
     logger = logging.getLogger(f"guest.{r['plugin']}")
     logger.setLevel(LEVELS[r["log_level"]])
     logger.handlers, logger.propagate = [Keep(0)], False
     wasm = [{"name": m["name"], "data": bytes.fromhex(m["bytes"])} for m in r["modules"]]
+    kernel = bytes.fromhex(r["kernel"]) or None
     try:
-        compiled = host.CompiledPlugin({"wasm": wasm, **r["manifest"]}, kernel=bytes.fromhex(r["kernel"]) or None)
-        plugins[r["plugin"]] = host.Plugin(
-            compiled, logger=logger, http_response_headers=r["http_response_headers"]
-        )
+        compiled = host.CompiledPlugin({"wasm": wasm, **r["manifest"]}, kernel=kernel)
+        made = host.Plugin(compiled, logger=logger, http_response_headers=r["http_response_headers"])
     except host.PluginError as error:
         return {"result": "reject", "message": str(error)}
+    plugins[r["plugin"]] = made
     return {}
 
 
-def invoke(r):
+def invoke(r: Json) -> Json:
     plugin = plugins[r["plugin"]]
     logs.clear()
     if "cancel_after_ms" in r:
         threading.Timer(r["cancel_after_ms"] / 1000, plugin.cancel).start()
     try:
-        return {"output": plugin.call(r["function"], bytes.fromhex(r["input"])).hex(), "logs": list(logs)}
+        return {"output": plugin.call(r["function"], bytes.fromhex(r["input"])).hex(), "logs": logs}
     except host.PluginError as error:
-        return {"result": "fail", "message": str(error), "logs": list(logs)}
+        return {"result": "fail", "message": str(error), "logs": logs}
 
 
-def unload(r):
+def unload(r: Json) -> Json:
     plugins.pop(r["plugin"]).close()
     return {}
 
 
-OPS = {"hello": hello, "load": load, "invoke": invoke, "unload": unload}
+def unsupported(_: Json) -> Json:
+    return {"result": "unsupported"}
+
+
+OPERATIONS = {"hello": hello, "load": load, "invoke": invoke, "unload": unload}
 for line in sys.stdin:
     request = json.loads(line)
-    answer = {"id": request["id"], "result": "unsupported"}
-    if request["op"] in OPS:
-        try:
-            answer = {"id": request["id"], "result": "ok", **OPS[request["op"]](request)}
-        except Exception as error:  # the runner is told; the adapter lives on
-            answer = {"id": request["id"], "result": "error", "message": repr(error)}
-    print(json.dumps(answer), flush=True)
+    operation = OPERATIONS.get(request["op"], unsupported)
+    print(json.dumps({"id": request["id"], "result": "ok", **operation(request)}), flush=True)

@@ -1,4 +1,4 @@
-// Adapter protocol 1, sdk profile, for the JavaScript SDK; see sdk/README.md.
+// Adapter protocol 1, sdk profile, for the JavaScript SDK; see SDK.md.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { createPlugin } from "@extism/extism";

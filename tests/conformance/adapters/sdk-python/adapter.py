@@ -1,30 +1,37 @@
-"""Adapter protocol 1, sdk profile, for the Python SDK; see sdk/README.md. Argument: the folder it is installed in."""
+"""Adapter protocol 1, sdk profile, for the Python SDK; see SDK.md. Argument: where the SDK is installed."""
+
+from __future__ import annotations
 
 import base64
+import importlib
 import json
 import os
 import re
 import sys
 import threading
+from typing import Any
 
 sys.path.insert(0, sys.argv[1])
-import extism
-
-plugins, logs = {}, []
-LEVEL, PENDING = (sys.argv[2], [sys.argv[3]]) if len(sys.argv) > 3 else ("off", [])  # noqa: PLR2004
-LOG = re.compile(r"^\S+ +(TRACE|DEBUG|INFO|WARN|ERROR) extism::pdk: (.*?) plugin=\"[-0-9a-f]+\"\n?$", re.DOTALL)
-logger = None if LEVEL == "off" else extism.set_log_custom(lambda text: logs.append(text), level=LEVEL)
-
-
-def hello(r):
-    return {"protocol": 1, "adapter": "sdk-python", "runtime": "extism-python", "version": extism.extism_version(),
-            "capabilities": ["cancel", "logs"]}  # fmt: skip
+extism: Any = importlib.import_module("extism")
+Json = dict[str, Any]
+LEVEL, PENDING = (sys.argv[2], sys.argv[3:]) if sys.argv[2:] else ("off", [])
+LINE = re.compile(r'\S+ +(\w+) extism::pdk: (.*?) plugin="[-0-9a-f]+"\n?', re.DOTALL)
+plugins: Json = {}
+logs: list[str] = []
+logger = None if LEVEL == "off" else extism.set_log_custom(logs.append, level=LEVEL)
 
 
-def load(r):
+def hello(_: Json) -> Json:
+    about = {"adapter": "sdk-python", "runtime": "extism-python", "version": extism.extism_version()}
+    return {"protocol": 1, **about, "capabilities": ["cancel", "logs"]}
+
+
+def load(r: Json) -> Json:
     if r["log_level"] != LEVEL:  # a process sets its level once: begin again with another one
-        os.execv(sys.executable, [sys.executable, sys.argv[0], sys.argv[1], r["log_level"], json.dumps(r)])
-    wasm = [{"name": m["name"], "data": base64.b64encode(bytes.fromhex(m["bytes"])).decode()} for m in r["modules"]]
+        again = [sys.executable, *sys.argv[:2], r["log_level"], json.dumps(r)]
+        os.execv(sys.executable, again)  # noqa: S606 - no shell is what is wanted
+    data = [base64.b64encode(bytes.fromhex(m["bytes"])).decode() for m in r["modules"]]
+    wasm = [{"name": m["name"], "data": text} for m, text in zip(r["modules"], data, strict=True)]
     try:
         plugins[r["plugin"]] = extism.Plugin({"wasm": wasm, **r["manifest"]}, functions=[])
     except extism.Error as error:
@@ -32,16 +39,16 @@ def load(r):
     return {}
 
 
-def guest_logs():
-    if logger:
+def guest_logs() -> list[Json]:
+    if logger is not None:
         logger.drain()
-    found = [match for match in map(LOG.match, logs) if match]
+    found = [match for match in map(LINE.fullmatch, logs) if match]
+    logs.clear()
     return [{"level": match[1].lower(), "message": match[2]} for match in found]
 
 
-def invoke(r):
+def invoke(r: Json) -> Json:
     plugin = plugins[r["plugin"]]
-    guest_logs(), logs.clear()
     if "cancel_after_ms" in r:
         threading.Timer(r["cancel_after_ms"] / 1000, plugin.cancel_handle().cancel).start()
     try:
@@ -51,22 +58,23 @@ def invoke(r):
     return {"output": output.hex(), "logs": guest_logs()}
 
 
-def unload(r):
+def unload(r: Json) -> Json:
     del plugins[r["plugin"]]
     return {}
 
 
-def answer(line):
+def unsupported(_: Json) -> Json:
+    return {"result": "unsupported"}
+
+
+def answer(line: str) -> None:
     request = json.loads(line)
-    operation = {"hello": hello, "load": load, "invoke": invoke, "unload": unload}.get(request["op"])
-    try:
-        result = {"result": "ok", **operation(request)} if operation else {"result": "unsupported"}
-    except Exception as error:  # the runner is told; the adapter lives on
-        result = {"result": "error", "message": repr(error)}
-    print(json.dumps({"id": request["id"], **result}), flush=True)
+    operations = {"hello": hello, "load": load, "invoke": invoke, "unload": unload}
+    operation = operations.get(request["op"], unsupported)
+    print(json.dumps({"id": request["id"], "result": "ok", **operation(request)}), flush=True)
 
 
-for pending in PENDING:
-    answer(pending)
+for line in PENDING:
+    answer(line)
 for line in sys.stdin:
     answer(line)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from extism_kernel_conformance.wasm import Kernel
+from typing import TYPE_CHECKING
 
 from .code import Code, read_code
 from .operators import Mutant, find_mutants
 from .replay import Replay
 from .trial import Trial, load_quick_cases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from extism_kernel_conformance.wasm import Kernel
 
 _AT_ONCE = 3
 """Suspect cases that Node looks for before the first of them is judged."""
@@ -41,9 +44,9 @@ class Verdict:
 
 @dataclass
 class _Order:
-    """The order in which cases are tried: what killed before in this function, then elsewhere, then the cheap ones."""
+    """The order in which cases are tried: killers of this function, of others, then the cheap ones."""
 
-    cost: dict[str, float]
+    cost: Mapping[str, float]
     kills: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def ranked(self, function: str) -> list[str]:
@@ -62,19 +65,47 @@ class BaselineError(ValueError):
     """The unbroken kernel fails cases, so they prove nothing about a broken one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What the unbroken kernel makes of the cases: made once, then handed to every process."""
+
+    costs: Mapping[str, float]
+    """Seconds that each case takes."""
+    traces: Sequence[Mapping[str, object]]
+    """What each case asked, and what was answered."""
+    excluded: Mapping[str, str]
+    """What the cases found that the unbroken kernel fails: they prove nothing about a broken one."""
+
+
+def make_baseline(kernel: bytes, cases: Path) -> Baseline:
+    """Play every quick case on the unbroken kernel. Raises BaselineError if it is no kernel."""
+    trial = Trial(load_quick_cases(cases))
+    accepted = trial.accept(kernel)
+    if accepted is None:
+        raise BaselineError("the kernel does not validate")
+    costs: dict[str, float] = {}
+    traces: list[Mapping[str, object]] = []
+    excluded: dict[str, str] = {}
+    for identifier, case in trial.cases.items():
+        start = time.perf_counter()
+        found, trace = trial.record(case, accepted)
+        if found is None:
+            costs[identifier] = time.perf_counter() - start
+            traces.append(trace)
+        else:
+            excluded[identifier] = found
+    return Baseline(costs=costs, traces=traces, excluded=excluded)
+
+
 class Campaign:
     """One kernel's mutants and the cases, in one process. `is_quick` has Node look at each mutant first."""
 
-    def __init__(self, kernel: bytes, cases: Path, *, is_quick: bool) -> None:
+    def __init__(self, kernel: bytes, cases: Path, baseline: Baseline, *, is_quick: bool) -> None:
         self.code: Code = read_code(kernel)
         self.mutants: Sequence[Mutant] = tuple(find_mutants(self.code))
-        self.excluded: dict[str, str] = {}
-        """What the unbroken kernel's own failures were, by case; these cases prove nothing."""
         self._trial = Trial(load_quick_cases(cases))
-        self._costs: dict[str, float] = {}
-        traces = self._try_baseline()
-        self._order = _Order(self._costs)
-        self._replay = Replay(traces) if is_quick else None
+        self._order = _Order(baseline.costs)
+        self._replay = Replay(baseline.traces) if is_quick else None
 
     def judge(self, mutant: Mutant) -> Verdict:
         """Try the cases on one mutant until one of them notices."""
@@ -105,32 +136,16 @@ class Campaign:
             yield different
             ranked = ranked[ranked.index(different[-1]) + 1 :]
 
-    def _try_baseline(self) -> list[dict[str, object]]:
-        """Time and record each case on the unbroken kernel."""
-        kernel = self._trial.accept(self.code.data)
-        if kernel is None:
-            raise BaselineError("the kernel does not validate")
-        traces = []
-        for identifier, case in self._trial.cases.items():
-            start = time.perf_counter()
-            found, trace = self._trial.record(case, kernel)
-            if found is None:
-                self._costs[identifier] = time.perf_counter() - start
-                traces.append(trace)
-            else:
-                self.excluded[identifier] = found
-        return traces
-
 
 _campaign: Campaign | None = None
 
 
 def run_campaign(
-    kernel: bytes, cases: Path, chosen: Sequence[int], *, jobs: int, is_quick: bool
+    kernel: bytes, cases: Path, baseline: Baseline, chosen: Sequence[int], *, jobs: int, is_quick: bool
 ) -> Iterator[Verdict]:
     """Yield a verdict for each chosen mutant, given by its number; in any order with more than one job."""
     if jobs == 1:
-        campaign = Campaign(kernel, cases, is_quick=is_quick)
+        campaign = Campaign(kernel, cases, baseline, is_quick=is_quick)
         try:
             for number in chosen:
                 yield campaign.judge(campaign.mutants[number])
@@ -138,13 +153,13 @@ def run_campaign(
             campaign.close()
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, _start_worker, (kernel, cases, is_quick)) as pool:
+    with context.Pool(jobs, _start_worker, (kernel, cases, baseline, is_quick)) as pool:
         yield from pool.imap_unordered(_judge_in_worker, chosen, chunksize=4)
 
 
-def _start_worker(kernel: bytes, cases: Path, is_quick: bool) -> None:  # noqa: FBT001 - a pool passes by place
+def _start_worker(kernel: bytes, cases: Path, baseline: Baseline, is_quick: bool) -> None:
     global _campaign  # noqa: PLW0603 - one per process, made when the process starts
-    _campaign = Campaign(kernel, cases, is_quick=is_quick)
+    _campaign = Campaign(kernel, cases, baseline, is_quick=is_quick)
 
 
 def _judge_in_worker(number: int) -> Verdict:

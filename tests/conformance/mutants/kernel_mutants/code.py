@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .leb128 import read_signed, read_unsigned, write_unsigned
 from .opcodes import BLOCK, BULK, CALL_INDIRECT, I32, I64, INDEX, MEMARG, OPCODES, TABLE, ZERO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _TYPE, _IMPORT, _FUNCTION, _EXPORT, _CODE = 1, 2, 3, 7, 10
 _HEADER = 8
@@ -175,7 +178,9 @@ def _read_body(data: bytes, at: int, end: int) -> Iterator[Instruction]:
         else:
             found = OPCODES.get(opcode)
         if found is None:
-            raise CodeError(f"unknown instruction {opcode:#04x} at offset {start:#x}; a kernel uses none such (S-5)")
+            raise CodeError(
+                f"unknown instruction {opcode:#04x} at offset {start:#x}; a kernel uses none such (S-5)"
+            )
         name, kinds = found
         immediates: list[int] = []
         for kind in kinds:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 _KEYS = {"mutant", "change", "why"}
 
@@ -34,7 +37,11 @@ def load_equivalents(path: Path) -> Equivalents:
     reasons: dict[str, str] = {}
     for number, entry in enumerate(document["equivalent"]):
         where = f"{path.name}, equivalent[{number}]"
-        if not isinstance(entry, dict) or entry.keys() != _KEYS or not all(isinstance(v, str) and v for v in entry.values()):
+        if (
+            not isinstance(entry, dict)
+            or entry.keys() != _KEYS
+            or not all(isinstance(v, str) and v for v in entry.values())
+        ):
             raise EquivalentsError(f"{where}: an entry has `mutant`, `change` and `why`, each a sentence")
         if entry["mutant"] in reasons:
             raise EquivalentsError(f"{where}: `{entry['mutant']}` stands twice")

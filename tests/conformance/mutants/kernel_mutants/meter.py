@@ -1,8 +1,9 @@
 """Gives a kernel a fuel gauge of its own, so that a call can be cut between any two instructions.
 
-Runtimes look at their fuel, or at their clock, only where a function begins and a loop turns. Contract L-3 speaks of
-any instruction, and C-1 to C-3 of every one. The metered kernel counts a global down before each instruction that
-wasmtime would count, and ends with `unreachable` when it is at zero. The bytes of a `memory.fill` are not counted.
+Runtimes look at their fuel, or at their clock, only where a function begins and a loop turns. Contract L-3
+speaks of any instruction, and C-1 to C-3 of every one. The metered kernel counts a global down before each
+instruction that wasmtime would count, and ends with `unreachable` when it is at zero. The bytes of a
+`memory.fill` are not counted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _MUTABLE_I64 = b"\x7e\x01"
 _GLOBAL_KIND = 3
 _END = CODES["end"]
 _IF = CODES["if"] + b"\x40"
-_FREE = frozenset({"end", "else", "block", "loop", "nop", "drop", "return", "unreachable"})
+_FREE = frozenset(("end", "else", "block", "loop", "nop", "drop", "return", "unreachable"))
 """What wasmtime does not count either; like it, the meter counts one for entering a function."""
 _PLENTY = 1 << 62
 
@@ -29,12 +30,12 @@ def add_meter(data: bytes) -> bytes:
     """Return the module with its meter. Raises CodeError for a module that is no kernel."""
     code = read_code(data)
     index = _count_globals(data)
-    spend = (
-        CODES["global.get"] + write_unsigned(index) + CODES["i64.eqz"] + _IF + CODES["unreachable"] + _END
-        + CODES["global.get"] + write_unsigned(index) + CODES["i64.const"] + write_signed(1) + CODES["i64.sub"]
-        + CODES["global.set"] + write_unsigned(index)
-    )  # fmt: skip
-    metered = code.with_bodies({function.index: _meter_body(code, function.index, spend) for function in code.functions})
+    get, set_ = CODES["global.get"] + write_unsigned(index), CODES["global.set"] + write_unsigned(index)
+    stop = get + CODES["i64.eqz"] + _IF + CODES["unreachable"] + _END
+    spend = stop + get + CODES["i64.const"] + write_signed(1) + CODES["i64.sub"] + set_
+    metered = code.with_bodies(
+        {function.index: _meter_body(code, function.index, spend) for function in code.functions}
+    )
     new_global = _MUTABLE_I64 + CODES["i64.const"] + write_signed(_PLENTY) + _END
     export = write_unsigned(len(METER)) + METER.encode() + bytes((_GLOBAL_KIND,)) + write_unsigned(index)
     return _append(metered, {_GLOBAL: new_global, _EXPORT: export})
@@ -62,7 +63,7 @@ def _count_globals(data: bytes) -> int:
 
 
 def _append(data: bytes, additions: dict[int, bytes]) -> bytes:
-    """Add one entry at the end of each named section; a section that is missing is made before the next one."""
+    """Add one entry at the end of each named section, making a section that is missing."""
     out, at, left = bytearray(data[:_HEADER]), _HEADER, dict(additions)
     while at < len(data):
         number = data[at]
@@ -71,7 +72,9 @@ def _append(data: bytes, additions: dict[int, bytes]) -> bytes:
             out += _section(missing, write_unsigned(1) + left.pop(missing))
         if number in left:
             count, entries = read_unsigned(data, start)
-            out += _section(number, write_unsigned(count + 1) + data[entries : start + size] + left.pop(number))
+            out += _section(
+                number, write_unsigned(count + 1) + data[entries : start + size] + left.pop(number)
+            )
         else:
             out += data[at : start + size]
         at = start + size

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BLOCK, INDEX, TABLE, CALL_INDIRECT, MEMARG, I32, I64, F32, F64, ZERO, TYPES, NONE = range(12)
 """What follows an opcode: a block type, one index, a branch table, two indices, ..."""
@@ -16,14 +19,16 @@ _INDEXED = {
     0x23: "global.get", 0x24: "global.set",
 }  # fmt: skip
 _MEMORY = (
-    "i32.load", "i64.load", "f32.load", "f64.load", "i32.load8_s", "i32.load8_u", "i32.load16_s", "i32.load16_u",
-    "i64.load8_s", "i64.load8_u", "i64.load16_s", "i64.load16_u", "i64.load32_s", "i64.load32_u", "i32.store",
-    "i64.store", "f32.store", "f64.store", "i32.store8", "i32.store16", "i64.store8", "i64.store16", "i64.store32",
+    "i32.load", "i64.load", "f32.load", "f64.load",
+    "i32.load8_s", "i32.load8_u", "i32.load16_s", "i32.load16_u",
+    "i64.load8_s", "i64.load8_u", "i64.load16_s", "i64.load16_u", "i64.load32_s", "i64.load32_u",
+    "i32.store", "i64.store", "f32.store", "f64.store",
+    "i32.store8", "i32.store16", "i64.store8", "i64.store16", "i64.store32",
 )  # fmt: skip
 _COMPARE = ("eqz", "eq", "ne", "lt_s", "lt_u", "gt_s", "gt_u", "le_s", "le_u", "ge_s", "ge_u")
 _ARITHMETIC = (
-    "clz", "ctz", "popcnt", "add", "sub", "mul", "div_s", "div_u", "rem_s", "rem_u", "and", "or", "xor", "shl",
-    "shr_s", "shr_u", "rotl", "rotr",
+    "clz", "ctz", "popcnt", "add", "sub", "mul", "div_s", "div_u", "rem_s", "rem_u",
+    "and", "or", "xor", "shl", "shr_s", "shr_u", "rotl", "rotr",
 )  # fmt: skip
 _CONVERT = {
     0xA7: "i32.wrap_i64", 0xAC: "i64.extend_i32_s", 0xAD: "i64.extend_i32_u", 0xC0: "i32.extend8_s",
@@ -33,7 +38,9 @@ _BULK = {10: ("memory.copy", (ZERO, ZERO)), 11: ("memory.fill", (ZERO,))}
 
 
 def _table() -> Mapping[int, tuple[str, tuple[int, ...]]]:
-    table: dict[int, tuple[str, tuple[int, ...]]] = {code: (name, ()) for code, name in (_PLAIN | _CONVERT).items()}
+    table: dict[int, tuple[str, tuple[int, ...]]] = {
+        code: (name, ()) for code, name in (_PLAIN | _CONVERT).items()
+    }
     table |= {code: (name, (BLOCK,)) for code, name in _BLOCKS.items()}
     table |= {code: (name, (INDEX,)) for code, name in _INDEXED.items()}
     table |= {0x28 + i: (name, (MEMARG,)) for i, name in enumerate(_MEMORY)}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .code import Code, Function, Instruction
 from .leb128 import write_signed, write_unsigned
 from .opcodes import CODES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .code import Code, Function, Instruction
 
 _I32, _I64 = 0x7F, 0x7E
 _WIDTH = {"8": 1, "16": 2, "32": 4}
@@ -70,8 +74,13 @@ def find_mutants(code: Code) -> Iterator[Mutant]:
 
 def _key(function: Function, place: int, after: str) -> str:
     around = function.instructions[max(0, place - _CONTEXT) : place + _CONTEXT + 1]
-    digest = hashlib.sha256("\n".join(each.text for each in around).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(_text(each) for each in around).encode()).hexdigest()
     return f"{function.name}:{digest[:10]}:{after.replace(' ', '_')}"
+
+
+def _text(instruction: Instruction) -> str:
+    """The number of a called function changes with every function before it."""
+    return "call" if instruction.name == "call" else instruction.text
 
 
 def _break(code: Code, instruction: Instruction, old: bytes) -> Iterator[tuple[str, bytes]]:

@@ -4,50 +4,52 @@ import { createInterface } from "node:readline";
 
 const traces = new Map();
 
+const typed = ([kind, digits]) => (kind === "i64" ? BigInt.asIntN(64, BigInt(digits)) : Number(digits) | 0);
+
+// Turns what JSON can hold into what WebAssembly answers, once, so that a comparison is all that is left to do.
 function prepare(trace) {
   for (const op of trace.ops) {
-    if (op[0] === "call") op[3] = op[3].map(([kind, digits]) => (kind === "i64" ? BigInt(digits) : Number(digits) | 0));
+    if (op[0] === "call") {
+      op[3] = op[3].map(typed);
+      op[4] = BigInt(op[4]);
+      op[5] = Array.isArray(op[5]) ? typed(op[5]) : (op[5] ?? undefined);
+    }
     if (op[0] === "write" || op[0] === "read") op[3] = Buffer.from(op[3], "hex");
+    if (op[0] === "fill" || op[0] === "all") op.splice(3, 2, Buffer.alloc(op[4], op[3]));
   }
   traces.set(trace.id, trace);
 }
 
 function answer(instance, name, args, fuel) {
-  instance.meter.value = BigInt(fuel);
+  instance.meter.value = fuel;
   try {
-    const value = instance[name](...args);
-    if (value === undefined) return null;
-    return typeof value === "bigint" ? BigInt.asUintN(64, value).toString() : String(value >>> 0);
+    return instance[name](...args);
   } catch {
     return "trap";
   }
 }
 
-function isSame(instances, module, op) {
-  const [kind, name, address, data, length, wanted] = op;
+function isSame(instances, module, [kind, name, first, second, fuel, wanted]) {
   if (kind === "instantiate") {
     instances[name] = new WebAssembly.Instance(module).exports;
     return true;
   }
   if (kind === "drop") return delete instances[name];
   const instance = instances[name];
-  if (kind === "call") return answer(instance, address, data, length) === wanted;
-  const size = instance.memory.buffer.byteLength;
-  if (kind === "size") return size / 65536 === address;
+  if (kind === "call") return answer(instance, first, second, fuel) === wanted;
+  const { buffer } = instance.memory;
+  if (kind === "size") return buffer.byteLength / 65536 === first;
   if (kind === "grow") {
     let old = -1;
     try {
-      old = instance.memory.grow(address);
+      old = instance.memory.grow(first);
     } catch {}
-    return old === data;
+    return old === second;
   }
-  const count = kind === "write" || kind === "read" ? data.length : length;
-  if (address + count > size) return false;
-  const bytes = new Uint8Array(instance.memory.buffer, address, count);
-  if (kind === "write") bytes.set(data);
-  if (kind === "fill") bytes.fill(data);
-  if (kind === "read") return Buffer.compare(bytes, data) === 0;
-  if (kind === "all") return bytes.every((byte) => byte === data);
+  if (first + second.length > buffer.byteLength) return false;
+  const bytes = Buffer.from(buffer, first, second.length);
+  if (kind === "read" || kind === "all") return bytes.equals(second);
+  bytes.set(second);
   return true;
 }
 

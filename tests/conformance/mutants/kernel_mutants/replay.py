@@ -1,7 +1,7 @@
 """A quick first look at each mutant: recorded answers of the unbroken kernel, compared in Node.
 
-A mutant that answers every request of every case as the unbroken kernel does survives for certain. One that answers
-differently may still keep the contract (another handle, say), so the cases judge it themselves afterwards.
+A mutant that answers every request of every case as the unbroken kernel does survives for certain. One that
+answers differently may still keep the contract (another handle, say), so the cases judge it afterwards.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import base64
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from extism_kernel_conformance.connection import Answer, Fields
+from typing import TYPE_CHECKING, Any
 
 from .subject import MOST_FUEL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from extism_kernel_conformance.connection import Answer, Fields
 
 SCRIPT = Path(__file__).with_name("replay.mjs")
 _SHORT = 16
@@ -27,7 +29,17 @@ class NodeNotFoundError(ValueError):
     """Node is what makes thousands of mutants affordable."""
 
     def __init__(self) -> None:
-        super().__init__("`node` is not on PATH; install it with `apt-get install nodejs`, or give --no-replay")
+        super().__init__(
+            "`node` is not on PATH; install it with `apt-get install nodejs`, or give --no-replay"
+        )
+
+
+def find_node() -> str:
+    """Return the path of Node. Raises NodeNotFoundError."""
+    node = shutil.which("node")
+    if node is None:
+        raise NodeNotFoundError
+    return node
 
 
 class Recorder:
@@ -47,10 +59,7 @@ class Replay:
     """One Node process that holds all recorded cases."""
 
     def __init__(self, traces: Sequence[Mapping[str, object]]) -> None:
-        node = shutil.which("node")
-        if node is None:
-            raise NodeNotFoundError
-        command = [node, "--liftoff-only", str(SCRIPT)]
+        command = [find_node(), "--liftoff-only", str(SCRIPT)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._ask({"traces": list(traces)})
 
@@ -86,7 +95,7 @@ def _record(op: str, fields: Any, answer: Answer) -> list[object] | None:  # noq
         if answer["result"] == "trap":
             wanted: object = "trap"
         else:
-            wanted = answer["values"][0].partition(":")[2] if answer["values"] else None
+            wanted = answer["values"][0].partition(":")[::2] if answer["values"] else None
         return [op, instance, fields["name"], args, int(fields.get("fuel", MOST_FUEL)), wanted]
     if op in {"read", "write"}:
         data = bytes.fromhex(fields["bytes"] if op == "write" else answer["bytes"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .campaign import Verdict
-from .equivalents import Equivalents
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .campaign import Verdict
+    from .equivalents import Equivalents
 
 ENOUGH = 0.9
 """Share of the mutants that are not equivalent which the cases must kill, in each function."""
@@ -51,7 +54,9 @@ def score(verdicts: Iterable[Verdict], equivalents: Equivalents) -> list[Functio
                 mutants=sum(verdict.is_valid for verdict in found),
                 killed=sum(verdict.is_killed for verdict in found),
                 equivalent=len(equivalent),
-                survivors=tuple(v for v in sorted(alive, key=lambda v: v.mutant.place) if v not in equivalent),
+                survivors=tuple(
+                    v for v in sorted(alive, key=lambda v: v.mutant.place) if v not in equivalent
+                ),
             )
         )
     return scores
@@ -59,7 +64,11 @@ def score(verdicts: Iterable[Verdict], equivalents: Equivalents) -> list[Functio
 
 def find_killed_equivalents(verdicts: Iterable[Verdict], equivalents: Equivalents) -> list[Verdict]:
     """Return the mutants that are listed as equivalent and yet were killed: the list is wrong there."""
-    return [verdict for verdict in verdicts if verdict.is_killed and equivalents.find(verdict.mutant.key) is not None]
+    return [
+        verdict
+        for verdict in verdicts
+        if verdict.is_killed and equivalents.find(verdict.mutant.key) is not None
+    ]
 
 
 def write_table(scores: Sequence[FunctionScore]) -> Iterator[str]:
@@ -67,11 +76,14 @@ def write_table(scores: Sequence[FunctionScore]) -> Iterator[str]:
     yield "| function | mutants | killed | equivalent | survived | share |"
     yield "|---|--:|--:|--:|--:|--:|"
     for each in scores:
-        yield _row(each.name, each.mutants, each.killed, each.equivalent, len(each.survivors), each.share)
+        yield _row(each.name, (each.mutants, each.killed, each.equivalent, len(each.survivors)), each.share)
     mutants, killed = sum(each.mutants for each in scores), sum(each.killed for each in scores)
-    equivalent, survived = sum(each.equivalent for each in scores), sum(len(each.survivors) for each in scores)
+    equivalent, survived = (
+        sum(each.equivalent for each in scores),
+        sum(len(each.survivors) for each in scores),
+    )
     counted = mutants - equivalent
-    yield _row("all", mutants, killed, equivalent, survived, killed / counted if counted else 1.0)
+    yield _row("all", (mutants, killed, equivalent, survived), killed / counted if counted else 1.0)
 
 
 def write_survivors(scores: Sequence[FunctionScore]) -> Iterator[str]:
@@ -81,9 +93,12 @@ def write_survivors(scores: Sequence[FunctionScore]) -> Iterator[str]:
             mutant = verdict.mutant
             yield f"{mutant.function.name} at {mutant.offset:#x}: {mutant.before} -> {mutant.after}"
             yield f"  key: {mutant.key}"
-            around = mutant.function.instructions[max(0, mutant.place - _NEIGHBOURS) : mutant.place + _NEIGHBOURS + 1]
+            around = mutant.function.instructions[
+                max(0, mutant.place - _NEIGHBOURS) : mutant.place + _NEIGHBOURS + 1
+            ]
             yield "  in: " + "; ".join(f"[{i.text}]" if i.start == mutant.offset else i.text for i in around)
 
 
-def _row(name: str, mutants: int, killed: int, equivalent: int, survived: int, share: float) -> str:
+def _row(name: str, counts: tuple[int, int, int, int], share: float) -> str:
+    mutants, killed, equivalent, survived = counts
     return f"| {name} | {mutants} | {killed} | {equivalent} | {survived} | {share:.1%} |"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wasmtime
-
 from extism_kernel_conformance.connection import Answer, Connection, Fields, OnAnswer
 from extism_kernel_conformance.typed_values import parameters_of, result_of
 
 from .meter import METER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 PAGE = 65536
 MOST_FUEL = 4_000_000
@@ -36,7 +37,7 @@ class _Instance:
 
 
 class Subject(Connection):
-    """Answers requests at once, in this process, with wasmtime. Its modules are metered ones, so fuel is exact."""
+    """Answers requests at once, in this process, with wasmtime. Its modules are metered: fuel is exact."""
 
     def __init__(self, signatures: Mapping[str, str]) -> None:
         config = wasmtime.Config()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.cases import Case, load_cases
 from extism_kernel_conformance.errors import SuiteError
@@ -17,6 +16,10 @@ from extism_kernel_conformance.wasm import Kernel, limit_memory, parse_kernel
 from .meter import add_meter
 from .replay import Recorder
 from .subject import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 MOST_PAGES = 1024
 """Memory of an instance where the case sets no limit; a broken kernel must not take the machine's."""

@@ -2,7 +2,9 @@
 
 use extism_kernel_adapters::{serve, Engine, Failure, Instance, Value};
 use wasmi::errors::ErrorKind;
-use wasmi::{CompilationMode, Config, Error, Linker, Memory, Module, Nullable, Store, TrapCode, Val};
+use wasmi::{
+    CompilationMode, Config, CustomFuelCosts, Error, Linker, Memory, Module, Nullable, Store, TrapCode, Val,
+};
 
 struct Wasmi {
     store: Store<()>,
@@ -11,8 +13,13 @@ struct Wasmi {
 
 fn main() {
     let mut config = Config::default();
-    // A lazy translation would be paid from the fuel of the first call.
-    config.consume_fuel(true).compilation_mode(CompilationMode::Eager);
+    // Fuel counts instructions and nothing else: no translation during the first call, hardly any for bytes.
+    let costs = CustomFuelCosts {
+        bytes_copied_per_fuel: u32::MAX,
+        fuel_per_bytes_translated: 0,
+        fuel_per_bytes_validated: 0,
+    };
+    config.consume_fuel(true).fuel_cost(costs).compilation_mode(CompilationMode::Eager);
     let engine = wasmi::Engine::new(&config);
     serve(&Engine {
         adapter: "wasmi",

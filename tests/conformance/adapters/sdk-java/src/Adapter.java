@@ -1,0 +1,76 @@
+// Adapter protocol 1, sdk profile, for the Java SDK (Chicory); see SDK.md.
+import com.dylibso.chicory.log.Logger;
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.*;
+import java.util.*;
+import org.extism.sdk.chicory.*;
+import org.extism.sdk.chicory.http.HttpConfig;
+import org.extism.sdk.chicory.http.client.javanet.JavaNetHttpClientAdapter;
+import org.extism.sdk.chicory.http.jackson.JacksonJsonCodec;
+
+class Adapter {
+    static final ObjectMapper JSON = new ObjectMapper();
+    static final Map<String, Plugin> plugins = new HashMap<>();
+    static ArrayNode logs = JSON.createArrayNode();
+
+    record Keep(int lowest) implements Logger { // levels: ALL, TRACE, DEBUG, INFO, WARNING, ERROR, OFF
+        static final List<String> NAMES = List.of("all", "trace", "debug", "info", "warn", "error", "off");
+        public void log(Level level, String text, Throwable cause) {
+            logs.addObject().put("level", NAMES.get(level.ordinal())).put("message", text);
+        }
+        public boolean isLoggable(Level level) { return level.ordinal() >= lowest; }
+    }
+
+    static ObjectNode load(JsonNode r, ObjectNode answer) {
+        JsonNode manifest = r.get("manifest"), memory = manifest.path("memory");
+        if (manifest.has("timeout_ms") || memory.has("max_var_bytes") || memory.has("max_http_response_bytes") || r.get("http_response_headers").asBoolean())
+            return answer.put("result", "unsupported"); // this interface has no words for it
+        try {
+            var options = new Manifest.Options().withHttpConfig(HttpConfig.builder()
+                .withJsonCodec(JacksonJsonCodec::new).withClientAdapter(JavaNetHttpClientAdapter::new).build());
+            if (manifest.has("config")) options.withConfig(JSON.convertValue(manifest.get("config"), new TypeReference<Map<String, String>>() {}));
+            if (manifest.has("allowed_hosts")) options.withAllowedHosts(JSON.convertValue(manifest.get("allowed_hosts"), String[].class));
+            if (memory.has("max_pages")) options.withMemoryLimits(1, memory.get("max_pages").asInt());
+            var wasms = new ArrayList<ManifestWasm>();
+            for (var each : r.get("modules"))
+                wasms.add(ManifestWasm.fromBytes(HexFormat.of().parseHex(each.get("bytes").asText())).withName(each.get("name").asText()).build());
+            plugins.put(r.get("plugin").asText(), Plugin.ofManifest(Manifest.ofWasms(wasms.toArray(new ManifestWasm[0])).withOptions(options).build())
+                .withLogger(new Keep(Keep.NAMES.indexOf(r.get("log_level").asText()))).build());
+        } catch (RuntimeException | StackOverflowError error) {
+            return answer.put("result", "reject").put("message", String.valueOf(error));
+        }
+        return answer;
+    }
+
+    static ObjectNode invoke(JsonNode r, ObjectNode answer) {
+        logs = JSON.createArrayNode();
+        try {
+            byte[] output = plugins.get(r.get("plugin").asText()).call(r.get("function").asText(), HexFormat.of().parseHex(r.get("input").asText()));
+            answer.put("output", HexFormat.of().formatHex(output));
+        } catch (RuntimeException | StackOverflowError | OutOfMemoryError error) {
+            answer.put("result", "fail").put("message", String.valueOf(error));
+        }
+        return answer.set("logs", logs);
+    }
+
+    public static void main(String[] args) throws IOException {
+        var lines = new BufferedReader(new InputStreamReader(System.in, "UTF-8"));
+        for (String line; (line = lines.readLine()) != null; ) {
+            JsonNode r = JSON.readTree(line);
+            ObjectNode answer = JSON.createObjectNode().put("id", r.get("id").asLong()).put("result", "ok");
+            switch (r.get("op").asText()) {
+                case "hello" -> answer.put("protocol", 1).put("adapter", "sdk-java").put("runtime", "extism-chicory").put("version", "0.2.0").putArray("capabilities").add("logs");
+                case "load" -> load(r, answer);
+                case "invoke" -> invoke(r, answer);
+                case "unload" -> plugins.remove(r.get("plugin").asText());
+                default -> answer.put("result", "unsupported");
+            }
+            System.out.write((JSON.writeValueAsString(answer) + "\n").getBytes("UTF-8"));
+            System.out.flush();
+        }
+    }
+}

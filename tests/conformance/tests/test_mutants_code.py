@@ -1,0 +1,155 @@
+"""The reader of code, the meter and the operators, on modules small enough to check by hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutants"))
+
+from kernel_mutants.code import CodeError, read_code
+from kernel_mutants.leb128 import read_signed, read_unsigned, write_signed, write_unsigned
+from kernel_mutants.meter import METER, add_meter
+from kernel_mutants.operators import find_mutants
+
+SMALL = """(module (memory (export "memory") 1)
+  (func $twice (param i64) (result i64) local.get 0 i64.const 2 i64.mul)
+  (func (export "alloc") (param i64) (result i64)
+    local.get 0 i64.const 100 i64.lt_u
+    if (result i64) local.get 0 call $twice else i64.const 0 end)
+  (func (export "extism_reset") (export "reset") (local i32)
+    loop local.get 0 i32.const 1 i32.add local.tee 0 i32.const 10 i32.lt_u br_if 0 end
+    i32.const 0 i32.const 7 i32.store8 offset=16))"""
+
+
+def assemble(text: str) -> bytes:
+    return bytes(wasmtime.wat2wasm(text))
+
+
+def run(module: bytes, name: str, *args: int, meter: int | None = None) -> tuple[object, int | None]:
+    """Call one export; the second value is what the meter says afterwards, if there is one."""
+    engine = wasmtime.Engine()
+    store = wasmtime.Store(engine)
+    exports = wasmtime.Instance(store, wasmtime.Module(engine, module), []).exports(store)
+    gauge = exports.get(METER)
+    if isinstance(gauge, wasmtime.Global) and meter is not None:
+        gauge.set_value(store, meter)
+    function = exports[name]
+    assert isinstance(function, wasmtime.Func)
+    result = function(store, *args)
+    return result, gauge.value(store) if isinstance(gauge, wasmtime.Global) else None
+
+
+@pytest.mark.parametrize("value", [0, 1, 63, 64, 127, 128, 300, 2**31, 2**32 - 1, 2**63])
+def test_unsigned_numbers_survive_a_round_trip(value: int) -> None:
+    assert read_unsigned(write_unsigned(value) + b"\xff", 0) == (value, len(write_unsigned(value)))
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, 63, 64, -64, -65, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63)])
+def test_signed_numbers_survive_a_round_trip(value: int) -> None:
+    assert read_signed(write_signed(value) + b"\xff", 0) == (value, len(write_signed(value)))
+
+
+def test_functions_are_named_after_their_shortest_export() -> None:
+    assert [function.name for function in read_code(assemble(SMALL)).functions] == [
+        "function-0",
+        "alloc",
+        "reset",
+    ]
+
+
+def test_code_put_together_again_is_the_same_code() -> None:
+    code = read_code(assemble(SMALL))
+    assert read_code(code.with_bodies({})).functions == code.functions
+
+
+def test_import_is_refused() -> None:
+    with pytest.raises(CodeError, match="a kernel imports nothing"):
+        read_code(assemble('(module (import "env" "f" (func)) (func (export "reset")))'))
+
+
+def test_unknown_instruction_is_refused_with_its_offset() -> None:
+    with pytest.raises(CodeError, match=r"unknown instruction 0xfd at offset 0x"):
+        read_code(assemble('(module (func (export "reset") (drop (i32x4.splat (i32.const 1)))))'))
+
+
+def test_metered_module_computes_the_same() -> None:
+    assert run(add_meter(assemble(SMALL)), "alloc", 21)[0] == 42
+
+
+def test_meter_counts_what_wasmtime_counts() -> None:
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    engine = wasmtime.Engine(config)
+    store = wasmtime.Store(engine)
+    store.set_fuel(1000)
+    exports = wasmtime.Instance(store, wasmtime.Module(engine, assemble(SMALL)), []).exports(store)
+    reset = exports["reset"]
+    assert isinstance(reset, wasmtime.Func)
+    reset(store)
+    left = run(add_meter(assemble(SMALL)), "reset", meter=1000)[1]
+    assert left == store.get_fuel()
+
+
+def test_meter_cuts_between_any_two_instructions() -> None:
+    metered = add_meter(assemble(SMALL))
+    left = run(metered, "alloc", 21, meter=100)[1]
+    assert left is not None
+    cost = 100 - left
+    for fuel in range(cost):
+        with pytest.raises(wasmtime.Trap, match="unreachable"):
+            run(metered, "alloc", 21, meter=fuel)
+    assert run(metered, "alloc", 21, meter=cost) == (42, 0)
+
+
+def test_every_mutant_of_the_small_module_is_another_module() -> None:
+    code = read_code(assemble(SMALL))
+    mutants = list(find_mutants(code))
+    built = [mutant.build(code) for mutant in mutants]
+    assert len({*built, code.data}) == len(mutants) + 1
+
+
+def test_mutant_keys_are_unique_and_outlive_a_shift() -> None:
+    before = {mutant.key for mutant in find_mutants(read_code(assemble(SMALL)))}
+    shifted = SMALL.replace("(func $twice", '(func (export "free") (param i64) nop nop) (func $twice')
+    after = [mutant.key for mutant in find_mutants(read_code(assemble(shifted)))]
+    assert len(set(after)) == len(after)
+    assert {key for key in before if key.startswith(("alloc:", "reset:")) and "call" not in key} <= set(after)
+
+
+OPERATORS = {
+    "addition": ("i32.const 5 local.get 0 i32.add drop", "i32.sub"),
+    "unsigned-comparison": ("local.get 0 i32.const 5 i32.lt_u drop", "i32.le_u"),
+    "sign-of-a-comparison": ("local.get 0 i32.const 5 i32.lt_u drop", "i32.lt_s"),
+    "equality": ("local.get 0 i32.const 5 i32.eq drop", "i32.ne"),
+    "negation": ("local.get 0 i32.eqz drop", "i32.eqz twice"),
+    "bits": ("local.get 0 i32.const 5 i32.and drop", "i32.or"),
+    "shift": ("local.get 0 i32.const 5 i32.shr_u drop", "i32.shl"),
+    "constant-above": ("i32.const 5 drop", "i32.const 6"),
+    "constant-below": ("i32.const 5 drop", "i32.const 4"),
+    "constant-zero": ("i32.const 5 drop", "i32.const 0"),
+    "dropped-store": ("i32.const 0 i32.const 5 i32.store", "store dropped"),
+    "offset": ("i32.const 0 i32.load offset=8 drop", "i32.load offset=12"),
+    "sign-of-a-load": ("i32.const 0 i32.load8_u drop", "i32.load8_s"),
+    "branch": ("block local.get 0 br_if 0 end", "branch if not"),
+    "no-branch": ("block local.get 0 br_if 0 end", "never branch"),
+    "condition": ("local.get 0 if nop end", "if not"),
+    "select": ("i32.const 1 i32.const 2 local.get 0 select drop", "select the other"),
+    "fill": ("i32.const 0 i32.const 0 i32.const 8 memory.fill", "call removed"),
+    "copy": ("i32.const 0 i32.const 0 i32.const 8 memory.copy", "call removed"),
+    "growth": ("i32.const 1 memory.grow drop", "growth refused"),
+    "call": ("i64.const 1 call $other drop", "call removed"),
+}
+
+
+@pytest.mark.parametrize(("body", "after"), OPERATORS.values(), ids=OPERATORS)
+def test_operator_makes_a_valid_module(body: str, after: str) -> None:
+    other = "(func $other (param i64) (result i64) local.get 0)"
+    code = read_code(assemble(f'(module (memory 1) (func (export "reset") (param i32) {body}) {other})'))
+    chosen = [mutant for mutant in find_mutants(code) if mutant.after == after]
+    assert chosen, [mutant.after for mutant in find_mutants(code)]
+    for mutant in chosen:
+        wasmtime.Module.validate(wasmtime.Engine(), mutant.build(code))

@@ -1,0 +1,122 @@
+"""The command that counts killed mutants, on a small share of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MUTANTS = Path(__file__).resolve().parents[1] / "mutants"
+sys.path.insert(0, str(MUTANTS))
+
+from kernel_mutants.equivalents import EquivalentsError, load_equivalents  # noqa: E402 - the path comes first
+from kernel_mutants.kernels import KernelNotFoundError, find_staged_kernel  # noqa: E402
+
+SAMPLE = 12
+PATIENCE = 300.0
+
+
+def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(MUTANTS / "run.py"), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+
+def staged_kernel() -> Path:
+    try:
+        return find_staged_kernel()
+    except KernelNotFoundError as reason:
+        pytest.skip(str(reason))
+
+
+def need_node() -> None:
+    if shutil.which("node") is None:
+        pytest.skip("`node` is not on PATH: run `apt-get install nodejs`")
+
+
+@pytest.fixture
+def few_cases(tmp_path: Path) -> Path:
+    """A folder with one case that sees little: reset returns."""
+    folder = tmp_path / "cases"
+    folder.mkdir()
+    case = {
+        "id": "toy/reset-returns",
+        "since": "1.0.0",
+        "spec": ["L-2"],
+        "level": "must",
+        "title": "reset returns",
+    }
+    (folder / "toy.json").write_text(json.dumps({"cases": [{**case, "steps": [{"call": "reset"}]}]}))
+    return folder
+
+
+def test_sample_of_mutants_is_mostly_killed(tmp_path: Path) -> None:
+    need_node()
+    table = tmp_path / "SCORE.md"
+    done = run(staged_kernel(), "--sample", str(SAMPLE), "--seed", "4", "--score", table)
+    assert done.returncode in {0, 1}, done.stderr
+    row = next(line for line in done.stdout.splitlines() if line.startswith("| all |"))
+    mutants, killed = (int(cell) for cell in row.split("|")[2:4])
+    assert killed * 2 > mutants > 0, done.stdout
+    assert "a part of them" in table.read_text()
+
+
+def test_weak_cases_leave_survivors_that_a_person_can_read(few_cases: Path) -> None:
+    need_node()
+    done = run(staged_kernel(), "--function", "store_u8", "--cases", few_cases)
+    assert done.returncode == 1
+    assert "store_u8 at 0x" in done.stdout
+    assert "store dropped" in done.stdout
+    assert "  in: " in done.stdout
+
+
+def test_listed_equivalent_that_is_killed_is_red(tmp_path: Path) -> None:
+    need_node()
+    keys = run(staged_kernel(), "--list", "--function", "store_u8").stdout.splitlines()
+    key = next(line.split()[0] for line in keys if "store_dropped" in line)
+    listed = tmp_path / "equivalent.json"
+    listed.write_text(
+        json.dumps({"equivalent": [{"mutant": key, "change": "store dropped", "why": "it is not"}]})
+    )
+    done = run(staged_kernel(), "--key", key, "--equivalent", listed)
+    assert done.returncode == 1
+    assert "listed as equivalent, but" in done.stdout
+    assert key in done.stdout
+
+
+def test_no_such_function_is_an_error_with_a_hint() -> None:
+    done = run(staged_kernel(), "--function", "nonsense")
+    assert done.returncode == 2
+    assert "hint: run with --list" in done.stderr
+
+
+def test_file_that_is_no_module_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "kernel.wasm").write_bytes(b"\0asm\1\0\0\0")
+    done = run(tmp_path / "kernel.wasm")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[mutants]: the module has no functions")
+    assert "Traceback" not in done.stderr
+
+
+def test_committed_equivalents_each_have_a_reason() -> None:
+    load_equivalents(MUTANTS / "equivalent.json")
+
+
+FAULTS = {
+    "no-json": ("{", "this is no list"),
+    "no-reason": ('{"equivalent": [{"mutant": "a", "change": "b", "why": ""}]}', "an entry has"),
+    "stands-twice": (
+        json.dumps({"equivalent": [{"mutant": "a", "change": "b", "why": "c"}] * 2}),
+        "stands twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), FAULTS.values(), ids=FAULTS)
+def test_malformed_equivalents_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "equivalent.json").write_text(text)
+    with pytest.raises(EquivalentsError, match=message):
+        load_equivalents(tmp_path / "equivalent.json")
