@@ -1,5 +1,6 @@
-"""The headings of CHANGELOG.md: `## [VERSION] - DATE`, newest first, below an `## [Unreleased]` that is empty
-when a release is made.
+"""The headings of CHANGELOG.md: `## [VERSION] - DATE`, newest first.
+
+Above them may stand `## [Unreleased]`, which is empty when a release is made.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from build_tools.files import guard
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["has_unreleased", "newest_heading", "read_sections_of"]
+__all__ = ["UNRELEASED", "has_unreleased", "newest_heading", "read_sections_of"]
 
 HEADING = re.compile(r"^## +\[?(?P<name>[^\s\]]+).*$", re.MULTILINE)
 UNRELEASED = "Unreleased"

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 PASS_THROUGH = frozenset({"bench", "conformance"})
 
 
+class _Talk(logging.Handler):
+    """Prints each record to what standard error is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"`{self.prog} --help` lists what there is")
@@ -161,12 +168,8 @@ def _main_inner(argv: Sequence[str] | None) -> int:
     own, handed_on = split_arguments(sys.argv[1:] if argv is None else argv)
     args = make_parser().parse_args(own)
     args.arguments = handed_on
-    logging.basicConfig(
-        level=logging.DEBUG if args.verbose else logging.INFO,
-        format="%(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+    level = logging.DEBUG if args.verbose else logging.INFO
+    logging.basicConfig(level=level, handlers=[_Talk()], force=True)
     code: int = args.command(args)
     sys.stdout.flush()
     return code

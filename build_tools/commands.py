@@ -10,11 +10,18 @@ from build_tools.abi import read_abi
 from build_tools.cache import find_cache
 from build_tools.config import find_project
 from build_tools.diff import Verdict, compare_modules
-from build_tools.errors import BuildToolsError, ExitCode, UsageError
+from build_tools.errors import BuildToolsError, ExitCode, ModuleMalformedError, UsageError
 from build_tools.inspection import facts_to_data, render_facts
 from build_tools.pipeline import Request, guess_flavour, make_kernel
 from build_tools.report import findings_to_data, render_findings, render_staged, staged_to_data, to_json
-from build_tools.testing import PYTEST_NOTHING_COLLECTED, find_cargo, plan, run_pytest, run_steps
+from build_tools.testing import (
+    PYTEST_NOTHING_COLLECTED,
+    find_cargo,
+    native_steps,
+    plan,
+    run_pytest,
+    run_steps,
+)
 from build_tools.validate import Expectation, check_module
 from build_tools.wasm import find_invalidity, parse_module
 
@@ -43,7 +50,7 @@ def kernel(args: argparse.Namespace) -> int:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    """Show one screen of facts."""
+    """Show one screen of facts; of a malformed module what can be read, and then the error."""
     data = files.read_bounded(args.file)
     module = parse_module(data)
     reason = find_invalidity(data)
@@ -51,6 +58,9 @@ def inspect(args: argparse.Namespace) -> int:
         print(to_json(facts_to_data(module, reason)))
     else:
         print(render_facts(module, reason, name=str(args.file)))
+    if reason is not None:
+        hint = "it may have been cut short; fetch or build it again"
+        raise ModuleMalformedError(f"wasmtime refuses it: {reason}", where=str(args.file), hint=hint)
     return ExitCode.DONE
 
 
@@ -89,7 +99,10 @@ def test(args: argparse.Namespace) -> int:
     project = find_project()
     failed = []
     if args.expression is None:
-        steps = plan(project, is_fast=args.fast, cargo=find_cargo())
+        cargo = find_cargo()
+        steps = plan(project, is_fast=args.fast, cargo=cargo)
+        if cargo is None and not args.fast:
+            steps += native_steps(project, find_cache())
         failed = run_steps(steps, target=find_cache() / "target")
     failed += _stage_for_tests(project)
     code = run_pytest(project, expression=args.expression, is_fast=args.fast)

@@ -76,8 +76,12 @@ def find_system(os_release: Path = OS_RELEASE) -> System | None:
     return System(values.get("ID", "").strip('"'), values.get("VERSION_CODENAME", "").strip('"'), arch)
 
 
-def fetch(pins: Pins, cache: Path, *, system: System, may_download: bool) -> Unpacked | str:
+def fetch(
+    pins: Pins, cache: Path, *, system: System, may_download: bool, is_native: bool = False
+) -> Unpacked | str:
     """Return the unpacked toolchain of this system, or why there is none.
+
+    `is_native` adds what compiles for this machine itself.
 
     Raises `DownloadError` when the network or the index stands in the way.
     """
@@ -88,7 +92,8 @@ def fetch(pins: Pins, cache: Path, *, system: System, may_download: bool) -> Unp
     store = _Store(cache, wanted, may_download=may_download)
     with files.lock(cache / "toolchains" / "lock"):
         files.sweep(cache / "toolchains")
-        unpacked = store.unpack(wanted.packages)
+        packages = (*wanted.packages, *(wanted.native if is_native else ()))
+        unpacked = store.unpack(packages)
         missing = _find_missing_libraries(unpacked)
         if missing:
             extra = [package for package in wanted.optional if package.soname in missing]
@@ -97,10 +102,10 @@ def fetch(pins: Pins, cache: Path, *, system: System, may_download: bool) -> Unp
                 return (
                     f"{system}: the packages need {', '.join(sorted(unknown))}, which is not on this system"
                 )
-            unpacked = store.unpack((*wanted.packages, *_close(extra, wanted.optional)))
+            unpacked = store.unpack((*packages, *extra))
             still = _find_missing_libraries(unpacked)
             if still:
-                unpacked = store.unpack((*wanted.packages, *wanted.optional))
+                unpacked = store.unpack((*packages, *wanted.optional))
     return unpacked
 
 
@@ -114,11 +119,6 @@ def survey(pins: Pins, cache: Path, *, system: System) -> str:
         return f"{system}: {CAN_FETCH} are unpacked in {cache}"
     size = sum(package.size for package in wanted.packages)
     return f"{system}: {CAN_FETCH} can be fetched ({size / 1e6:.0f} MB), no root needed"
-
-
-def _close(extra: Sequence[Package], optional: Sequence[Package]) -> tuple[Package, ...]:
-    names = {package.name for package in extra}
-    return tuple(package for package in optional if package.name in names)
 
 
 def _find_missing_libraries(unpacked: Unpacked) -> set[str]:
@@ -190,11 +190,12 @@ class _Store:
         for package in lacking:
             if actual[package.name].sha256 != package.sha256:
                 log.warning(
-                    "warning[toolchain-not-pinned]: %s %s is not to be had any more; using %s, so this is no "
-                    "release toolchain",
+                    "warning[toolchain-not-pinned]: %s %s is not to be had any more; using %s "
+                    "(sha256 %s), so this is no release toolchain",
                     package.name,
                     package.version,
                     actual[package.name].version,
+                    actual[package.name].sha256,
                 )
         missing = [package for package in actual.values() if not self._is_whole(package)]
         total = sum(package.size for package in missing)

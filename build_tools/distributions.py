@@ -24,6 +24,7 @@ from build_tools.provenance import (
 from build_tools.release_errors import BuildFailedError, InvalidArchiveError
 from build_tools.version import read_version, to_pep440
 from build_tools.wheelfile import PACKAGE, find_member
+from extism_kernel_pkg._info import parse_info
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,14 @@ if TYPE_CHECKING:
     from build_tools.archive import Member
     from build_tools.config import Project
 
-__all__ = ["Distributions", "build_distributions", "read_artifact", "read_distributions", "run_frontend"]
+__all__ = [
+    "Distributions",
+    "build_distributions",
+    "read_any_release",
+    "read_artifact",
+    "read_distributions",
+    "run_frontend",
+]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +74,7 @@ def build_distributions(project: Project, out: Path, *, prebuilt: Path | None = 
     epoch = read_epoch()
     version = read_version(project.cargo_toml)
     source = find_source(project.root)
+    given = None if prebuilt is None else read_digest(prebuilt)
     with tempfile.TemporaryDirectory(prefix="extism-kernel-dist-") as folder:
         built = Path(folder)
         run_frontend(project, built, python=Path(sys.executable), prebuilt=prebuilt)
@@ -75,7 +84,7 @@ def build_distributions(project: Project, out: Path, *, prebuilt: Path | None = 
             info=distributions.info,
             source=source,
             requirements=build_lock(project).read_text("utf-8"),
-            prebuilt=None if prebuilt is None else read_digest(prebuilt),
+            prebuilt=given,
             epoch=epoch,
         )
         make_folder(out)
@@ -147,15 +156,29 @@ def read_distributions(folder: Path, version: str) -> Distributions:
     )
 
 
+def read_any_release(folder: Path) -> Distributions:
+    """Return the one release in a folder, of whatever version.
+
+    Raises BuildFailedError if there is not exactly one wheel, and as `read_distributions` does.
+    """
+    wheels = sorted(folder.glob("extism_kernel-*-py3-none-any.whl"))
+    if len(wheels) != 1:
+        raise BuildFailedError(f"there are {len(wheels)} wheels, there should be one", where=str(folder))
+    members = parse_zip(read_bounded(wheels[0], limit=ARCHIVE_LIMIT), str(wheels[0]))
+    return read_distributions(folder, str(read_info(members, str(wheels[0]))["version"]))
+
+
 def read_info(members: Sequence[Member], where: str) -> dict[str, Any]:
-    """Return the kernel info in a wheel. Raises InvalidArchiveError if it is missing or no JSON object."""
+    """Return the kernel info in a wheel. Raises InvalidArchiveError if it is missing or not what we write."""
     member = find_member(members, f"{PACKAGE}/kernel_info.json")
+    if member is None:
+        raise InvalidArchiveError("wheel", where, f"`{PACKAGE}/kernel_info.json` is missing")
     try:
-        info = json.loads(member.data) if member is not None else None
-    except ValueError:
-        info = None
-    if not isinstance(info, dict):
-        raise InvalidArchiveError("wheel", where, f"`{PACKAGE}/kernel_info.json` is missing or malformed")
+        info: dict[str, Any] = json.loads(member.data)
+        parse_info(info)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        problem = f"`{member.name}` is malformed ({type(error).__name__}: {error})"
+        raise InvalidArchiveError("wheel", where, problem) from None
     return info
 
 

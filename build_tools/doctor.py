@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROBE_SECONDS = 30
+APT = "sudo apt-get install "
 VERSION = re.compile(r"\d+(?:\.\d+)+")
 # program -> (arguments that print its version, what it is for, package of apt, package of Homebrew)
 OPTIONAL = {
-    "cargo": (("--version",), "formatting, lints and native tests of the crate", "cargo", "rust"),
+    "cargo": (("--version",), "formatting, lints and native tests of the crate", "https://rustup.rs", ""),
     "node": (("--version",), "tests of the kernel in Node", "nodejs", "node"),
     "cc": (
         ("--version",),
@@ -59,7 +60,7 @@ def can_build(diagnoses: list[Diagnosis]) -> bool:
 def _python() -> Diagnosis:
     version = sys.version.split()[0]
     if importlib.util.find_spec("ensurepip") is None:
-        mend = f"{apt()}python{sys.version_info.major}.{sys.version_info.minor}-venv"
+        mend = f"{APT}python{sys.version_info.major}.{sys.version_info.minor}-venv"
         return Diagnosis(
             name="python",
             state="missing",
@@ -87,7 +88,7 @@ def _toolchains(search: toolchain.Search) -> Iterator[Diagnosis]:
 def _optional() -> Iterator[Diagnosis]:
     for program, (arguments, purpose, package, formula) in OPTIONAL.items():
         path = shutil.which(program)
-        mend = f"{apt()}{package}" if shutil.which("apt-get") else f"brew install {formula}"
+        mend = _mend(package, formula)
         if path is None:
             yield Diagnosis(name=program, state="note", found=f"not on PATH; it is for {purpose}", mend=mend)
             continue
@@ -101,9 +102,10 @@ def _optional() -> Iterator[Diagnosis]:
         yield Diagnosis(name=program, state="ok", found=f"{match[0] if match else 'found'} at {path}")
 
 
-def apt() -> str:
-    """Return the start of an apt command as this user must type it."""
-    return "sudo apt-get install "
+def _mend(package: str, formula: str) -> str:
+    if package.startswith("https:"):
+        return f"install it from {package}"
+    return f"{APT}{package}" if shutil.which("apt-get") else f"brew install {formula}"
 
 
 def render(diagnoses: list[Diagnosis]) -> str:

@@ -177,9 +177,9 @@ def lock(path: Path) -> Iterator[None]:
         yield
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed runs left in a folder; call it only while holding the folder's lock."""
-    for left in folder.glob(".*.part"):
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what killed runs left in a folder for `name`; call it only while holding the folder's lock."""
+    for left in folder.glob(f".{name}.*.part"):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:

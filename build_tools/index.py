@@ -21,6 +21,7 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+ht
 TIMEOUT_SECONDS = 30.0
 ANSWER_LIMIT = 16 * 1024 * 1024
 NOT_FOUND = 404
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,8 @@ class IndexFile:
 def check_index_url(url: str, option: str) -> str:
     """Return a URL without a trailing slash.
 
-    Raises UsageError if it is not http(s), or carries credentials: those would end up in logs.
+    Raises UsageError if it is not https (or http on this machine), or carries credentials: those would end
+    up in logs.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.username is not None or parts.password is not None:
@@ -45,6 +47,12 @@ def check_index_url(url: str, option: str) -> str:
         )
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise UsageError(f"`{url}` is not an http or https URL", where=option)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise UsageError(
+            "passwords and answers would travel in the clear",
+            where=option,
+            hint="use an https URL; http is for an index on this machine",
+        )
     return url.rstrip("/")
 
 

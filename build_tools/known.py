@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from build_tools.config import Project
 
-__all__ = ["KnownKernel", "order", "read_known", "remember"]
+__all__ = ["KnownKernel", "order", "read_known", "released_versions", "remember"]
 
 KNOWN_FILENAME = "known_digests.json"
 KNOWN_SCHEMA = 1
@@ -55,6 +55,11 @@ def order(version: str) -> tuple[int | str, ...]:
         return ()
     major, minor, patch, kind, number = match.groups()
     return int(major), int(minor), int(patch), kind or "release", int(number or 0)
+
+
+def released_versions(project: Project) -> set[str]:
+    """Return the versions of all releases on record. Raises ContractError if the list is malformed."""
+    return {version for version, _, _ in _read_releases(project.package / KNOWN_FILENAME)}
 
 
 def remember(project: Project, info: Mapping[str, Any]) -> Path:

@@ -30,7 +30,11 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """What to fetch on one release of a distribution; paths are inside the unpacked packages."""
+    """What to fetch on one release of a distribution; paths are inside the unpacked packages.
+
+    `packages` make the kernel, `native` also its native tests, `optional` are shared libraries that a system
+    may lack.
+    """
 
     id: str
     codename: str
@@ -38,6 +42,7 @@ class Distribution:
     libraries: str
     linker: str
     packages: tuple[Package, ...]
+    native: tuple[Package, ...]
     optional: tuple[Package, ...]
 
 
@@ -72,7 +77,7 @@ def read_pins(path: Path) -> Pins:
     problems = [
         f"`{package.name}`: sha256 is `{package.sha256}`, should be 64 hex digits"
         for entry in pins.distributions
-        for package in (*entry.packages, *entry.optional)
+        for package in (*entry.packages, *entry.native, *entry.optional)
         if not DIGEST.fullmatch(package.sha256)
     ]
     if problems:
@@ -88,5 +93,6 @@ def _distribution(entry: Mapping[str, Any]) -> Distribution:
         libraries=entry["libraries"],
         linker=entry["linker"],
         packages=tuple(Package(**package) for package in entry["package"]),
+        native=tuple(Package(**package) for package in entry["native"]),
         optional=tuple(Package(**package) for package in entry["library"]),
     )

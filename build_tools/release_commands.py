@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from build_tools.archive import read_epoch
 from build_tools.config import find_project
-from build_tools.distributions import build_distributions, read_artifact, read_distributions
+from build_tools.distributions import (
+    build_distributions,
+    read_any_release,
+    read_artifact,
+    read_distributions,
+)
 from build_tools.ecosystems import ECOSYSTEMS
 from build_tools.ecosystems.kernel import read_kernel
 from build_tools.errors import ExitCode
@@ -188,6 +193,6 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _remember(args: argparse.Namespace) -> int:
     project = find_project()
-    built = read_distributions(args.dist, read_version(project.cargo_toml))
+    built = read_any_release(args.dist)
     print(remember(project, built.info))
     return ExitCode.DONE

@@ -21,7 +21,7 @@ from build_tools.compare import Comparison, compare_artifacts
 from build_tools.config import Project
 from build_tools.distributions import Distributions, read_distributions, run_frontend
 from build_tools.errors import ToolFailedError, ToolNotFoundError
-from build_tools.files import make_folder
+from build_tools.files import make_folder, read_digest
 from build_tools.process import run
 from build_tools.pythons import find_other_python
 from build_tools.version import read_version
@@ -88,6 +88,8 @@ def reproduce(project: Project, *, prebuilt: Path | None = None, against: Path |
     With `prebuilt` the kernel is not compiled, so that only packaging is compared. With `against`, a folder
     with a release of this version, that release stands for the first build.
     """
+    if prebuilt is not None:
+        read_digest(prebuilt)  # a file that is not there is said now, not after minutes
     with contextlib.ExitStack() as stack:
         first_folder, second_folder = (
             stack.enter_context(_new_folder(parent)) for parent in (None, _other_file_system())

@@ -91,12 +91,15 @@ def check_sbom(data: bytes, info: Mapping[str, Any], *, where: str) -> Iterator[
 
 def _schema_problem(data: bytes) -> str | None:
     try:
+        text = data.decode("utf-8")
+        json.loads(text)
+    except ValueError:
+        return "not JSON in UTF-8"
+    try:
         from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 - a release tool, absent in plain builds
         from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415 - the same
 
-        error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(data.decode("utf-8"))
-    except UnicodeDecodeError:
-        return "not UTF-8"
+        error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     except ImportError as missing:
         raise PythonEnvironmentError(
             f"the SBOM cannot be checked: {missing}",

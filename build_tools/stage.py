@@ -88,6 +88,8 @@ def stage_kernel(modules: Sequence[StampedModule], info: dict[str, Any], folder:
     content = (json.dumps(info, indent=2, ensure_ascii=False) + "\n").encode()
     targets = [(folder / FILENAMES[module.flavour], module.data) for module in modules]
     targets.append((folder / INFO_FILENAME, content))
+    for target, _ in targets:
+        files.sweep(folder, target.name)
     temporaries = []
     try:
         for target, data in targets:

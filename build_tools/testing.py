@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from build_tools.errors import BuildToolsError
+from build_tools.errors import BuildToolsError, ToolFailedError
+from build_tools.native import compile_native_tests
 from build_tools.process import run, run_through
 from build_tools.toolchain import CARGO_VARIABLE
 
@@ -66,6 +67,23 @@ def plan(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | S
     return steps
 
 
+def native_steps(project: Project, cache: Path) -> list[Step | Skip]:
+    """Return the crate's native tests as steps, for a machine without cargo."""
+    try:
+        tests = compile_native_tests(project, cache, cache / "target" / "native")
+    except ToolFailedError as error:
+        _say(error.render())
+        return [Step(name="native tests do not compile", argv=("false",), cwd=project.kernel_src)]
+    except BuildToolsError as error:
+        return [Skip(name="native tests", reason=error.message, hint=error.hint or RUSTUP_HINT)]
+    if isinstance(tests, str):
+        return [Skip(name="native tests", reason=tests, hint=RUSTUP_HINT)]
+    return [
+        Step(name=f"native {test.name}", argv=(str(test.program), "--quiet"), cwd=project.kernel_src)
+        for test in tests
+    ]
+
+
 def _cargo_steps(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | Skip]:
     wanted = [
         ("cargo fmt", ("fmt", "--check"), "rustup component add rustfmt"),
@@ -80,7 +98,8 @@ def _cargo_steps(project: Project, *, is_fast: bool, cargo: str | None) -> list[
     steps: list[Step | Skip] = []
     for name, arguments, hint in wanted:
         if cargo is None:
-            steps.append(Skip(name=name, reason="no `cargo` on PATH", hint=RUSTUP_HINT))
+            if name != "cargo test":  # for the tests a compiler will do: see `native_steps`
+                steps.append(Skip(name=name, reason="no `cargo` on PATH", hint=RUSTUP_HINT))
         elif not _works((cargo, arguments[0], "--help"), project.kernel_src):
             steps.append(Skip(name=name, reason=f"`cargo {arguments[0]}` does not run here", hint=hint))
         else:

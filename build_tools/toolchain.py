@@ -148,12 +148,7 @@ def try_path(search: Search) -> Toolchain | str:
     path = shutil.which("rustc")
     if path is None:
         return "no `rustc`"
-    try:
-        sysroot = Path(_probe([path, "--print", "sysroot"]))
-    except BuildToolsError as error:
-        return _first_line(error)
-    real = sysroot / "bin" / "rustc"
-    return _fit(search, real if real.is_file() else Path(path), origin="path")
+    return _fit(search, Path(path), origin="path")
 
 
 def try_distribution(search: Search) -> Toolchain | str:
@@ -205,6 +200,9 @@ def _fit(
         compiler = _ask(rustc, env)
     except BuildToolsError as error:
         return _first_line(error)
+    proper = compiler.sysroot / "bin" / "rustc"
+    if proper.is_file():
+        rustc = proper  # seen through a proxy, which would choose again in the crate's folder
     target = search.read_pins().target
     has_target = any((compiler.sysroot / "lib/rustlib" / target / "lib").glob("libcore-*.rlib"))
     if not has_target and rustup is not None and search.may_download and not search.is_survey:

@@ -32,8 +32,10 @@ const store = kernel[prefix + "store_u8"];
 for (let at = 0n; at < size; at++) store(answer + at, call("input_load_u8", at));
 call("output_set", answer, size);
 const start = Number(call("output_offset")), length = Number(call("output_length"));
-const output = new TextDecoder().decode(new Uint8Array(kernel.memory.buffer, start, length));
-console.log(JSON.stringify({ output, error: String(call("error_get")), context: "extism_context" in kernel }));
+const bytesOut = new Uint8Array(kernel.memory.buffer, start, length);
+const output = new TextDecoder().decode(bytesOut);
+const context = "extism_context" in kernel;
+console.log(JSON.stringify({ output, error: String(call("error_get")), context }));
 """
 
 

@@ -37,6 +37,7 @@ def pins(*packages: Package, optional: tuple[Package, ...] = ()) -> Pins:
         libraries="usr/lib",
         linker="usr/bin/linker",
         packages=packages,
+        native=(),
         optional=optional,
     )
     return Pins(target="wasm32-unknown-unknown", distributions=(entry,))
@@ -46,7 +47,9 @@ APT = """
 for last; do :; done
 name="${last%%=*}"
 case "$*" in
-*update*) echo update >> INDEX/calls; [ -e INDEX/offline ] && { echo 'E: Could not resolve host' >&2; exit 100; };;
+*update*)
+  echo update >> INDEX/calls
+  [ -e INDEX/offline ] && { echo 'E: Could not resolve host' >&2; exit 100; };;
 *--print-uris*)
   case "$last" in
     *=*) [ -e "INDEX/$name.new" ] && { echo "E: Version not found" >&2; exit 100; };;

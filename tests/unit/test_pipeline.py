@@ -162,6 +162,14 @@ def test_run_cut_between_the_renames_leaves_no_kernel_rather_than_two(
     assert make_kernel(request_).is_fresh
 
 
+def test_parts_of_a_killed_run_are_swept(request_: Request) -> None:
+    request_.out.mkdir()
+    (request_.out / ".extism-runtime.wasm.x1y2.part").touch()
+    (request_.out / ".theirs.part").touch()
+    make_kernel(request_)
+    assert {path.name for path in request_.out.iterdir()} == NAMES | {".theirs.part"}
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; run the tests as another user")
 def test_read_only_folder_is_named(request_: Request) -> None:
     request_.out.mkdir()

@@ -199,6 +199,7 @@ arch = "a"
 libraries = "l"
 linker = "k"
 library = []
+native = []
 package = [{ name = "n", version = "1", size = 1, sha256 = "xyz" }]
 """
 PIN_FAULTS = {

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +19,6 @@ from build_tools.wheelfile import check_wheel
 from tests.integration.packaging.support import digest, new_venv, run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.integration.packaging.support import BuildTools, Done, Release
 
 EMPTY_MODULE = b"\0asm\1\0\0\0"
@@ -139,6 +139,30 @@ def test_prebuilt_module_that_is_no_kernel_is_refused(checkout: Path, tmp_path: 
     assert done.returncode != 0
     assert "export-missing" in done.stdout + done.stderr
     assert not list(tmp_path.glob("*.whl"))
+
+
+@pytest.mark.parametrize("name", ["extism-runtime.wasm", "extism-runtime-core.wasm"])
+def test_prebuilt_module_of_either_flavour_gives_the_same_kernel(
+    name: str, kernel: Path, checkout: Path, build_tools: BuildTools, tmp_path: Path
+) -> None:
+    build_tools(checkout, "kernel", "--prebuilt", kernel / name, "--out", tmp_path / "again")
+    for path in ("extism-runtime.wasm", "extism-runtime-core.wasm", "kernel_info.json"):
+        assert digest(tmp_path / "again" / path) == digest(kernel / path)
+
+
+def test_toolchain_of_a_prebuilt_module_is_unknown_without_its_info(
+    kernel: Path, checkout: Path, build_tools: BuildTools, tmp_path: Path
+) -> None:
+    alone = Path(shutil.copy(kernel / "extism-runtime.wasm", tmp_path))
+    info = json.loads((kernel / "kernel_info.json").read_bytes())
+    other = {**info, "source_sha256": "0" * 64}
+    for beside in (None, "not json", json.dumps(other)):
+        if beside is not None:
+            (tmp_path / "kernel_info.json").write_text(beside)
+        build_tools(checkout, "kernel", "--prebuilt", alone, "--out", tmp_path / "out")
+        staged = json.loads((tmp_path / "out" / "kernel_info.json").read_bytes())
+        assert staged["toolchain"] == {"origin": "prebuilt", "is_release": False}
+        shutil.rmtree(tmp_path / "out")
 
 
 def test_source_date_epoch_is_the_time_of_every_member(checkout: Path, tmp_path: Path) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from pypi_attestations import Attestation
+from pypi_attestations import Attestation, AttestationType
 
 from build_tools.archive import Member, make_zip, parse_zip
+from build_tools.config import Project
+from build_tools.distributions import read_distributions
 from build_tools.files import sha256_of
+from build_tools.release_checks import check_release
 from build_tools.version import read_version
 from build_tools.wheelfile import find_member, normalise_wheel
 from tests.integration.packaging.package_index import PASSWORD, USER
@@ -30,8 +34,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def publish(build_tools: BuildTools, index: PackageIndex) -> Callable[..., Done]:
+def publish(build_tools: BuildTools, index: PackageIndex, kernel: Path) -> Callable[..., Done]:
     """Publish a release from a checkout to the index."""
+    if not json.loads((kernel / "kernel_info.json").read_bytes())["toolchain"]["is_release"]:
+        pytest.skip("not the release toolchain, so publish refuses (mend it with `rustup toolchain install`)")
 
     def call(checkout: Path, release: Release, *options: str, **env: str) -> Done:
         arguments = ["publish", "--index", f"{index.url}/legacy/", "--simple", f"{index.url}/simple"]
@@ -196,6 +202,16 @@ def test_changelog_without_the_version_is_refused(
     assert "finding[changelog-unreleased]" in done.stderr
 
 
+def test_earlier_release_that_verify_would_not_know_is_refused(
+    publish: Callable[..., Done], own_checkout: Path, release: Release
+) -> None:
+    changelog = own_checkout / "CHANGELOG.md"
+    changelog.write_text(changelog.read_text() + "\n## [0.9.0] - 2026-01-01\n")
+    done = publish(own_checkout, release, "--dry-run")
+    assert done.returncode == REFUSED
+    assert "finding[digests-not-recorded]: 0.9.0 was released" in done.stderr
+
+
 FAULTS: dict[str, tuple[str, Callable[[list[Member]], list[Member]]]] = {
     "altered-module": ("digest-differs", replace("extism-runtime.wasm", b"\0asm", b"\0asn")),
     "sbom-of-another-kernel": ("sbom-differs", replace(".cdx.json", b'"version": 1', b'"version": 2')),
@@ -208,26 +224,48 @@ FAULTS: dict[str, tuple[str, Callable[[list[Member]], list[Member]]]] = {
         "wheel-member-missing",
         lambda members: [member for member in members if not member.name.endswith("py.typed")],
     ),
+    "let-through-finding": (
+        "kernel-unfit",
+        replace("kernel_info.json", b'"exports":', b'"allowed_findings": ["size-budget"], "exports":'),
+    ),
+    "other-toolchain": (
+        "toolchain-not-release",
+        replace("kernel_info.json", b'"is_release": true', b'"is_release": false'),
+    ),
     "platform-tag": ("wheel-tag-unexpected", replace("/WHEEL", b"py3-none-any", b"py3-none-linux_x86_64")),
     "bad-metadata": ("metadata-invalid", replace("/METADATA", b"Name: extism-kernel", b"Nam: extism-kernel")),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faulty_wheel_is_refused(
-    fault: str,
-    publish: Callable[..., Done],
-    index: PackageIndex,
-    checkout: Path,
-    own_release: Release,
-) -> None:
+def test_faulty_wheel_is_found(fault: str, checkout: Path, own_release: Release) -> None:
     code, change = FAULTS[fault]
+    project = Project(checkout)
+    version = read_version(project.cargo_toml)
     rewrite(own_release, change)
+    found = list(check_release(project, read_distributions(own_release.folder, version)))
+    assert code in {finding.code for finding in found}
+    recorded = [finding for finding in found if finding.code == "digest-differs"]
+    assert recorded, "what is recorded beside the wheel differs too"
+
+
+def test_faulty_wheel_is_refused_and_not_uploaded(
+    publish: Callable[..., Done], index: PackageIndex, checkout: Path, own_release: Release
+) -> None:
+    rewrite(own_release, FAULTS["stray-file"][1])
     done = publish(checkout, own_release)
-    assert done.returncode == REFUSED, done.stderr
-    assert f"finding[{code}]" in done.stderr
-    assert "finding[digest-differs]" in done.stderr, "what is recorded beside the wheel differs too"
+    assert done.returncode == REFUSED
+    assert "finding[wheel-member-unexpected]" in done.stderr
     assert index.names == []
+
+
+def test_wheel_without_a_sound_kernel_info_is_malformed_input(
+    publish: Callable[..., Done], checkout: Path, own_release: Release
+) -> None:
+    rewrite(own_release, replace("kernel_info.json", b'"toolchain"', b'"toolbox"'))
+    done = publish(checkout, own_release, "--dry-run")
+    assert done.returncode == 5
+    assert "error[archive-malformed]" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["SHA256SUMS", "provenance.intoto.json"])
@@ -273,7 +311,7 @@ def make_attestation(path: Path, name: str) -> None:
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [subject],
-        "predicateType": "https://docs.pypi.org/attestations/publish/v1",
+        "predicateType": AttestationType.PYPI_PUBLISH_V1.value,
         "predicate": None,
     }
     invented = base64.b64encode(b"invented").decode()
@@ -307,3 +345,13 @@ def test_missing_attestation_is_refused(
     assert done.returncode == REFUSED
     assert "finding[attestation-missing]" in done.stderr
     assert index.names == []
+
+
+def test_signing_without_an_identity_is_refused_at_once(
+    build_tools: BuildTools, checkout: Path, release: Release
+) -> None:
+    if os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"):
+        pytest.skip("this job has an identity (mend it by running the test elsewhere)")
+    done = build_tools(checkout, "attest", "--dist", release.folder, check=False)
+    assert done.returncode == 2
+    assert "no identity to sign with" in done.stderr

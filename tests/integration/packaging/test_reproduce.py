@@ -39,13 +39,15 @@ def test_two_builds_under_different_conditions_are_equal(
     assert digests[release.sdist.name] == digest(release.sdist)
 
 
-def test_difference_between_builds_is_named_with_its_member(
-    own_checkout: Path, build_tools: BuildTools, prebuilt: Path
+def test_difference_from_a_release_is_named_with_its_member(
+    own_checkout: Path, build_tools: BuildTools, prebuilt: Path, release: Release
 ) -> None:
     backend = own_checkout / "build_tools" / "backend.py"
     backend.write_text(backend.read_text() + FOLDER_DEPENDENT)
     commit(own_checkout)
-    done = build_tools(own_checkout, "reproduce", "--prebuilt", prebuilt, check=False)
+    options = ["--prebuilt", str(prebuilt), "--against", str(release.folder)]
+    done = build_tools(own_checkout, "reproduce", *options, check=False)
     assert done.returncode == 7
     assert "error[not-reproducible]" in done.stderr
-    assert "`extism_kernel_pkg/folder.py` from offset" in done.stderr
+    assert "`extism_kernel_pkg/folder.py` is only in the second build's" in done.stderr
+    assert done.stdout.count("equal ") == 2, "the modules are the same"

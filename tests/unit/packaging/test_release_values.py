@@ -103,6 +103,12 @@ def test_url_that_is_not_http_is_refused(url: str) -> None:
         check_index_url(url, "--index")
 
 
+def test_unencrypted_index_is_for_this_machine_only() -> None:
+    assert check_index_url("http://127.0.0.1:8080/legacy/", "--index") == "http://127.0.0.1:8080/legacy"
+    with pytest.raises(UsageError, match="in the clear"):
+        check_index_url("http://index.example/legacy/", "--index")
+
+
 def test_index_is_read_beside_where_it_is_written() -> None:
     assert simple_url("https://host/legacy") == "https://host/simple"
     assert simple_url("https://host/repo") == "https://host/repo/simple"
