@@ -1,4 +1,4 @@
-"""Plug-ins built with the PDKs of several languages answer on our host as on the Python SDK, byte for byte."""
+"""Plug-ins built with the PDKs of several languages answer as on the Python SDK, byte for byte."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from extism_kernel_pkg.host import I64, GuestError, HostFunction, Plugin, Plugin
 from . import registries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .conftest import Server
 
 Answer = dict[str, str]
@@ -160,7 +162,12 @@ def purple(text: str) -> str:
     return "\U0001f7e3" + text
 
 
-OURS = {"mult": mult, "to_upper": to_upper, "hostGreenMessage": green, "hostPurpleMessage": purple}
+OURS: dict[str, Callable[..., Any]] = {
+    "mult": mult,
+    "to_upper": to_upper,
+    "hostGreenMessage": green,
+    "hostPurpleMessage": purple,
+}
 
 
 @functools.cache
