@@ -8,15 +8,6 @@ use crate::{Kernel, Memory};
 const RANGES_MAX: u32 = (1 << STRETCH) / 32 + 1;
 
 impl<M: Memory> Kernel<M> {
-    /// The place of the block with this handle, if it can be one; else 0.
-    #[inline(always)]
-    fn place_of(&self, handle: u64) -> u32 {
-        if handle.wrapping_sub(u64::from(FIRST_HANDLE)) >= u64::from(self.state(SPAN)) {
-            return 0;
-        }
-        (handle as u32).wrapping_sub(HEADER)
-    }
-
     /// The length of the live block with this handle, or 0.
     ///
     /// The word before a block says where its record is. Guests can write there, so it is only a
@@ -24,10 +15,10 @@ impl<M: Memory> Kernel<M> {
     /// is looked up in the index, which no guest can reach.
     #[inline(always)]
     pub fn length(&self, handle: u64) -> u64 {
-        let place = self.place_of(handle);
-        if place == 0 {
+        if handle.wrapping_sub(u64::from(FIRST_HANDLE)) >= u64::from(self.state(SPAN)) {
             return 0;
         }
+        let place = (handle as u32).wrapping_sub(HEADER);
         let hint = self.memory.word(place, 4);
         if hint < self.state(TABLE) {
             let record = self.record(hint);
@@ -44,9 +35,12 @@ impl<M: Memory> Kernel<M> {
     /// The record of the range that the handle would begin, or some record with length 0.
     #[inline(never)]
     pub(crate) fn find(&self, handle: u64) -> Record {
-        let place = self.place_of(handle);
+        if handle.wrapping_sub(u64::from(FIRST_HANDLE)) >= u64::from(self.state(SPAN)) {
+            return ANCHOR;
+        }
+        let place = (handle as u32).wrapping_sub(HEADER);
         let number = self.memory.word(self.index_word(place), RECORD);
-        if place != 0 && number < self.state(TABLE) {
+        if number < self.state(TABLE) {
             let mut record = self.record(number);
             let mut looks = RANGES_MAX;
             loop {

@@ -2,7 +2,8 @@
 
 use crate::kernel::in_order;
 use crate::layout::{
-    ANCHOR, ERROR, ERROR_FREED, FIRST_HANDLE, HEAD, HEADER, HOLE_END, HOLE_START, INPUT, OUTPUT, OUTPUT_FREED, PAGE_BYTES, PAGE_NET, READY, SMALL_MAX, SPAN, SPARE, STATE_END, STRETCH, TABLE, USED,
+    ANCHOR, ERROR, ERROR_FREED, FIRST_HANDLE, HEAD, HEADER, HOLE_END, HOLE_START, INPUT, OUTPUT,
+    OUTPUT_FREED, PAGE_BYTES, PAGE_NET, READY, SMALL_MAX, SPAN, SPARE, STATE_END, STRETCH, TABLE, USED,
 };
 use crate::record::{LENGTH, NEXT, PLACE, PREV, RANK, RECORD, RECORD_SHIFT, Record};
 use crate::{Kernel, Memory};
@@ -39,7 +40,12 @@ impl<M: Memory> Kernel<M> {
         let end = self.field(ANCHOR, PLACE).wrapping_add(size);
         let (place, number) = self.append(length, end);
         self.set_field(place, 4, number);
-        self.set_state(SPAN, place.wrapping_add(length as u32).wrapping_sub(FIRST_HANDLE - HEADER));
+        self.set_state(
+            SPAN,
+            place
+                .wrapping_add(length as u32)
+                .wrapping_sub(FIRST_HANDLE - HEADER),
+        );
         u64::from(place.wrapping_add(HEADER))
     }
 
@@ -93,7 +99,8 @@ impl<M: Memory> Kernel<M> {
         let place = self.field(ANCHOR, PLACE);
         let end = place.wrapping_add(size);
         if (place ^ end) >> STRETCH != 0 {
-            self.memory.set_word(self.index_word(end), RECORD, self.state(TABLE));
+            self.memory
+                .set_word(self.index_word(end), RECORD, self.state(TABLE));
         }
         // Until all used bytes are behind, every block comes here; later, because of the index, those
         // that reach into another stretch.
@@ -121,7 +128,10 @@ impl<M: Memory> Kernel<M> {
             start = pages.wrapping_mul(PAGE_BYTES);
         }
         let table = self.state(TABLE) << RECORD_SHIFT;
-        let bytes = u64::from(table) + u64::from(start) + u64::from(size) + u64::from(RESERVE + RECORD + PAGE_NET - 1);
+        let bytes = u64::from(table)
+            + u64::from(start)
+            + u64::from(size)
+            + u64::from(RESERVE + RECORD + PAGE_NET - 1);
         let need = ((bytes / u64::from(PAGE_NET)) as u32).max(pages);
         if !(self.memory.grow(need + (table >> AMPLE) - pages) || self.memory.grow(need - pages)) {
             return false;
@@ -147,7 +157,8 @@ impl<M: Memory> Kernel<M> {
             let passed = if unused < hole { hole } else { end };
             self.memory.clear(unused, passed.wrapping_sub(unused));
             self.set_field(ANCHOR, PLACE, start);
-            self.memory.set_word(self.index_word(start), RECORD, self.state(TABLE));
+            self.memory
+                .set_word(self.index_word(start), RECORD, self.state(TABLE));
         }
         true
     }
@@ -160,7 +171,12 @@ impl<M: Memory> Kernel<M> {
         while at < end {
             let word = self.state(at);
             if word >= old {
-                self.set_state(at, word.wrapping_sub(old).wrapping_add(self.next_record()).wrapping_add(RECORD));
+                self.set_state(
+                    at,
+                    word.wrapping_sub(old)
+                        .wrapping_add(self.next_record())
+                        .wrapping_add(RECORD),
+                );
             }
             at = at.wrapping_add(4);
         }
@@ -199,7 +215,9 @@ impl<M: Memory> Kernel<M> {
         }
         self.set_field(record, LENGTH, length as u32);
         self.set_field(place, 4, self.number(record));
-        let span = place.wrapping_add(length as u32).wrapping_sub(FIRST_HANDLE - HEADER);
+        let span = place
+            .wrapping_add(length as u32)
+            .wrapping_sub(FIRST_HANDLE - HEADER);
         self.set_state(SPAN, span.max(self.state(SPAN)));
         u64::from(place.wrapping_add(HEADER))
     }

@@ -29,7 +29,8 @@ impl<M: Memory> Kernel<M> {
     /// Writes down that the kernel owns all below this page.
     pub(crate) fn own(&mut self, pages: u32) {
         let head = pages.wrapping_mul(PAGE_NET).wrapping_sub(RECORD);
-        self.memory.set_long(HEAD, 0, u64::from(head ^ HEAD_CHECK) << 32 | u64::from(head));
+        self.memory
+            .set_long(HEAD, 0, u64::from(head ^ HEAD_CHECK) << 32 | u64::from(head));
         in_order();
     }
 

@@ -58,7 +58,8 @@ impl<M: Memory> Kernel<M> {
 
     /// Bytes from the record's header to the next header.
     pub(crate) fn size(&self, record: Record) -> u32 {
-        self.field(self.field(record, NEXT), PLACE).wrapping_sub(self.field(record, PLACE))
+        self.field(self.field(record, NEXT), PLACE)
+            .wrapping_sub(self.field(record, PLACE))
     }
 
     /// The record with this number.
@@ -90,7 +91,8 @@ impl<M: Memory> Kernel<M> {
     pub(crate) fn enter(&mut self, left: Record, right: Record) {
         let place = self.field(right, PLACE);
         if (self.field(left, PLACE) ^ place) >> STRETCH != 0 {
-            self.memory.set_word(self.index_word(place), RECORD, self.number(left));
+            self.memory
+                .set_word(self.index_word(place), RECORD, self.number(left));
         }
     }
 
@@ -105,7 +107,8 @@ impl<M: Memory> Kernel<M> {
         let place = self.field(ANCHOR, PLACE);
         let last = self.field(ANCHOR, PREV);
         self.set_field(record, PLACE, place);
-        self.memory.set_long(record, LENGTH, length | u64::from(ANCHOR) << 32);
+        self.memory
+            .set_long(record, LENGTH, length | u64::from(ANCHOR) << 32);
         self.set_field(record, PREV, last);
         in_order();
         self.set_field(last, NEXT, record);

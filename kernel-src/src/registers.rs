@@ -26,7 +26,11 @@ impl<M: Memory> Kernel<M> {
     /// Eight bytes at an address, or 0 (M-1, M-2).
     #[inline(always)]
     pub fn load_u64(&mut self, address: u64) -> u64 {
-        self.inside(address, 0, |memory, at, left| if left < 8 { 0 } else { memory.long(at, 0) })
+        self.inside(
+            address,
+            0,
+            |memory, at, left| if left < 8 { 0 } else { memory.long(at, 0) },
+        )
     }
 
     /// Writes the byte at an address, or nothing (M-1).
@@ -37,14 +41,27 @@ impl<M: Memory> Kernel<M> {
 
     /// Writes eight bytes at an address, but none past the end (M-1, M-2).
     #[inline(always)]
-    pub fn store_u64(&mut self, address: u64, mut value: u64) {
-        self.inside(address, (), |memory, at, left| {
-            if left < 8 {
-                // What lies behind the end is the kernel's own, and is written back as it was.
-                value ^= (value ^ memory.long(at, 0)) & u64::MAX << (left * 8);
-            }
-            memory.set_long(at, 0, value);
-        });
+    pub fn store_u64(&mut self, address: u64, value: u64) {
+        let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
+        let span = u64::from(self.state(SPAN));
+        if distance >= span {
+            return;
+        }
+        let left = span - distance;
+        if left < 8 {
+            self.store_head(address, value, left);
+            return;
+        }
+        self.memory.set_long(address as u32, 0, value);
+    }
+
+    /// Writes the first `count` of eight bytes. What lies behind them is written back as it was.
+    #[inline(never)]
+    #[cold]
+    fn store_head(&mut self, address: u64, value: u64, count: u64) {
+        let old = self.memory.long(address as u32, 0);
+        let kept = (value ^ old) & u64::MAX << (count * 8);
+        self.memory.set_long(address as u32, 0, value ^ kept);
     }
 
     /// Sets a register to a range that was handed out, or clears it, and says whether it did.

@@ -25,8 +25,16 @@ fn defect_1_a_store_forges_no_register_and_no_length() {
     kernel.error_set(error);
     for address in addresses(&kernel) {
         kernel.store_u64(address, u64::MAX);
-        assert_eq!((kernel.output_offset(), kernel.output_length()), (output, 40), "after a store to {address}");
-        assert_eq!((kernel.error_get(), kernel.length(error)), (error, 24), "after a store to {address}");
+        assert_eq!(
+            (kernel.output_offset(), kernel.output_length()),
+            (output, 40),
+            "after a store to {address}"
+        );
+        assert_eq!(
+            (kernel.error_get(), kernel.length(error)),
+            (error, 24),
+            "after a store to {address}"
+        );
     }
     kernel.check_invariants();
 }
@@ -57,7 +65,11 @@ fn defect_3_reset_costs_nothing_that_depends_on_use() {
     assert_ne!(kernel.alloc(100 << 20), 0);
     kernel.memory_mut().bulk = 0;
     kernel.reset();
-    assert!(kernel.memory().bulk < 1000, "reset wrote {} bytes", kernel.memory().bulk);
+    assert!(
+        kernel.memory().bulk < 1000,
+        "reset wrote {} bytes",
+        kernel.memory().bulk
+    );
 }
 
 #[test]
@@ -65,7 +77,13 @@ fn defect_4_registers_take_only_what_was_handed_out_and_can_be_cleared() {
     let mut kernel = kernel(17);
     let handle = kernel.alloc(100);
     kernel.output_set(handle, 100);
-    for (offset, length) in [(handle, u64::MAX - 9), (handle, 101), (0, 1), (handle + 101, 0), (u64::MAX, 2)] {
+    for (offset, length) in [
+        (handle, u64::MAX - 9),
+        (handle, 101),
+        (0, 1),
+        (handle + 101, 0),
+        (u64::MAX, 2),
+    ] {
         kernel.output_set(offset, length);
         kernel.input_set(offset, length);
         assert_eq!((kernel.output_offset(), kernel.output_length()), (handle, 100));
@@ -104,7 +122,10 @@ fn defect_6_no_load_reads_beyond_its_range_and_none_traps() {
     kernel.input_set(handle + 4, 10);
     for offset in (0..40).chain(u64::MAX - 40..=u64::MAX) {
         let is_inside = offset < 10;
-        assert_eq!(kernel.input_load_u8(offset), if is_inside && offset >= 8 { 255 } else { 0 });
+        assert_eq!(
+            kernel.input_load_u8(offset),
+            if is_inside && offset >= 8 { 255 } else { 0 }
+        );
         if offset > 2 {
             assert_eq!(kernel.input_load_u64(offset), 0);
         }
@@ -136,7 +157,10 @@ fn defect_7_addresses_above_4_gib_are_nowhere() {
         kernel.error_set(high + handle);
     }
     assert_eq!(kernel.load_u8(handle), 9);
-    assert_eq!((kernel.output_offset(), kernel.error_get(), kernel.length(handle)), (0, 0, 64));
+    assert_eq!(
+        (kernel.output_offset(), kernel.error_get(), kernel.length(handle)),
+        (0, 0, 64)
+    );
 }
 
 #[test]
@@ -165,7 +189,11 @@ fn defect_9_freed_neighbours_coalesce() {
         kernel.free(handle);
         kernel.check_invariants();
     }
-    assert!(kernel.memory_bytes() <= 4 * 65_536, "{} bytes", kernel.memory_bytes());
+    assert!(
+        kernel.memory_bytes() <= 4 * 65_536,
+        "{} bytes",
+        kernel.memory_bytes()
+    );
 
     kernel.reset();
     let owned = kernel.memory_bytes();
@@ -183,7 +211,11 @@ fn defect_9_freed_neighbours_coalesce() {
         kernel.free(handle);
     }
     assert_ne!(kernel.alloc(handles.len() as u64 * 500), 0);
-    assert_eq!(kernel.memory_bytes(), owned, "k freed bytes in a row serve a request of k");
+    assert_eq!(
+        kernel.memory_bytes(),
+        owned,
+        "k freed bytes in a row serve a request of k"
+    );
 }
 
 #[test]
@@ -294,4 +326,23 @@ fn a_freed_block_inside_the_output_is_not_given_away() {
     while kernel.alloc(100) != 0 {}
     assert_eq!(kernel.load_u8(second + 9), 5);
     assert_eq!(kernel.output_length(), second - first + 100);
+}
+
+#[test]
+fn pages_of_others_between_blocks_stay_theirs() {
+    let mut kernel = kernel(100);
+    let mut foreign = Vec::new();
+    for _ in 0..6 {
+        assert_ne!(kernel.alloc(70_000), 0);
+        let start = kernel.memory().bytes.len();
+        kernel.memory_mut().grow_by_others(1);
+        foreign.push(start..kernel.memory().bytes.len());
+        kernel.check_invariants();
+    }
+    for _ in 0..12 {
+        assert_ne!(kernel.alloc(30_000), 0);
+    }
+    for range in foreign {
+        assert!(kernel.memory().bytes[range].iter().all(|&byte| byte == 0xee));
+    }
 }

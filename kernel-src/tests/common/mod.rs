@@ -19,7 +19,12 @@ pub struct TestMemory {
 
 impl TestMemory {
     pub fn new(limit: u32) -> Self {
-        Self { bytes: vec![0; (INITIAL_PAGES * PAGE_BYTES) as usize], limit, traps: false, bulk: 0 }
+        Self {
+            bytes: vec![0; (INITIAL_PAGES * PAGE_BYTES) as usize],
+            limit,
+            traps: false,
+            bulk: 0,
+        }
     }
 
     fn get<const N: usize>(&self, base: u32, offset: u32) -> [u8; N] {
@@ -34,7 +39,8 @@ impl TestMemory {
 
     /// Grows as somebody else would.
     pub fn grow_by_others(&mut self, delta: u32) {
-        self.bytes.resize(self.bytes.len() + (delta * PAGE_BYTES) as usize, 0xee);
+        self.bytes
+            .resize(self.bytes.len() + (delta * PAGE_BYTES) as usize, 0xee);
     }
 }
 
@@ -63,7 +69,8 @@ impl Memory for TestMemory {
     }
     fn copy(&mut self, to: u32, from: u32, count: u32) {
         self.bulk += u64::from(count);
-        self.bytes.copy_within(from as usize..from as usize + count as usize, to as usize);
+        self.bytes
+            .copy_within(from as usize..from as usize + count as usize, to as usize);
     }
     fn pages(&self) -> u32 {
         (self.bytes.len() / PAGE_BYTES as usize) as u32
@@ -151,7 +158,10 @@ impl Shadow {
             assert_eq!(grown, 0, "a refusal changes nothing");
             let left = u64::from(self.kernel.memory().limit.saturating_sub(pages)) * u64::from(PAGE_BYTES);
             let overhead = 65536 + self.blocks_ever * 32 + length / 256;
-            assert!(length == 0 || length.saturating_add(overhead) > left, "A-4: {length} bytes fit {left}");
+            assert!(
+                length == 0 || length.saturating_add(overhead) > left,
+                "A-4: {length} bytes fit {left}"
+            );
             return 0;
         }
         self.blocks_ever += 1;
@@ -162,19 +172,31 @@ impl Shadow {
             assert!(grown <= need, "A-3: {grown} pages for {length} bytes");
         }
         let end = handle + length;
-        assert!(handle >= FIRST && end <= self.kernel.memory_bytes() + self.hole_bytes(), "A-1: inside memory");
+        assert!(
+            handle >= FIRST && end <= self.kernel.memory_bytes() + self.hole_bytes(),
+            "A-1: inside memory"
+        );
         if let Some((&below, &n)) = self.live.range(..end).next_back() {
             assert!(below + n <= handle, "A-1: {handle}+{length} overlaps {below}+{n}");
         }
         for &(low, high) in &self.holes {
-            assert!(end <= low || handle >= high, "A-3: a block lies in somebody else's pages");
+            assert!(
+                end <= low || handle >= high,
+                "A-3: a block lies in somebody else's pages"
+            );
         }
         let (offset, n) = self.output;
-        assert!(n == 0 || end <= offset || offset + n <= handle, "R-3: the output was given away");
-        if length <= 1024 && handle < self.end() && !self.bytes.is_empty() {
+        assert!(
+            n == 0 || end <= offset || offset + n <= handle,
+            "R-3: the output was given away"
+        );
+        if length <= 1024 && handle < self.end() && self.holes.is_empty() {
             let unused = owned.saturating_sub(self.end());
             let overhead = 16384 + self.blocks_ever * 32 + owned / 128;
-            assert!(unused < length + overhead, "A-5: a range was reused with {unused} unused bytes");
+            assert!(
+                unused < length + overhead,
+                "A-5: a range was reused with {unused} unused bytes"
+            );
         }
         if end > self.end() {
             self.bytes.resize((end - FIRST) as usize, 0);
@@ -203,8 +225,17 @@ impl Shadow {
         let memory = &self.kernel.memory().bytes[from as usize..to as usize];
         let model = &self.bytes[(from - FIRST) as usize..(to - FIRST) as usize];
         if memory != model {
-            let at = memory.iter().zip(model).position(|(a, b)| a != b).expect("they differ");
-            panic!("A-2: byte {} is {}, not {}", from + at as u64, memory[at], model[at]);
+            let at = memory
+                .iter()
+                .zip(model)
+                .position(|(a, b)| a != b)
+                .expect("they differ");
+            panic!(
+                "A-2: byte {} is {}, not {}",
+                from + at as u64,
+                memory[at],
+                model[at]
+            );
         }
     }
 
@@ -219,7 +250,12 @@ impl Shadow {
     /// Ends the blocks that no register holds any more.
     fn settle(&mut self) {
         let held = [self.output.0, self.error];
-        let ended: Vec<u64> = self.pending.iter().copied().filter(|handle| !held.contains(handle)).collect();
+        let ended: Vec<u64> = self
+            .pending
+            .iter()
+            .copied()
+            .filter(|handle| !held.contains(handle))
+            .collect();
         for handle in ended {
             self.pending.remove(&handle);
             self.live.remove(&handle);
@@ -230,8 +266,7 @@ impl Shadow {
     }
 
     fn accepts(&self, offset: u64, length: u64) -> bool {
-        offset == 0 && length == 0
-            || offset >= FIRST && offset <= self.end() && length <= self.end() - offset
+        offset == 0 && length == 0 || offset >= FIRST && offset <= self.end() && length <= self.end() - offset
     }
 
     pub fn input_set(&mut self, offset: u64, length: u64) {
@@ -283,15 +318,39 @@ impl Shadow {
 
     pub fn load(&mut self, address: u64) {
         let end = self.end();
-        let byte = if address >= FIRST && address < end { self.bytes[(address - FIRST) as usize] } else { 0 };
+        let byte = if address >= FIRST && address < end {
+            self.bytes[(address - FIRST) as usize]
+        } else {
+            0
+        };
         assert_eq!(self.kernel.load_u8(address), byte, "M-1: load_u8({address})");
-        assert_eq!(self.kernel.load_u64(address), self.model_u64(address, end), "M-2: load_u64({address})");
+        assert_eq!(
+            self.kernel.load_u64(address),
+            self.model_u64(address, end),
+            "M-2: load_u64({address})"
+        );
         let (offset, length) = self.input;
         let inside = address < length;
-        let byte = if inside { self.bytes[(offset + address - FIRST) as usize] } else { 0 };
-        assert_eq!(self.kernel.input_load_u8(address), byte, "M-4: input_load_u8({address})");
-        let long = if inside { self.model_u64(offset + address, offset + length) } else { 0 };
-        assert_eq!(self.kernel.input_load_u64(address), long, "M-4: input_load_u64({address})");
+        let byte = if inside {
+            self.bytes[(offset + address - FIRST) as usize]
+        } else {
+            0
+        };
+        assert_eq!(
+            self.kernel.input_load_u8(address),
+            byte,
+            "M-4: input_load_u8({address})"
+        );
+        let long = if inside {
+            self.model_u64(offset + address, offset + length)
+        } else {
+            0
+        };
+        assert_eq!(
+            self.kernel.input_load_u64(address),
+            long,
+            "M-4: input_load_u64({address})"
+        );
     }
 
     pub fn reset(&mut self) {
@@ -313,12 +372,34 @@ impl Shadow {
 
     /// Compares what can be seen through the exports, and scans the kernel's own state.
     pub fn check(&mut self, is_thorough: bool) {
-        assert_eq!((self.kernel.input_offset(), self.kernel.input_length()), self.input);
-        assert_eq!((self.kernel.output_offset(), self.kernel.output_length()), self.output);
+        assert_eq!(
+            (self.kernel.input_offset(), self.kernel.input_length()),
+            self.input
+        );
+        assert_eq!(
+            (self.kernel.output_offset(), self.kernel.output_length()),
+            self.output
+        );
         assert_eq!(self.kernel.error_get(), self.error);
-        assert_eq!(self.kernel.memory().bytes[..8], [0; 8], "M-3: bytes 0 to 7 stay 0");
-        for handle in self.stale.iter().rev().take(8).copied().chain([self.end(), self.end() + 1]) {
-            for near in [handle, handle.wrapping_add(1), handle.wrapping_add(8), handle.wrapping_add(16)] {
+        assert_eq!(
+            self.kernel.memory().bytes[..8],
+            [0; 8],
+            "M-3: bytes 0 to 7 stay 0"
+        );
+        for handle in self
+            .stale
+            .iter()
+            .rev()
+            .take(8)
+            .copied()
+            .chain([self.end(), self.end() + 1])
+        {
+            for near in [
+                handle,
+                handle.wrapping_add(1),
+                handle.wrapping_add(8),
+                handle.wrapping_add(16),
+            ] {
                 let want = self.live.get(&near).copied().unwrap_or(0);
                 assert_eq!(self.kernel.length(near), want, "A-6: length({near})");
             }
@@ -356,7 +437,11 @@ impl Shadow {
         match random.below(32) {
             0..=9 => {
                 let most = sizes_at(random);
-                let length = if random.below(4) == 0 { most } else { 1 + random.below(most) };
+                let length = if random.below(4) == 0 {
+                    most
+                } else {
+                    1 + random.below(most)
+                };
                 let handle = self.alloc(length);
                 if handle != 0 && random.below(2) == 0 {
                     for at in [handle, handle + length - 1, handle + length / 2] {
@@ -375,7 +460,10 @@ impl Shadow {
             }
             21 => {
                 let address = self.pick(random).wrapping_sub(12);
-                self.store_u64(address, random.below(self.blocks_ever + 2) << 32 | random.below(99));
+                self.store_u64(
+                    address,
+                    random.below(self.blocks_ever + 2) << 32 | random.below(99),
+                );
             }
             22 => {
                 let address = FIRST + random.below(self.bytes.len() as u64 + 32);
@@ -396,7 +484,10 @@ impl Shadow {
             26 | 27 => {
                 let handle = self.pick(random);
                 let length = self.live.get(&handle).copied().unwrap_or(random.below(200));
-                self.output_set(handle.wrapping_add(random.below(2) * 8), length.saturating_sub(random.below(2) * 8));
+                self.output_set(
+                    handle.wrapping_add(random.below(2) * 8),
+                    length.saturating_sub(random.below(2) * 8),
+                );
             }
             28 => {
                 let handle = self.pick(random);
@@ -408,7 +499,16 @@ impl Shadow {
                 _ => self.input_set(0, 0),
             },
             30 => {
-                let most = [0, u64::MAX, u64::MAX - 12, 1 << 32, (1 << 32) - 1, 1 << 48, 1 << 63, 0xffff_0001];
+                let most = [
+                    0,
+                    u64::MAX,
+                    u64::MAX - 12,
+                    1 << 32,
+                    (1 << 32) - 1,
+                    1 << 48,
+                    1 << 63,
+                    0xffff_0001,
+                ];
                 let length = most[random.below(most.len() as u64) as usize];
                 self.alloc(length);
             }
