@@ -52,6 +52,12 @@ def make_kernel(request: Request) -> StagedKernel:
     Does nothing if what is staged was made from the same inputs and has not been touched since.
     """
     name = files.sha256_of(str(request.out.resolve()).encode())[:16]
+    try:
+        files.make_folder(request.cache / "staged")
+    except BuildToolsError as error:
+        # Builders of distributions have no home folder. Only knowing what is up to date needs one.
+        log.warning("warning[no-cache]: %s: %s; building without it", error.where, error.message)
+        return _make(request)
     with files.lock(request.cache / "staged" / f"{name}.lock"):
         record = request.cache / "staged" / f"{name}.json"
         inputs = digest_inputs(request)
@@ -72,6 +78,8 @@ def digest_inputs(request: Request) -> str:
     parts += [os.environ.get(name, "") for name in (RUSTC_VARIABLE, CARGO_VARIABLE)]
     if request.prebuilt is not None:
         parts.append(files.read_digest(request.prebuilt))
+        beside = request.prebuilt.parent / INFO_FILENAME  # it may name the toolchain
+        parts.append(files.read_digest(beside) if beside.is_file() else "")
     return files.sha256_of("\n".join(parts).encode())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
@@ -23,7 +24,8 @@ __all__ = ["FoundModule", "find_modules"]
 ARCHIVE_LIMIT = 512 * 1024 * 1024
 """Bytes of an archive that is looked into."""
 MODULE_LIMIT = 16 * 1024 * 1024
-"""Bytes of a module that is looked at; a kernel is under 16 KiB, but other modules may lie beside it."""
+"""Bytes of a module that is looked at. A kernel is under 16 KiB: a larger module is somebody's program."""
+CHUNK = 1 << 20
 DEPTH_LIMIT = 4
 """Archives inside archives: a wheel in an sdist, a jar in a jar."""
 ZIP_MAGIC = b"PK\x03\x04"
@@ -44,8 +46,9 @@ class FoundModule:
 def find_modules(path: Path) -> Iterator[FoundModule]:
     """Yield every WebAssembly module at a path: the file itself, or what a folder or an archive holds.
 
-    A named file that is neither is yielded nothing for. Raises InvalidArchiveError for an archive that does
-    not hold together, and the errors of `build_tools.files` for what cannot be read.
+    Nothing is yielded for a file that is neither, nor for a module over `MODULE_LIMIT`. Raises
+    InvalidArchiveError for an archive that does not hold together, and the errors of `build_tools.files` for
+    what cannot be read.
     """
     if not path.is_dir():
         yield from _in_file(path)
@@ -62,7 +65,8 @@ def _in_file(path: Path) -> Iterator[FoundModule]:
     with guard(path), path.open("rb") as file:
         head = file.read(len(HEADER))
     if is_module(head):
-        yield FoundModule(where=str(path), data=read_bounded(path, limit=MODULE_LIMIT))
+        if path.stat().st_size <= MODULE_LIMIT:
+            yield FoundModule(where=str(path), data=read_bounded(path, limit=MODULE_LIMIT))
     elif _is_archive(path.name, head):
         yield from _in_archive(read_bounded(path, limit=ARCHIVE_LIMIT), str(path), depth=1)
 
@@ -92,11 +96,14 @@ def _in_zip(data: bytes, where: str, depth: int) -> Iterator[FoundModule]:
 
 def _in_tar(data: bytes, where: str, depth: int) -> Iterator[FoundModule]:
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
-            for info in archive:
-                file = archive.extractfile(info) if info.isfile() else None
-                if file is not None:
-                    yield from _in_member(file, info.name, where, depth)
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            with tarfile.open(fileobj=stream) as archive:
+                for info in archive:
+                    file = archive.extractfile(info) if info.isfile() else None
+                    if file is not None:
+                        yield from _in_member(file, info.name, where, depth)
+            while stream.read(CHUNK):  # to the stream's own digest, which a tar reader does not reach
+                pass
     except BROKEN_TAR as error:
         raise InvalidArchiveError("gzipped tar", where, str(error)) from error
 
@@ -106,6 +113,7 @@ def _in_member(file: IO[bytes], name: str, where: str, depth: int) -> Iterator[F
     inside = f"{where}!/{name}"
     if is_module(head):
         data = head + file.read(MODULE_LIMIT)
-        yield FoundModule(where=inside, data=data)
+        if len(data) <= MODULE_LIMIT:
+            yield FoundModule(where=inside, data=data)
     elif _is_archive(name, head) and depth < DEPTH_LIMIT:
         yield from _in_archive(head + file.read(ARCHIVE_LIMIT), inside, depth=depth + 1)

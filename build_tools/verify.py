@@ -29,6 +29,8 @@ KERNEL_FUNCTIONS = ("alloc", "free", "length", "load_u8", "store_u8", "input_set
 KERNEL_EXPORTS = frozenset({"memory", *KERNEL_FUNCTIONS})
 FIRST_EXPORTS = frozenset({"memory", *(f"extism_{name}" for name in KERNEL_FUNCTIONS)})
 CONTEXT_GLOBAL = "extism_context"
+MARKS = (b"extism_alloc", VERSION_SECTION.encode())
+"""Bytes that betray a kernel whose sections cannot be read."""
 
 
 class Answer(enum.Enum):
@@ -127,7 +129,9 @@ def _unrecorded(data: bytes, known: Sequence[KnownKernel]) -> Facts:
         names = read_export_names(data)
         stamp = find_custom(data, VERSION_SECTION)
     except BuildToolsError as error:
-        return Answer.ALTERED, None, None, f"the module does not hold together: {error.message}"
+        if any(mark in data for mark in MARKS):
+            return Answer.ALTERED, None, None, f"a kernel that does not hold together: {error.message}"
+        return Answer.FOREIGN, None, None, f"a module that does not hold together: {error.message}"
     flavour = "context" if CONTEXT_GLOBAL in names else "core"
     if stamp is not None:
         version = stamp.decode("utf-8", "replace")

@@ -4,7 +4,8 @@ The runtime limits each memory by itself, with one number for all memories of a 
 enough, because kernel and guest never grow theirs at the same moment: the kernel grows only inside
 `alloc`, which goes through the host when there is a limit. So the number is set before and after
 each `alloc`: for the kernel, to what the guests have left over; for the guests, to what the kernel
-has left over. Several guest memories share what is left evenly.
+has left over. Several guest memories share what is left evenly. The heap of garbage-collected objects,
+if a guest has one, is held to the guests' number by itself, outside the sum.
 """
 
 from __future__ import annotations

@@ -31,9 +31,10 @@ MAX_REDIRECTS: Final = 10
 _CHUNK: Final = 64 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _REWRITTEN_TO_GET: Final = frozenset({301, 302, 303})
-# These describe the connection or the body's framing, which are the client's affair.
-_FRAMING_HEADERS: Final = frozenset(
-    {"connection", "content-length", "keep-alive", "te", "transfer-encoding", "upgrade"}
+# What describes the connection or the body's framing is the client's affair; and `host` would name
+# another virtual host than the one that was allowed.
+_RESERVED_HEADERS: Final = frozenset(
+    {"connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"}
 )
 _PRIVATE_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 
@@ -146,7 +147,7 @@ class _Hop:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def _send(self) -> HttpResponse:
-        headers = {k: v for k, v in self._request.headers.items() if k.lower() not in _FRAMING_HEADERS}
+        headers = {k: v for k, v in self._request.headers.items() if k.lower() not in _RESERVED_HEADERS}
         self._connection.request(
             self._request.method.upper(),
             self._url.request_uri,
@@ -191,5 +192,5 @@ def _redirect(request: HttpRequest, url: Url, status: int, location: str) -> Htt
     except urllib3.exceptions.LocationParseError:
         is_same_origin = False  # `send` refuses this URL next
     if not is_same_origin:
-        headers = {k: v for k, v in headers.items() if k.lower() not in _PRIVATE_HEADERS | {"host"}}
+        headers = {k: v for k, v in headers.items() if k.lower() not in _PRIVATE_HEADERS}
     return replace(request, url=target, method=method, headers=headers, body=body)

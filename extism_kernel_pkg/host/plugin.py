@@ -8,7 +8,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from typing_extensions import Self
 from wasmtime import Engine, FuncType, Module, WasmtimeError
 
 from extism_kernel_pkg import kernel_bytes
@@ -31,6 +30,8 @@ from extism_kernel_pkg.host.store import GuestStore, make_engine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
+
+    from typing_extensions import Self
 
     from extism_kernel_pkg.host.functions import HostFunction
 
@@ -98,13 +99,12 @@ class Plugin:
         http_response_headers: bool = False,
         logger: logging.Logger | None = None,
     ) -> None:
-        is_compiled = isinstance(source, CompiledPlugin)
-        if is_compiled and config is not None:
+        if not isinstance(source, CompiledPlugin):
+            source = CompiledPlugin(source, config=config)
+        elif config is not None:
             raise TypeError("give `config` to `CompiledPlugin`")
-        self._compiled = (
-            source if isinstance(source, CompiledPlugin) else CompiledPlugin(source, config=config)
-        )
-        manifest = self._compiled.manifest
+        self._compiled = source
+        manifest = source.manifest
         self._engine = make_engine()
         self._plan = self._compiled.plan(self._engine, functions)
         check_imports(self._plan)
@@ -153,19 +153,23 @@ class Plugin:
 
     def _call(self, name: str, data: bytes) -> bytes:
         """Make one call in two phases, each with a time limit: the guest's, then the kernel's answer."""
-        with self._interrupter.running(self._compiled.manifest.timeout_ms):
-            linked = self._linked or self._link(name)
-            outcome = linked.run(name, data)
         try:
+            with self._interrupter.running(self._compiled.manifest.timeout_ms):
+                linked = self._linked or self._link(name)
+                outcome = linked.run(name, data)
             linked.guest.rearm()
             with self._answer_limit.running(KERNEL_GRACE_MS):
-                return linked.exchange.close_call(name, outcome)
+                output = linked.exchange.close_call(name, outcome)
         except InterruptedCallError:
-            linked.guest.is_spent = True
+            self._discard()
             raise KernelError("the kernel did not answer; the plug-in wrote over its state") from None
+        except KernelError:
+            self._discard()
+            raise
         finally:
-            if name == "_start" or linked.guest.is_spent:
+            if name == "_start" or (self._linked is not None and self._linked.guest.is_spent):
                 self._discard()
+        return output
 
     def _link(self, name: str) -> LinkedPlugin:
         """Make an instance. Runs guest code: start functions and the language runtime's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wasmtime import (
     Config,
@@ -35,6 +35,10 @@ from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+_ENDS_OF_ALLOCATORS: Final = frozenset({TrapCode.UNREACHABLE, TrapCode.MEMORY_OUT_OF_BOUNDS})
+"""How guests end when `memory.grow` has given them -1: they abort, or write where memory is not."""
 
 
 def make_engine() -> Engine:
@@ -161,10 +165,15 @@ class GuestStore:
         limit = self.budget.max_pages if self.budget is not None else None
         if code is TrapCode.ALLOCATION_TOO_LARGE or last.startswith("GC heap out of memory"):
             return PluginOutOfMemoryError(last, max_pages=limit)
+        kind = code.name.lower().replace("_", " ") if code else last
         hint = None
         if self.budget is not None and limit is not None:
-            hint = f"{self.budget.used} of {limit} pages (`memory.max_pages`) were in use"
-        kind = code.name.lower().replace("_", " ") if code else last
+            used = self.budget.used
+            if used >= limit and code in _ENDS_OF_ALLOCATORS:
+                return PluginOutOfMemoryError(
+                    f"`{function}` trapped with every page in use: {kind}", max_pages=limit
+                )
+            hint = f"{used} of {limit} pages (`memory.max_pages`) were in use"
         return PluginTrapError(function, kind, hint=hint)
 
 

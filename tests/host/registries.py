@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 PYTHON_SDK = ("extism==1.1.1", "extism-sys==1.41.0")
+AS_PDK = ("@extism/as-pdk@1.0.0", "assemblyscript@0.27.37")
 GO_SDK = "github.com/extism/go-sdk@v1.7.1"
 
 
@@ -54,6 +55,22 @@ def go_sdk_plugins() -> Path:
     """The folder of plug-ins inside the Go SDK's module."""
     module = json.loads(run(["go", "mod", "download", "-json", GO_SDK], cwd=Path("/")))
     return Path(module["Dir"]) / "wasm"
+
+
+def assemblyscript_plugin(source: Path) -> Path:
+    """Compile one AssemblyScript source, which exports `myAbort`, with the PDK and the compiler from npm."""
+    folder = cache_folder("as-pdk-1.0.0-assemblyscript-0.27.37")
+    if not folder.is_dir():
+        part = folder.with_name(f"{folder.name}.{os.getpid()}")
+        part.mkdir(parents=True)
+        (part / "package.json").write_text('{"private": true}', encoding="utf-8")
+        run(["npm", "install", "--silent", "--no-audit", "--no-fund", *AS_PDK], cwd=part)
+        _publish(part, folder)
+    shutil.copy(source, folder / source.name)
+    name = source.stem
+    argv = ["npx", "--no-install", "asc", source.name, "--outFile", f"{name}.wasm"]
+    run([*argv, "--use", f"abort={name}/myAbort"], cwd=folder)
+    return folder / f"{name}.wasm"
 
 
 def _publish(part: Path, folder: Path) -> None:

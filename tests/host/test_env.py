@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ from extism_kernel_pkg.host import (
     HttpDeniedError,
     Json,
     Plugin,
+    PluginCancelledError,
     PluginLoadError,
     PluginTimeoutError,
     host_function,
@@ -128,6 +130,27 @@ def test_http_sends_method_body_and_query(load: Callable[..., Plugin], server: S
         "q=1&r=%20",
         "b",
     ]
+
+
+def test_http_keeps_its_own_framing_and_host(load: Callable[..., Plugin], server: Server) -> None:
+    headers = {"Host": "other.example", "Content-Length": "1000", "Transfer-Encoding": "chunked"}
+    plugin = load("kit", **LOOPBACK)
+    plugin.call("http_post", request(server.url("/echo"), method="POST", headers=headers))
+    _, _, sent, body = server.seen[0]
+    assert sent["host"] == f"127.0.0.1:{server.server_address[1]}"
+    assert (sent["content-length"], body) == ("1", b"b")
+    assert "transfer-encoding" not in sent
+
+
+def test_cancel_ends_a_wait_for_the_server(load: Callable[..., Plugin], server: Server) -> None:
+    plugin = load("kit", **LOOPBACK)
+    plugin.call("nothing")
+    timer = threading.Timer(0.3, plugin.cancel)
+    timer.start()
+    with pytest.raises(PluginCancelledError):
+        plugin.call("http", request(server.url("/slow")))
+    timer.join()
+    assert plugin.call("echo", b"fine") == b"fine"
 
 
 def test_http_error_status_is_not_an_error(load: Callable[..., Plugin], server: Server) -> None:

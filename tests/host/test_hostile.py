@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from extism_kernel_pkg.host import (
     PluginTrapError,
 )
 
+from . import registries
 from .conftest import wat
 
 if TYPE_CHECKING:
@@ -88,6 +90,28 @@ def test_attack_is_stopped_and_next_call_works(compiled: CompiledPlugin, attack:
         assert plugin.call("fine", b"after") == b"after"
 
 
+@pytest.fixture(scope="module")
+def defenceless() -> CompiledPlugin:
+    """The same plug-in on a kernel that lets guests write over its state: the one that the Go SDK carries."""
+    kernel = (registries.go_sdk_plugins().parent / "extism-runtime.wasm").read_bytes()
+    return CompiledPlugin({"wasm": [wat("hostile")], **LIMITS}, kernel=kernel)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_host_survives_a_kernel_that_does_not_defend_itself(defenceless: CompiledPlugin, attack: str) -> None:
+    with Plugin(defenceless) as plugin:
+        assert plugin.call("fine", b"before") == b"before"
+        start = time.monotonic()
+        with contextlib.suppress(PluginError):
+            plugin.call(attack, b"input")
+        assert time.monotonic() - start < 40
+        try:
+            assert plugin.call("fine", b"after") == b"after"
+        except PluginError:
+            plugin.reset()
+            assert plugin.call("fine", b"after") == b"after"
+
+
 @pytest.mark.parametrize("export", ["grow_own_memory", "reserve_kernel_memory", "grow_both"])
 def test_pages_of_kernel_and_guest_together_stay_within_the_limit(
     load: Callable[..., Plugin], export: str
@@ -98,6 +122,11 @@ def test_pages_of_kernel_and_guest_together_stay_within_the_limit(
     linked = plugin._linked
     assert linked is not None
     assert 40 <= linked.door.budget.used <= 64  # one refused MiB is 16 pages
+
+
+def test_trap_with_every_page_in_use_says_oom(load: Callable[..., Plugin]) -> None:
+    with pytest.raises(PluginOutOfMemoryError, match="oom: `grow_or_trap` trapped with every page in use"):
+        load("limits", memory={"max_pages": 64}).call("grow_or_trap")
 
 
 def test_hidden_memories_count_too() -> None:

@@ -45,5 +45,5 @@ def test_readme_code_runs(
         text = wat_path(source).read_text(encoding="utf-8").replace('"greet"', f'"{name}"')
         (tmp_path / f"{file}.wasm").write_bytes(wasmtime.wat2wasm(text))
     monkeypatch.chdir(tmp_path)
-    exec(compile("from pathlib import Path\n" + blocks[index], f"README block {index}", "exec"), {})  # noqa: S102
+    exec(compile("from pathlib import Path\n" + blocks[index], f"README block {index}", "exec"), {})  # noqa: S102 - our own README
     assert capsys.readouterr().out.splitlines() == list(PRINTED.values())[index]

@@ -9,6 +9,8 @@ import pytest
 
 from build_tools.cache import find_cache
 from build_tools.config import find_project
+from build_tools.costs import Kernel, Workshop
+from build_tools.model import FILENAMES
 from build_tools.pipeline import Request, make_kernel
 
 if TYPE_CHECKING:
@@ -23,3 +25,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> StagedKernel:
     out = tmp_path_factory.mktemp("kernel") / "stage"
     allowed = frozenset({"size-budget"})
     return make_kernel(Request(project=find_project(), cache=find_cache(), out=out, allowed=allowed))
+
+
+@pytest.fixture(scope="session")
+def kernel(built: StagedKernel) -> Kernel:
+    """The context flavour's bytes."""
+    return Kernel(name="ours", data=(built.folder / FILENAMES["context"]).read_bytes())
+
+
+@pytest.fixture(scope="session")
+def workshop(kernel: Kernel) -> Workshop:
+    """The kernel, compiled once; it makes fresh instances."""
+    return Workshop(kernel)

@@ -139,9 +139,9 @@ def test_every_case_of_the_suite_is_sound() -> None:
     case_set, findings = read_cases(SUITE / "cases")
     assert not findings
     assert len(case_set.cases) >= 120
-    schema = json.loads((SUITE / "schema" / "case.schema.json").read_text(encoding="utf-8"))
     for path in sorted((SUITE / "cases").glob("*.json")):
-        jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), schema)
+        document = json.loads(path.read_text(encoding="utf-8"))
+        assert list(load_check("case.schema.json")(document, "")) == [], path.name
 
 
 def test_id_used_twice_is_found(write_cases: Callable[..., Path]) -> None:

@@ -157,7 +157,7 @@ def test_kernel_that_hangs_is_a_timeout_and_the_run_goes_on(
         {"id": "toy/a-hangs", "steps": [{"call": "length", "args": [15]}]},
         {"id": "toy/b-after", "steps": [{"call": "reset"}]},
     )
-    lines = play(cli, toy_kernel, folder, "--timeout", "2")
+    lines = play(cli, toy_kernel, folder, "--timeout", "5")
     assert [line["verdict"] for line in lines.values()] == ["timeout", "pass"]
 
 

@@ -67,6 +67,17 @@ def test_sdist_holds_no_leavings_and_no_staged_kernel(release: Release) -> None:
     assert not [name for name in names if "/target/" in name or "/tests/integration/" in name]
 
 
+def test_sdist_holds_what_git_tracks_of_the_build_and_nothing_else(release: Release, checkout: Path) -> None:
+    members = parse_tar_gz(release.sdist.read_bytes(), release.sdist.name)
+    names = {member.name.split("/", 1)[1] for member in members} - {"PKG-INFO"}
+    tracked = set(run("git", "ls-files", cwd=checkout).stdout.splitlines())
+    assert names - tracked == set()
+    folders = ("build_tools/", "extism_kernel_pkg/", "kernel-src/")
+    wanted = {name for name in tracked if name.startswith(folders) and not name.endswith(".md")}
+    left_out = {name for name in wanted - names if not name.startswith("kernel-src/fuzz/")}
+    assert left_out == set(), "list them under sdist.include in pyproject.toml"
+
+
 def test_wheel_carries_the_compiled_kernel(release: Release, kernel: Path) -> None:
     with zipfile.ZipFile(release.wheel) as archive:
         for name in ("extism-runtime.wasm", "extism-runtime-core.wasm", "kernel_info.json"):
@@ -163,6 +174,16 @@ def test_toolchain_of_a_prebuilt_module_is_unknown_without_its_info(
         staged = json.loads((tmp_path / "out" / "kernel_info.json").read_bytes())
         assert staged["toolchain"] == {"origin": "prebuilt", "is_release": False}
         shutil.rmtree(tmp_path / "out")
+
+
+def test_kernel_is_built_where_no_cache_can_be_written(
+    prebuilt: Path, checkout: Path, build_tools: BuildTools, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    env = {"XDG_CACHE_HOME": str(tmp_path / "file" / "cache")}
+    done = build_tools(checkout, "kernel", "--prebuilt", prebuilt, "--out", tmp_path / "out", env=env)
+    assert "warning[no-cache]" in done.stderr
+    assert digest(tmp_path / "out" / prebuilt.name) == digest(prebuilt)
 
 
 def test_source_date_epoch_is_the_time_of_every_member(checkout: Path, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ ANSWERS: dict[str, tuple[str, int, Callable[[bytes], bytes]]] = {
     "no-stamp-first-names": ("unstamped", 12, lambda _: kernel_like("extism_")),
     "changed-byte": ("altered", 13, altered),
     "cut-short": ("altered", 13, lambda kernel: kernel[:-7]),
+    "other-module-cut-short": ("foreign", 14, lambda _: bytes(wat2wasm("(module (memory 1))"))[:-1]),
     "other-module": ("foreign", 14, lambda _: bytes(wat2wasm("(module)"))),
 }
 

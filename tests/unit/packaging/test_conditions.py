@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from build_tools.archive import Member, make_tar_gz, make_zip
+from build_tools.process import run
 from build_tools.pythons import find_python
 from build_tools.release_errors import InvalidArchiveError
 from build_tools.reproduce import copy_sources
@@ -39,8 +39,8 @@ def test_copy_of_a_checkout_holds_what_git_knows_and_what_is_new(tmp_path: Path)
     root = tmp_path / "tree"
     make_tree(root)
     (root / ".gitignore").write_text("target/\n__pycache__/\ndist/\n")
-    subprocess.run(["git", "init", "-q", str(root)], check=True)
-    subprocess.run(["git", "-C", str(root), "add", "pyproject.toml"], check=True)
+    run(["git", "init", "-q"], cwd=root)
+    run(["git", "add", "pyproject.toml"], cwd=root)
     copy_sources(root, tmp_path / "copy")
     assert names_in(tmp_path / "copy") == [".gitignore", "pyproject.toml", "src/lib.rs"]
 
@@ -80,6 +80,19 @@ def test_modules_are_found_by_content_and_other_files_passed_over(tmp_path: Path
     os.mkfifo(tmp_path / "pipe.wasm")
     (tmp_path / "dangling.wasm").symlink_to(tmp_path / "absent")
     assert [Path(found.where).name for found in find_modules(tmp_path)] == ["no-suffix"]
+
+
+def test_module_too_large_for_a_kernel_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("build_tools.scan.MODULE_LIMIT", len(MODULE))
+    large = MODULE + b"\0"
+    (tmp_path / "large.wasm").write_bytes(large)
+    (tmp_path / "fits.wasm").write_bytes(MODULE)
+    (tmp_path / "both.jar").write_bytes(
+        make_zip([Member(name="large.wasm", data=large), Member(name="fits.wasm", data=MODULE)], epoch=0)
+    )
+    assert {Path(found.where).name for found in find_modules(tmp_path)} == {"fits.wasm"}
 
 
 def test_archives_inside_archives_are_searched_to_a_depth(tmp_path: Path) -> None:

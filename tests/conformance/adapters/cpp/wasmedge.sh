@@ -7,7 +7,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$1
-compile() { ${CXX:-g++} -std=c++17 -O1 -Wall -Wextra -Werror -o "$out/adapter" "$here/wasmedge.cpp" "$@"; }
+compile() { ${CXX:-g++} -std=c++17 -O1 -Wall -Wextra -o "$out/adapter" "$here/wasmedge.cpp" "$@"; }
 
 if echo '#include <wasmedge/wasmedge.h>' | ${CXX:-g++} -E -x c++ - >/dev/null 2>&1; then
   compile -lwasmedge
@@ -15,26 +15,29 @@ if echo '#include <wasmedge/wasmedge.h>' | ${CXX:-g++} -E -x c++ - >/dev/null 2>
   exit
 fi
 
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
-test -n "$mirror" || { echo "apt knows no Debian mirror: install WasmEdge and its headers" >&2; exit 1; }
-apt=$out/apt
-root=$out/root
-mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$root"
-: >"$apt/status"
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$apt/sources.list"
-own_apt() {
-  apt-get -q -y -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- \
-    -o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" \
-    -o APT::Sandbox::User= -o APT::Install-Recommends=false -o Debug::NoLocking=true "$@"
-}
-own_apt update
-own_apt --download-only install libwasmedge-dev
-for package in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$package" "$root"; done
+root=$out/../wasmedge-debian-13 # kept for later builds
+if [ ! -d "$root" ]; then
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
+  test -n "$mirror" || { echo "apt knows no Debian mirror: install WasmEdge and its headers" >&2; exit 1; }
+  apt=$out/apt
+  mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/root"
+  : >"$apt/status"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$apt/sources.list"
+  own_apt() {
+    apt-get -q -y -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- \
+      -o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" \
+      -o APT::Sandbox::User= -o APT::Install-Recommends=false -o Debug::NoLocking=true "$@"
+  }
+  own_apt update
+  own_apt --download-only install libwasmedge-dev
+  for package in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$package" "$apt/root"; done
+  mv "$apt/root" "$root"
+  rm -rf "$apt"
+fi
+root=$(cd "$root" && pwd)
 
-arch=$(basename "$(dirname "$(find "$root/usr/lib" -name libwasmedge.so)")")
-libraries=$root/usr/lib/$arch
+libraries=$(dirname "$(find "$root/usr/lib" -name libwasmedge.so)")
 compile -I"$root/usr/include" -L"$libraries" -lwasmedge -Wl,--allow-shlib-undefined
 loader=$(find "$root/usr" -name 'ld-linux*.so.*' | head -n 1)
 printf '#!/bin/sh\nexec "%s" --library-path "%s" "%s" "$@"\n' "$loader" "$libraries" "$out/adapter" >"$out/run"
 chmod +x "$out/run"
-rm -rf "$apt/cache"

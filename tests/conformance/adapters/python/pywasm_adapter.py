@@ -1,7 +1,7 @@
 """Adapter for pywasm, an interpreter in Python.
 
 pywasm reports every trap as a failed assertion, whose source line is all that tells the kind, and leaves its
-stack as the trap found it: a later call on that instance fails, so `resume-after-trap` is not claimed.
+stack as the trap found it: a later call on that instance traps, so `resume-after-trap` is not claimed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Instance:
     def call(self, name: str, args: list[str]) -> list[str]:
         """Call a function; an assertion that fails is a trap."""
         if self.trapped:
-            raise RuntimeError("pywasm cannot call an instance that trapped")
+            raise TrapError("other", "an earlier trap left its frames on the stack of this instance")
         address = self.address(name, FUNCTION)
         kinds = self.machine.store.func[address].type.args
         if [repr(kind) for kind in kinds] != [text.partition(":")[0] for text in args]:

@@ -58,7 +58,7 @@ class Memory(ctypes.Structure):
 
 
 class Program:
-    """A module as a loaded library; `exports` holds C result, whether it is an address, symbol, parameters."""
+    """A module as a loaded library; `exports` holds C result, if it is an address, symbol, parameters."""
 
     def __init__(self, binary: bytes, folder: Path, runtime: Path) -> None:
         (folder / "module.wasm").write_bytes(binary)

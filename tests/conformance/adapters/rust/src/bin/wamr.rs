@@ -60,6 +60,9 @@ impl Wamr {
 
 impl Instance for Wamr {
     fn call(&mut self, name: &str, arguments: &[Value], _fuel: Option<u64>) -> Result<Vec<Value>, Failure> {
+        if self.trapped {
+            return Err(Failure::Trap("other", "an earlier trap stays on this instance".to_owned()));
+        }
         let function = self.instance.get_func(name).map_err(|error| Failure::Error(error.to_string()))?;
         let kind = function.ty();
         let arguments = arguments.iter().copied().map(into_val).collect::<Result<Vec<_>, _>>()?;

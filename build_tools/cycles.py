@@ -1,0 +1,100 @@
+"""Times a host's cycle (`reset`, `alloc`, write, read), which only has a meaning beside another kernel.
+
+The kernels take turns in one run, so that whatever else the machine does falls on all of them. Only the ratio
+of medians is of use; the times themselves are this machine's.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import wasmtime
+
+from build_tools.errors import ModuleMalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from build_tools.costs import Kernel
+
+KIBIBYTE = 1024
+ROUNDS = {64 * KIBIBYTE: 50, KIBIBYTE * KIBIBYTE: 4, 64 * KIBIBYTE * KIBIBYTE: 1}
+"""Bytes of a cycle, and how many are timed at once: short turns, so that few of them are interrupted."""
+TURNS = 41
+HOST = """
+(module
+  (import "kernel" "reset" (func $reset))
+  (import "kernel" "alloc" (func $alloc (param i64) (result i64)))
+  (import "kernel" "memory" (memory $kernel 0))
+  (memory $host 1)
+  (func (export "run") (param $length i32) (param $rounds i32)
+    (local $start i32) (local $at i32) (local $end i32)
+    (loop $round
+      (call $reset)
+      (local.set $start (i32.wrap_i64 (call $alloc (i64.extend_i32_u (local.get $length)))))
+      (local.set $end (i32.add (local.get $start) (local.get $length)))
+      (local.set $at (local.get $start))
+      (loop $write
+        (memory.copy $kernel $host (local.get $at) (i32.const 0) (i32.const 32768))
+        (local.set $at (i32.add (local.get $at) (i32.const 32768)))
+        (br_if $write (i32.lt_u (local.get $at) (local.get $end))))
+      (local.set $at (local.get $start))
+      (loop $read
+        (memory.copy $host $kernel (i32.const 32768) (local.get $at) (i32.const 32768))
+        (local.set $at (i32.add (local.get $at) (i32.const 32768)))
+        (br_if $read (i32.lt_u (local.get $at) (local.get $end))))
+      (local.set $rounds (i32.sub (local.get $rounds) (i32.const 1)))
+      (br_if $round (local.get $rounds)))))
+"""
+"""A host that copies in pieces of 32 KiB. It is a module, so that no binding's overhead is timed with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """The median time of one cycle, in seconds."""
+
+    kernel: str
+    length: int
+    cycles: int
+    median: float
+
+
+def time_cycles(kernels: Sequence[Kernel], rounds: dict[int, int] | None = None) -> tuple[Cycle, ...]:
+    """Return a cycle for each length and kernel. Raises ModuleMalformedError for what is no kernel."""
+    engine = wasmtime.Engine()
+    cycles = []
+    for length, count in (ROUNDS if rounds is None else rounds).items():
+        turns = [_prepare(engine, kernel, length) for kernel in kernels]
+        for turn in turns:
+            turn(count)  # memory grows and is touched for the first time here, not in the steady state
+        times: list[list[float]] = [[] for _ in kernels]
+        for _ in range(TURNS):
+            for taken, turn in zip(times, turns, strict=True):
+                started = time.perf_counter()
+                turn(count)
+                taken.append((time.perf_counter() - started) / count)
+        cycles += [
+            Cycle(kernel=kernel.name, length=length, cycles=count * TURNS, median=statistics.median(taken))
+            for kernel, taken in zip(kernels, times, strict=True)
+        ]
+    return tuple(cycles)
+
+
+def _prepare(engine: wasmtime.Engine, kernel: Kernel, length: int) -> Callable[[int], None]:
+    """Return a function that runs so many cycles."""
+    store = wasmtime.Store(engine)
+    linker = wasmtime.Linker(engine)
+    try:
+        module = wasmtime.Module(engine, kernel.data)
+        linker.define_instance(store, "kernel", wasmtime.Instance(store, module, []))
+        host = linker.instantiate(store, wasmtime.Module(engine, bytes(wasmtime.wat2wasm(HOST))))
+    except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ModuleMalformedError(f"is no kernel: {reason.strip()}", where=kernel.name) from None
+    run = host.exports(store)["run"]
+    if not isinstance(run, wasmtime.Func):
+        raise TypeError("`run` of the host's module is a function")
+    return lambda rounds: run(store, length, rounds)

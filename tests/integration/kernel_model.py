@@ -1,0 +1,173 @@
+"""The contract as a model in Python: what a kernel must answer, without how it does so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.integration.kernel_support import PAGE, pages, read, registers
+
+if TYPE_CHECKING:
+    from build_tools.costs import Instance
+
+SLACK = 4096
+"""Bytes that the kernel may need beside the blocks, for a few of them."""
+PER_BLOCK = 64
+
+
+@dataclass
+class Model:
+    """A kernel and what is known of it. Every method makes one call and judges what it did.
+
+    `live` holds each live block's bytes. `held` are blocks that were freed while a register described them.
+    `bottom` is the first handle ever, `top` the end of what was handed out since `reset`.
+    """
+
+    kernel: Instance
+    limit: int
+    bottom: int
+    top: int = 0
+    live: dict[int, bytearray] = field(default_factory=dict)
+    held: set[int] = field(default_factory=set)
+    ended: set[int] = field(default_factory=set)
+    foreign: list[tuple[int, int]] = field(default_factory=list)
+    input: tuple[int, int] = (0, 0)
+    output: tuple[int, int] = (0, 0)
+    error: int = 0
+    handed_out: int = 0
+
+    def alloc(self, length: int) -> None:
+        handle = self.kernel.call("alloc", length)
+        if handle == 0:
+            assert length == 0 or not self.must_fit(length), f"alloc({length}) was refused"
+            return
+        assert length != 0
+        assert handle % 8 == 0
+        assert handle >= self.bottom
+        end = handle + length
+        assert end <= pages(self.kernel) * PAGE
+        if not self.handed_out:
+            assert handle == self.bottom or self.foreign, "L-2: the very first handle again"
+        taken = [(start, start + len(data)) for start, data in self.live.items()]
+        if self.output[0]:
+            taken.append((self.output[0], sum(self.output)))
+        for start, stop in (*taken, *self.foreign):
+            assert end <= start or stop <= handle, f"[{handle}, {end}) meets [{start}, {stop})"
+        content = bytearray(read(self.kernel, handle, length))
+        if handle >= self.top:
+            assert not content.strip(b"\0"), "A-2: bytes not used in this life are zero"
+        self.live[handle] = content
+        self.ended.discard(handle)
+        self.handed_out += 1
+        self.top = max(self.top, end)
+
+    def must_fit(self, length: int) -> bool:
+        room = self.limit * PAGE - self.top - SLACK - self.limit * PAGE // 256
+        return not self.foreign and length <= room - PER_BLOCK * self.handed_out
+
+    def free(self, handle: int) -> None:
+        self.kernel.call("free", handle)
+        if handle not in self.live:
+            return
+        if handle in (self.output[0], self.error):
+            self.held.add(handle)
+        else:
+            self.end(handle)
+
+    def end(self, handle: int) -> None:
+        del self.live[handle]
+        self.held.discard(handle)
+        self.ended.add(handle)
+        if self.input[0] == handle:
+            self.input = (0, 0)
+
+    def let_go(self) -> None:
+        """End the blocks that no register holds any longer (A-7)."""
+        for handle in list(self.held):
+            if handle not in (self.output[0], self.error):
+                self.end(handle)
+
+    def set_input(self, start: int, length: int) -> None:
+        self.kernel.call("input_set", start, length)
+        if self.accepts(start, length):
+            self.input = (start, length)
+
+    def set_output(self, start: int, length: int) -> None:
+        self.kernel.call("output_set", start, length)
+        if self.accepts(start, length):
+            self.output = (start, length)
+            self.let_go()
+
+    def set_error(self, handle: int) -> None:
+        self.kernel.call("error_set", handle)
+        if handle == 0 or handle in self.live:
+            self.error = handle
+            self.let_go()
+
+    def accepts(self, start: int, length: int) -> bool:
+        if (start, length) == (0, 0):
+            return True
+        return self.bottom <= start and start + length <= self.top
+
+    def store_u8(self, address: int, value: int) -> None:
+        self.kernel.call("store_u8", address, value)
+        self.note(address, bytes([value & 0xFF]))
+
+    def store_u64(self, address: int, value: int) -> None:
+        self.kernel.call("store_u64", address, value)
+        self.note(address, value.to_bytes(8, "little"))
+
+    def note(self, address: int, data: bytes) -> None:
+        if address < self.bottom or address >= self.top:
+            return
+        for handle, content in self.live.items():
+            for at, byte in enumerate(data, address - handle):
+                if 0 <= at < len(content):
+                    content[at] = byte
+
+    def grow_foreign(self) -> None:
+        before = self.kernel.memory.size(self.kernel.store)
+        if before < self.limit:
+            self.kernel.memory.grow(self.kernel.store, 1)
+            self.foreign.append((before * PAGE, (before + 1) * PAGE))
+
+    def reset(self) -> None:
+        self.kernel.call("reset")
+        self.ended |= self.live.keys()
+        self.live.clear()
+        self.held.clear()
+        self.input, self.output, self.error = (0, 0), (0, 0), 0
+        self.top = self.handed_out = 0
+
+    def check(self) -> None:
+        """Hold every register, length and content of the kernel against the model."""
+        want = (*self.input, *self.output, self.error)
+        got = registers(self.kernel)
+        if self.input == (0, 0):
+            assert got[1] == 0
+            want, got = want[2:], got[2:]
+        assert got == want
+        for handle, content in self.live.items():
+            assert self.kernel.call("length", handle) == len(content)
+            assert read(self.kernel, handle, len(content)) == content
+        for handle in self.ended - self.live.keys():
+            assert self.kernel.call("length", handle) == 0
+        assert read(self.kernel, 0, 8) == bytes(8)
+
+    def check_loads(self, address: int) -> None:
+        """M-1, M-2, M-4: loads at an address give what lies there, or 0 outside."""
+        inside = self.bottom <= address < self.top
+        if not inside and address < self.bottom:
+            return  # where the first possible block begins is the kernel's own affair
+        whole = address + 8 <= self.top
+        want_u8 = read(self.kernel, address, 1)[0] if inside else 0
+        want_u64 = int.from_bytes(read(self.kernel, address, 8), "little") if inside and whole else 0
+        assert self.kernel.call("load_u8", address) == want_u8
+        assert self.kernel.call("load_u64", address) == want_u64
+        start, length = self.input
+        for offset in (0, length // 2, max(0, length - 8), length, (1 << 64) - 8):
+            fits_u8, fits_u64 = offset < length, offset + 8 <= length
+            want_u8 = read(self.kernel, start + offset, 1)[0] if fits_u8 else 0
+            want_u64 = int.from_bytes(read(self.kernel, start + offset, 8), "little") if fits_u64 else 0
+            assert self.kernel.call("input_load_u8", offset) == want_u8
+            assert self.kernel.call("input_load_u64", offset) == want_u64

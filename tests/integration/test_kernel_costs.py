@@ -1,0 +1,204 @@
+"""C-1 to C-4, counted in fuel on the staged module. Nothing here looks at a clock."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from build_tools.cost_report import is_over
+from build_tools.costs import U64, Cost, Instance, measure
+from build_tools.scenarios import CONSTANT, RESET, SCENARIOS
+from tests.integration.kernel_support import hostile_values, pages
+
+if TYPE_CHECKING:
+    from build_tools.costs import Kernel, Workshop
+    from build_tools.scenarios import Scenario
+
+LIVE = 20_000
+SIZE_LIMIT = 3474
+ON_HANDLES = ("length", "length_unsafe", "free", "error_set")
+
+
+@pytest.fixture(scope="module")
+def counted(kernel: Kernel) -> dict[str, Cost]:
+    return {cost.scenario: cost for cost in measure(kernel).costs}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_cost_of_scenario_is_in_its_bound(scenario: Scenario, counted: dict[str, Cost]) -> None:
+    """C-1, C-2 and the fuel part of C-3: what the table in COSTS.md shows."""
+    cost = counted[scenario.name]
+    assert not is_over(scenario, cost), f"{cost} is over {scenario.limit} of {scenario.clause}"
+
+
+@pytest.mark.parametrize("failure", [None, "alloc(8): out of bounds"], ids=["dear", "failed"])
+def test_bound_trips_on_a_dear_or_failed_scenario(failure: str | None) -> None:
+    scenario = SCENARIOS[1]
+    most = scenario.limit + 1 if failure is None else 0
+    cost = Cost(scenario=scenario.name, calls=1, mean=most, most=most, failure=failure)
+    assert is_over(scenario, cost)
+
+
+def test_size_is_at_most_upstreams(kernel: Kernel) -> None:
+    """C-4."""
+    assert len(kernel.data) <= SIZE_LIMIT
+
+
+class Meter:
+    """Calls, and keeps those that cost too much."""
+
+    def __init__(self, instance: Instance, limit: int = CONSTANT) -> None:
+        self.instance = instance
+        self.limit = limit
+        self.dear: list[str] = []
+
+    def call(self, name: str, *args: int) -> int:
+        value, fuel = self.instance.count(name, *args)
+        if fuel > self.limit:
+            self.dear.append(f"{name}{args}: {fuel:,}")
+        return value
+
+    def probe(self, handles: list[int]) -> None:
+        """Call every export that takes a handle or an address, with good values and bad ones."""
+        near = random.Random(2).sample(handles, 12)  # noqa: S311 - the same sample in every run
+        for value in (*near, *hostile_values(*near)):
+            value &= U64  # noqa: PLW2901 - below the first block is far above
+            for name in ON_HANDLES:
+                self.call(name, value)
+            for name in ("load_u8", "load_u64", "input_load_u8", "input_load_u64"):
+                self.call(name, value)
+            for length in (0, 1, 64, 1 << 32, U64 - 8, U64):
+                self.call("input_set", value, length)
+                self.call("output_set", value, length)
+            self.call("free", value)
+        for name in ("memory_bytes", "input_offset", "output_length", "error_get"):
+            self.call(name)
+
+
+def fill(instance: Instance, count: int, sizes: tuple[int, ...]) -> list[int]:
+    return [instance.call("alloc", sizes[number % len(sizes)]) for number in range(count)]
+
+
+def test_calls_among_20000_live_blocks_are_bounded(workshop: Workshop) -> None:
+    """C-1."""
+    meter = Meter(workshop.instantiate())
+    meter.probe(fill(meter.instance, LIVE, (8, 64, 24, 200)))
+    assert meter.dear == []
+
+
+ORDERS = ("first-to-last", "last-to-first", "every-other", "disorder")
+
+
+def in_order(handles: list[int], order: str) -> list[int]:
+    if order == "last-to-first":
+        return handles[::-1]
+    if order == "every-other":
+        return handles[::2]
+    if order == "disorder":
+        mixed = handles[:]
+        random.Random(3).shuffle(mixed)  # noqa: S311 - the same disorder in every run
+        return mixed
+    return handles
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_free_of_20000_blocks_twice_is_bounded(order: str, workshop: Workshop) -> None:
+    """C-1: frees, double frees, and what comes after them, in any order."""
+    meter = Meter(workshop.instantiate())
+    handles = fill(meter.instance, LIVE, (8, 64, 24, 200))
+    freed = in_order(handles, order)
+    for handle in freed:
+        meter.call("free", handle)
+    for handle in freed[::7]:
+        meter.call("free", handle)
+    meter.probe(handles)
+    assert meter.dear == []
+
+
+def test_alloc_among_ranges_that_do_not_fit_is_bounded(workshop: Workshop) -> None:
+    """C-1: in full memory, with thousands of freed ranges of like size, found or not."""
+    meter = Meter(workshop.instantiate(pages=40))
+    handles = []
+    while handle := meter.instance.call("alloc", 500 + len(handles) % 500):
+        handles.append(handle)
+    for handle in handles[::2]:
+        meter.call("free", handle)
+    for length in (1200, 1100, 1020, 990, 985, 700, 530, 520, 502, 1, 8, 2000):
+        for _ in range(20):
+            meter.call("alloc", length)
+    assert meter.dear == []
+
+
+def test_large_alloc_among_large_ranges_is_bounded(workshop: Workshop) -> None:
+    """C-1: blocks over 1 KiB are looked for among the freed ones first."""
+    meter = Meter(workshop.instantiate(pages=200))
+    handles = fill(meter.instance, 2000, (2050, 3000, 4000, 16, 2700))
+    for handle in handles[::2]:
+        meter.call("free", handle)
+    for length in (4096, 4090, 4001, 3990, 2100, 3500, 6000, 9000):
+        for _ in range(20):
+            handle, fuel = meter.instance.count("alloc", length)
+            if fuel > CONSTANT and pages(meter.instance) < 2:
+                meter.dear.append(f"alloc({length}): {fuel:,}")
+            meter.call("free", handle)
+    assert meter.dear == []
+
+
+def test_calls_after_stores_everywhere_are_bounded(workshop: Workshop) -> None:
+    """C-1, M-3: words around and in each block hold what would mislead an allocator that trusted them."""
+    meter = Meter(workshop.instantiate())
+    handles = fill(meter.instance, 400, (8, 64, 24, 200))
+    for handle in handles[::3]:
+        meter.instance.call("free", handle)
+    values = (0, U64, U64 - 11, (1 << 32) - 8, 1 << 31, *handles[:3])
+    for number, handle in enumerate(handles):
+        for address in range(handle - 24, handle + 32, 8):
+            meter.call("store_u64", address, values[(number + address) % len(values)])
+    for address in range(0, handles[0], 4):
+        meter.call("store_u64", address, U64)
+    meter.probe(handles)
+    for handle in handles:
+        meter.call("length", handle)
+        meter.call("free", handle)
+    for _ in range(100):
+        meter.call("alloc", 64)
+    assert meter.dear == []
+
+
+def test_alloc_is_bounded_but_for_growth(workshop: Workshop) -> None:
+    """C-1: 20,000 calls; those that grow memory may move the kernel's records, and on average that is little."""
+    instance = workshop.instantiate()
+    dear, growth, size = [], 0, pages(instance)
+    for number in range(LIVE):
+        _, fuel = instance.count("alloc", 64)
+        if size != pages(instance):
+            growth += fuel
+            size = pages(instance)
+        elif fuel > CONSTANT:
+            dear.append(f"alloc number {number}: {fuel:,}")
+    assert dear == []
+    assert growth / LIVE < CONSTANT, "growth costs too much even when shared by all calls"
+
+
+LIVES = {
+    "nothing": (0, 0),
+    "one-small": (1, 16),
+    "20000-small": (LIVE, 64),
+    "one-of-16-mib": (1, 1 << 24),
+    "one-of-1500-mib": (1, 1500 << 20),
+}
+
+
+@pytest.mark.parametrize(("count", "length"), LIVES.values(), ids=LIVES)
+def test_reset_is_bounded_after_any_life(count: int, length: int, workshop: Workshop) -> None:
+    """C-3: also twice in a row, and when the registers hold freed blocks."""
+    meter = Meter(workshop.instantiate(), RESET)
+    handles = [meter.instance.call("alloc", length) for _ in range(count)]
+    for handle in handles[-1:]:
+        meter.instance.call("output_set", handle, 8)
+        meter.instance.call("free", handle)
+    for _ in range(3):
+        meter.call("reset")
+    assert meter.dear == []

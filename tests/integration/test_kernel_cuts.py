@@ -1,0 +1,319 @@
+"""L-3: a call cut before any instruction, or by a limiter that traps, leaves an instance that `reset` mends.
+
+wasmtime's fuel ends a call only where a function begins or a loop turns. The module under test counts for
+itself, before each instruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+import wasmtime
+
+from build_tools.costs import Kernel, Workshop
+from build_tools.scenarios import CallFailedError
+from tests.integration.kernel_support import (
+    Cuttable,
+    Metered,
+    pages,
+    read,
+    registers,
+    with_trapping_growth,
+    write,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from build_tools.costs import Instance
+
+MARK = b"\xc7"
+AFTER = (40, 1, 1000, 64, 3000, 8, 65_535, 64)
+"""Lengths that are allocated after the cut, as on a fresh instance."""
+MOST_INSTRUCTIONS = 6000
+DENSE = 400
+"""Calls up to this long, and the first and last instructions of longer ones, are cut everywhere."""
+STRIDE = 13
+"""In the loops between, a step with no common factor with their bodies reaches every place in them."""
+
+
+def places(total: int) -> list[int]:
+    """Return where to cut a call of so many instructions."""
+    edge = total if total <= DENSE else DENSE // 4
+    return sorted({*range(min(edge, total)), *range(0, total, STRIDE), *range(max(0, total - edge), total)})
+
+
+@pytest.fixture(scope="module")
+def metered(kernel: Kernel) -> Metered:
+    return Metered(kernel.data)
+
+
+def fill(instance: Instance, length: int) -> int:
+    """Return a new block that is full of marks."""
+    handle = instance.call("alloc", length)
+    assert handle != 0
+    write(instance, handle, MARK * length)
+    return handle
+
+
+def some_blocks(instance: Instance) -> list[int]:
+    return [fill(instance, length) for length in (24, 64, 1000, 300, 64, 2000, 8, 500, 64)]
+
+
+def small_alloc(instance: Instance) -> tuple[int, ...]:
+    some_blocks(instance)
+    return (40,)
+
+
+def first_alloc(instance: Instance) -> tuple[int, ...]:  # noqa: ARG001 - the state is that of a fresh instance
+    return (40,)
+
+
+def growing_alloc(instance: Instance) -> tuple[int, ...]:
+    handles = some_blocks(instance)
+    for handle in handles[::2]:
+        instance.call("free", handle)
+    instance.call("error_set", handles[1])
+    instance.call("output_set", handles[3], 300)
+    return (150_000,)
+
+
+def alloc_after_foreign_growth(instance: Instance) -> tuple[int, ...]:
+    some_blocks(instance)
+    instance.memory.grow(instance.store, 1)
+    return (150_000,)
+
+
+def alloc_of_used_bytes(instance: Instance) -> tuple[int, ...]:
+    some_blocks(instance)
+    instance.call("reset")
+    fill(instance, 24)
+    return (900,)
+
+
+def alloc_of_freed_bytes(instance: Instance) -> tuple[int, ...]:
+    handles = some_blocks(instance)
+    instance.call("free", handles[5])
+    return (1500,)
+
+
+def coalescing_free(instance: Instance) -> tuple[int, ...]:
+    handles = some_blocks(instance)
+    instance.call("free", handles[2])
+    instance.call("free", handles[4])
+    return (handles[3],)
+
+
+def deferred_free(instance: Instance) -> tuple[int, ...]:
+    handles = some_blocks(instance)
+    instance.call("output_set", handles[3], 300)
+    return (handles[3],)
+
+
+def output_set_that_ends_a_block(instance: Instance) -> tuple[int, ...]:
+    handles = some_blocks(instance)
+    instance.call("output_set", handles[3], 300)
+    instance.call("free", handles[2])
+    instance.call("free", handles[3])
+    return (handles[5], 100)
+
+
+def error_set_that_ends_a_block(instance: Instance) -> tuple[int, ...]:
+    handles = some_blocks(instance)
+    instance.call("error_set", handles[4])
+    instance.call("free", handles[3])
+    instance.call("free", handles[4])
+    return (0,)
+
+
+def input_set(instance: Instance) -> tuple[int, ...]:
+    return (some_blocks(instance)[2], 1000)
+
+
+def reset_of_many(instance: Instance) -> tuple[int, ...]:
+    handles = some_blocks(instance)
+    instance.call("output_set", handles[3], 300)
+    instance.call("free", handles[3])
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A state to bring an instance into, and the call that is cut in it."""
+
+    name: str
+    setup: Callable[[Instance], tuple[int, ...]]
+
+
+CUTS = {
+    "small-alloc": Cut(name="alloc", setup=small_alloc),
+    "first-alloc-of-an-instance": Cut(name="alloc", setup=first_alloc),
+    "growing-alloc": Cut(name="alloc", setup=growing_alloc),
+    "alloc-after-foreign-growth": Cut(name="alloc", setup=alloc_after_foreign_growth),
+    "alloc-of-used-bytes": Cut(name="alloc", setup=alloc_of_used_bytes),
+    "alloc-of-freed-bytes": Cut(name="alloc", setup=alloc_of_freed_bytes),
+    "coalescing-free": Cut(name="free", setup=coalescing_free),
+    "deferred-free": Cut(name="free", setup=deferred_free),
+    "output-set-that-ends-a-block": Cut(name="output_set", setup=output_set_that_ends_a_block),
+    "error-set-that-ends-a-block": Cut(name="error_set", setup=error_set_that_ends_a_block),
+    "input-set": Cut(name="input_set", setup=input_set),
+    "reset": Cut(name="reset", setup=reset_of_many),
+}
+
+
+@pytest.fixture(scope="module")
+def fresh(metered: Metered) -> list[int]:
+    """The handles of `AFTER` on an instance to which nothing has happened."""
+    instance = metered.instantiate()
+    return [instance.call("alloc", length) for length in AFTER]
+
+
+def check_as_a_host(instance: Instance, fresh: list[int]) -> str | None:
+    """Make the calls that a host makes after a cut; return what is not as on a fresh instance."""
+    size = pages(instance) * 65_536
+    error = instance.call("error_get")
+    if error + instance.call("length", error) > size:
+        return "the error lies outside memory"
+    if instance.call("output_offset") + instance.call("output_length") > size:
+        return "the output lies outside memory"
+    instance.call("error_set", 0)
+    instance.call("reset")
+    if registers(instance) != (0, 0, 0, 0, 0):
+        return f"registers after reset: {registers(instance)}"
+    handles = []
+    for length in AFTER:
+        handle = instance.call("alloc", length)
+        handles.append(handle)
+        if read(instance, handle, length).strip(b"\0"):
+            return f"alloc({length}) shows old bytes"
+        write(instance, handle, MARK * length)
+        if instance.call("length", handle) != length:
+            return f"length of alloc({length}): {instance.call('length', handle)}"
+    if sorted(handles) != sorted(fresh) or handles[0] != fresh[0]:
+        return f"handles {handles}, fresh {fresh}"
+    for handle, length in zip(handles, AFTER, strict=True):
+        if read(instance, handle, length) != MARK * length:
+            return f"the block at {handle} was overwritten"
+        instance.call("free", handle)
+        if instance.call("length", handle) != 0:
+            return f"the block at {handle} outlives its free"
+    return None
+
+
+def judge(instance: Instance, fresh: list[int]) -> str | None:
+    """Return what is wrong, a trap of any later call too."""
+    try:
+        return check_as_a_host(instance, fresh)
+    except CallFailedError as error:
+        return str(error)
+
+
+def sweep(cut: Cut, metered: Metered, fresh: list[int], *, is_complete: bool) -> list[str]:
+    """Cut a call of a fresh instance at one place after the other; return what was wrong."""
+    whole = metered.instantiate()
+    total = whole.fuel_of(cut.name, *cut.setup(whole))
+    assert total < MOST_INSTRUCTIONS
+    wrong = []
+    for fuel in range(total) if is_complete else places(total):
+        instance = metered.instantiate()
+        arguments = cut.setup(instance)
+        assert instance.cut(fuel, cut.name, *arguments), f"not cut at {fuel} of {total}"
+        found = judge(instance, fresh)
+        if found:
+            wrong.append(f"cut at {fuel} of {total}: {found}")
+    return wrong
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+def test_reset_restores_a_fresh_state_after_any_cut(cut: Cut, metered: Metered, fresh: list[int]) -> None:
+    """L-3, L-2, A-2."""
+    assert sweep(cut, metered, fresh, is_complete=False) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["growing-alloc", "alloc-after-foreign-growth"])
+def test_reset_restores_a_fresh_state_after_every_cut_of_a_growth(
+    name: str, metered: Metered, fresh: list[int]
+) -> None:
+    """L-3: the moves of the kernel's records, instruction by instruction."""
+    assert sweep(CUTS[name], metered, fresh, is_complete=True) == []
+
+
+def test_cuts_in_a_row_on_one_instance_are_all_mended(metered: Metered, fresh: list[int]) -> None:
+    """L-3: the damage of one cut does not add to that of the next, and L-5: memory does not grow with them."""
+    instance = metered.instantiate()
+    judge(instance, fresh)
+    instance.call("reset")
+    size = pages(instance)
+    wrong = []
+    for name, cut in CUTS.items():
+        if "grow" in name or "first" in name:
+            continue
+        for fuel in range(3, 400, 13):
+            instance.cut(fuel, cut.name, *cut.setup(instance))
+            found = judge(instance, fresh)
+            if found:
+                wrong.append(f"{name} at {fuel}: {found}")
+            instance.call("reset")
+    assert wrong == []
+    assert pages(instance) <= size + 1
+
+
+def test_sweep_trips_on_a_state_that_reset_leaves(metered: Metered, fresh: list[int]) -> None:
+    """The judge sees an instance whose first block lies elsewhere."""
+    instance = metered.instantiate()
+    assert judge(instance, [handle + 8 for handle in fresh]) is not None
+
+
+def snapshot(instance: Instance, handles: list[int]) -> tuple[object, ...]:
+    lengths = [instance.call("length", handle) for handle in handles]
+    contents = [read(instance, *pair) for pair in zip(handles, lengths, strict=True)]
+    return pages(instance), registers(instance), lengths, contents, instance.call("memory_bytes")
+
+
+def test_limiter_that_traps_finds_the_state_unchanged(kernel: Kernel) -> None:
+    """A-3, L-3: memory is asked for before anything is written."""
+    trapping = Workshop(Kernel(name="trapping", data=with_trapping_growth(kernel.data)))
+    instance, twin = trapping.instantiate(), trapping.instantiate()
+    handles = []
+    for each in (instance, twin):
+        handles = some_blocks(each)
+        each.call("input_set", handles[0], 24)
+        each.call("output_set", handles[3], 300)
+        each.call("free", handles[3])
+        each.call("error_set", handles[4])
+        each.call("free", handles[6])
+    before = snapshot(instance, handles)
+    for length in (200_000, 1 << 20, 1 << 30):
+        function = instance.exports["alloc"]
+        assert isinstance(function, wasmtime.Func)
+        with pytest.raises(wasmtime.Trap, match="unreachable"):
+            function(instance.store, length)
+        assert snapshot(instance, handles) == before
+    for length in (64, 8, 1000):
+        assert instance.call("alloc", length) == twin.call("alloc", length), "as if nothing had been asked"
+
+
+def test_instance_serves_the_next_call_after_a_limiter_trapped(kernel: Kernel) -> None:
+    """L-3: the calls of a host that kills the guest and goes on."""
+    trapping = Workshop(Kernel(name="trapping", data=with_trapping_growth(kernel.data)))
+    fresh = [trapping.instantiate().call("alloc", 64)]
+    instance: Instance = trapping.instantiate()
+    for _ in range(3):
+        some_blocks(instance)
+        with pytest.raises(CallFailedError):
+            instance.call("alloc", 1 << 20)
+        instance.call("error_set", 0)
+        instance.call("reset")
+        assert instance.call("alloc", 64) == fresh[0]
+        instance.call("reset")
+
+
+def test_cut_is_a_cut(metered: Metered) -> None:
+    instance: Cuttable = metered.instantiate()
+    total = instance.fuel_of("alloc", 64)
+    again = metered.instantiate()
+    assert again.cut(total - 1, "alloc", 64)
+    assert not metered.instantiate().cut(total, "alloc", 64)

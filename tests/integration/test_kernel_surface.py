@@ -1,0 +1,119 @@
+"""S-1 to S-7 on both staged flavours, through the validator, and each clause by a fact of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import wasmtime
+
+from build_tools.abi import read_abi
+from build_tools.config import find_project
+from build_tools.model import FILENAMES, FLAVOURS
+from build_tools.sections import find_custom
+from build_tools.stamps import ABI_SECTION, VERSION_SECTION
+from build_tools.validate import Expectation, check_module
+from build_tools.wasm import Module, parse_module
+
+if TYPE_CHECKING:
+    from build_tools.abi import Abi
+    from build_tools.costs import Workshop
+    from build_tools.model import Flavour, StagedKernel
+
+Staged = tuple["Flavour", Module]
+HOST_NAMES = ("log_", "config_get", "var_", "http_", "get_log_level")
+
+
+@pytest.fixture(params=FLAVOURS)
+def staged(request: pytest.FixtureRequest, built: StagedKernel) -> Staged:
+    flavour: Flavour = request.param
+    return flavour, parse_module((built.folder / FILENAMES[flavour]).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def abi() -> Abi:
+    return read_abi(find_project().abi_toml)
+
+
+def test_surface_has_no_finding(staged: Staged, abi: Abi, built: StagedKernel) -> None:
+    """S-1, S-2, S-3, S-4, S-5, S-7, C-4."""
+    flavour, module = staged
+    expectation = Expectation(abi=abi, flavour=flavour, version=built.version)
+    assert check_module(module.data, expectation) == []
+
+
+def test_module_stands_alone_with_one_memory(staged: Staged) -> None:
+    """S-1."""
+    module = staged[1]
+    assert list(module.imports) == []
+    assert module.start is None
+    (memory,) = module.memories
+    assert memory.initial <= 2
+    assert memory.maximum is None
+
+
+def test_both_generations_are_the_same_functions(staged: Staged, abi: Abi) -> None:
+    """S-2, S-3: each first name is its current name's function, by index."""
+    exports = {export.name: export for export in staged[1].exports}
+    for function in abi.functions:
+        assert exports[function.name].type == function.type
+        alias = exports.get(f"extism_{function.name}")
+        if alias is None:
+            assert function.name == "length_unsafe", "only this one did not exist in the first generation"
+        else:
+            assert alias.index == exports[function.name].index
+
+
+def test_nothing_else_is_exported(staged: Staged, abi: Abi) -> None:
+    """S-4."""
+    flavour, module = staged
+    names = {export.name for export in module.exports}
+    allowed = {"memory", *(function.name for function in abi.functions)}
+    allowed |= {f"extism_{function.name}" for function in abi.functions}
+    if flavour == "context":
+        assert "extism_context" in names
+        allowed.add("extism_context")
+    assert names - allowed == set()
+    assert [name for name in names if name.startswith(HOST_NAMES)] == []
+
+
+def test_context_is_a_null_reference_that_the_host_may_set(workshop: Workshop) -> None:
+    """S-4."""
+    instance = workshop.instantiate()
+    context = instance.exports["extism_context"]
+    assert isinstance(context, wasmtime.Global)
+    kind = context.type(instance.store)
+    assert kind.mutable
+    assert str(kind.content) == "externref"
+    assert context.value(instance.store) is None
+    context.set_value(instance.store, "of the host")
+    instance.call("reset")
+    assert context.value(instance.store) == "of the host"
+
+
+def test_features_are_those_of_the_flavour(staged: Staged, abi: Abi) -> None:
+    """S-5: found in the bytes, opcode by opcode, not in what the compiler was asked for."""
+    flavour, module = staged
+    assert set(module.features) <= set(abi.features[flavour])
+    assert ("reference-types" in module.features) is (flavour == "context")
+
+
+def test_u8_is_zero_extended_and_low_bits_are_stored(workshop: Workshop) -> None:
+    """S-6."""
+    instance = workshop.instantiate()
+    handle = instance.call("alloc", 16)
+    instance.call("store_u8", handle, -1)
+    instance.call("store_u8", handle + 1, 0x1280)
+    instance.call("input_set", handle, 16)
+    assert instance.call("load_u8", handle) == 0xFF
+    assert instance.call("load_u8", handle + 1) == 0x80
+    assert instance.call("load_u64", handle) == 0x80FF
+    assert instance.call("input_load_u8", 1) == 0x80
+
+
+def test_versions_survive_in_the_module(staged: Staged, abi: Abi, built: StagedKernel) -> None:
+    """S-7."""
+    data = staged[1].data
+    assert find_custom(data, VERSION_SECTION) == built.version.encode()
+    assert find_custom(data, ABI_SECTION) == str(abi.version).encode()
+    assert find_custom(data, "producers")
