@@ -9,6 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from build_tools.cache import find_cache
+from build_tools.clauses import find_citations, group, read_clauses
+from build_tools.clauses import render as render_clauses
+from build_tools.clauses import render_markdown as render_coverage
 from build_tools.config import find_project
 from build_tools.doctor import can_build, examine
 from build_tools.doctor import render as render_diagnoses
@@ -61,6 +64,21 @@ def bench(args: argparse.Namespace) -> int:
     """Hand over to the module that counts costs."""
     code: int = importlib.import_module("build_tools.bench").main(args.arguments)
     return code
+
+
+def clauses(args: argparse.Namespace) -> int:
+    """List what holds each clause; a clause that nothing holds is a finding."""
+    project = find_project()
+    stated = read_clauses(project.kernel_src / "CONTRACT.md")
+    groups = group(stated, find_citations(project.root))
+    if args.json:
+        found = {
+            clause: [dataclasses.asdict(each) for each in citations] for clause, citations in groups.items()
+        }
+        print(to_json(found))
+    else:
+        print(render_coverage(groups) if args.markdown else render_clauses(groups))
+    return ExitCode.DONE if all(groups.values()) else ExitCode.FINDINGS
 
 
 def conformance(args: argparse.Namespace) -> int:

@@ -4,9 +4,6 @@ use crate::layout::{ANCHOR, FIRST_HANDLE, HEADER, SPAN, STRETCH, TABLE};
 use crate::record::{LENGTH, NEXT, PLACE, RECORD, Record};
 use crate::{Kernel, Memory};
 
-/// The ranges of a stretch, which take 32 bytes at least, and the one before.
-const RANGES_MAX: u32 = (1 << STRETCH) / 32 + 1;
-
 impl<M: Memory> Kernel<M> {
     /// The length of the live block with this handle, or 0.
     ///
@@ -21,12 +18,9 @@ impl<M: Memory> Kernel<M> {
         let place = (handle as u32).wrapping_sub(HEADER);
         let hint = self.memory.word(place, 4);
         if hint < self.state(TABLE) {
-            let record = self.record(hint);
+            let record = self.record(hint & !(RECORD - 1));
             if self.field(record, PLACE) == place {
-                let length = self.field(record, LENGTH);
-                if length != 0 {
-                    return u64::from(length);
-                }
+                return u64::from(self.field(record, LENGTH));
             }
         }
         u64::from(self.field(self.find(handle), LENGTH))
@@ -40,21 +34,19 @@ impl<M: Memory> Kernel<M> {
         }
         let place = (handle as u32).wrapping_sub(HEADER);
         let number = self.memory.word(self.index_word(place), RECORD);
-        if number < self.state(TABLE) {
-            let mut record = self.record(number);
-            let mut looks = RANGES_MAX;
-            loop {
-                let found = self.field(record, PLACE);
-                if found == place {
-                    return record;
-                }
-                looks -= 1;
-                if found > place || looks == 0 {
-                    break;
-                }
-                record = self.field(record, NEXT);
+        if number >= self.state(TABLE) {
+            return ANCHOR;
+        }
+        let mut record = self.record(number);
+        // Past the first step only ranges that begin in the stretch and before `place` are passed, so
+        // a stale word of the index ends the walk at once.
+        let offset = place % (1 << STRETCH);
+        while self.field(record, PLACE) != place {
+            record = self.field(record, NEXT);
+            if self.field(record, PLACE).wrapping_sub(place.wrapping_sub(offset)) > offset {
+                return ANCHOR;
             }
         }
-        ANCHOR
+        record
     }
 }

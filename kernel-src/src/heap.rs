@@ -3,9 +3,10 @@
 use crate::kernel::in_order;
 use crate::layout::{
     ANCHOR, ERROR, ERROR_FREED, FIRST_HANDLE, HEAD, HEADER, HOLE_END, HOLE_START, INPUT, OUTPUT,
-    OUTPUT_FREED, PAGE_BYTES, PAGE_NET, READY, SMALL_MAX, SPAN, SPARE, STATE_END, STRETCH, TABLE, USED,
+    OUTPUT_FREED, OWNED, PAGE_BYTES, PAGE_NET, READY, SMALL_MAX, SPAN, SPARE, STATE_END, STRETCH, TABLE,
+    USED,
 };
-use crate::record::{LENGTH, NEXT, PLACE, PREV, RANK, RECORD, RECORD_SHIFT, Record};
+use crate::record::{LENGTH, NEXT, PLACE, PREV, RANK, RECORD, Record};
 use crate::{Kernel, Memory};
 
 /// Set in the rank of a range that holds a small block: it is reused only under pressure.
@@ -67,9 +68,11 @@ impl<M: Memory> Kernel<M> {
             self.reset();
         }
         let has_space = self.has_space(size);
-        if !has_space || length > SMALL_MAX {
+        if !has_space | (length > SMALL_MAX) {
+            // Record 0 is never kept: there is nothing but 0 at its address.
             let fit = self.find_free(size);
-            if fit != 0 && !(has_space && self.field(fit, RANK) & SMALL != 0) && !self.is_kept(fit, size) {
+            let is_due = !has_space | (self.field(fit, RANK) & SMALL == 0);
+            if (fit != 0) & is_due & !self.is_kept(fit, size) {
                 return self.reuse(fit, length, size);
             }
         }
@@ -83,15 +86,10 @@ impl<M: Memory> Kernel<M> {
     /// Whether a block of `size` more bytes ends below the table and its reserve, or below the hole.
     fn has_space(&self, size: u32) -> bool {
         let place = self.field(ANCHOR, PLACE);
-        let mut end = self.next_record().wrapping_sub(RESERVE);
-        if end < self.state(HOLE_END) {
-            return false;
-        }
-        let hole = self.state(HOLE_START);
-        if place < hole {
-            end = hole;
-        }
-        end >= place && end.wrapping_sub(place) >= size
+        let limit = self.next_record().wrapping_sub(RESERVE);
+        (self.state(HOLE_START).wrapping_sub(place) >= size)
+            & (self.state(HOLE_END) <= limit)
+            & (u64::from(place) + u64::from(size) <= u64::from(limit))
     }
 
     /// Makes the next `size` bytes clean and the table ready for more records.
@@ -99,8 +97,7 @@ impl<M: Memory> Kernel<M> {
         let place = self.field(ANCHOR, PLACE);
         let end = place.wrapping_add(size);
         if (place ^ end) >> STRETCH != 0 {
-            self.memory
-                .set_word(self.index_word(end), RECORD, self.state(TABLE));
+            self.enter_next(end);
         }
         // Until all used bytes are behind, every block comes here; later, because of the index, those
         // that reach into another stretch.
@@ -109,7 +106,7 @@ impl<M: Memory> Kernel<M> {
         if place < used {
             self.memory.clear(place, end.min(used).wrapping_sub(place));
         } else {
-            ready = ready.max((end | ((1 << STRETCH) - 1)).min(self.next_record().wrapping_sub(RESERVE)));
+            ready = (end | ((1 << STRETCH) - 1)).min(self.next_record().wrapping_sub(RESERVE));
         }
         self.set_state(READY, ready);
     }
@@ -119,15 +116,14 @@ impl<M: Memory> Kernel<M> {
     fn grow(&mut self, size: u32) -> bool {
         let mut start = self.field(ANCHOR, PLACE);
         let pages = self.memory.pages();
-        let head = self.state(HEAD);
-        let owned = head / PAGE_NET + 1;
-        if start < self.state(HOLE_START) {
+        let owned = self.state(OWNED);
+        if start <= self.state(HOLE_START) {
             start = self.state(HOLE_END);
         }
         if pages != owned {
             start = pages.wrapping_mul(PAGE_BYTES);
         }
-        let table = self.state(TABLE) << RECORD_SHIFT;
+        let table = self.state(TABLE);
         let bytes = u64::from(table)
             + u64::from(start)
             + u64::from(size)
@@ -136,14 +132,19 @@ impl<M: Memory> Kernel<M> {
         if !(self.memory.grow(need + (table >> AMPLE) - pages) || self.memory.grow(need - pages)) {
             return false;
         }
+        // If the call is cut while links are being moved, no handle is looked up until `reset` (L-3).
+        // `alloc` sets the span anew.
+        self.set_state(SPAN, 0);
+        in_order();
         let old = self.next_record().wrapping_add(RECORD);
         self.own(self.memory.pages());
         let new = self.next_record().wrapping_add(RECORD);
+        let delta = new.wrapping_sub(old);
         let end = owned.wrapping_mul(PAGE_BYTES);
         self.memory.copy(new, old, end.wrapping_sub(old));
         self.set_state(USED, end);
-        self.relink(new, self.state(HEAD).wrapping_add(RECORD), old);
-        self.relink(SPARE, STATE_END, old);
+        self.relink(new, self.state(HEAD).wrapping_add(RECORD), old, delta);
+        self.relink(SPARE, STATE_END, old, delta);
         if pages != owned {
             if self.state(HOLE_START) == 0 {
                 self.set_state(HOLE_START, end);
@@ -154,11 +155,10 @@ impl<M: Memory> Kernel<M> {
         if start != unused {
             // Loads reach what is passed over, so it must not show an earlier life.
             let hole = self.state(HOLE_START);
-            let passed = if unused < hole { hole } else { end };
+            let passed = if unused <= hole { hole } else { end };
             self.memory.clear(unused, passed.wrapping_sub(unused));
             self.set_field(ANCHOR, PLACE, start);
-            self.memory
-                .set_word(self.index_word(start), RECORD, self.state(TABLE));
+            self.enter_next(start);
         }
         true
     }
@@ -167,16 +167,11 @@ impl<M: Memory> Kernel<M> {
     ///
     /// Links are the words that are not below the table: places, lengths and ranks all are.
     #[inline(never)]
-    fn relink(&mut self, mut at: u32, end: u32, old: u32) {
+    fn relink(&mut self, mut at: u32, end: u32, old: u32, delta: u32) {
         while at < end {
             let word = self.state(at);
             if word >= old {
-                self.set_state(
-                    at,
-                    word.wrapping_sub(old)
-                        .wrapping_add(self.next_record())
-                        .wrapping_add(RECORD),
-                );
+                self.set_state(at, word.wrapping_add(delta));
             }
             at = at.wrapping_add(4);
         }
@@ -186,10 +181,11 @@ impl<M: Memory> Kernel<M> {
     /// the hole.
     fn is_kept(&self, record: Record, size: u32) -> bool {
         let place = self.field(record, PLACE);
-        let end = place.wrapping_add(size);
-        let offset = self.state(OUTPUT);
-        place < offset.wrapping_add(self.state(OUTPUT + 4)) && offset < end
-            || place < self.state(HOLE_END) && self.state(HOLE_START) < end
+        let output = self.state(OUTPUT);
+        // One of two ranges begins in the other where they meet.
+        (output.wrapping_sub(place) < size)
+            | (place.wrapping_sub(output) < self.state(OUTPUT + 4))
+            | (place < self.state(HOLE_END)) & (self.state(HOLE_START) < place.wrapping_add(size))
     }
 
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.
@@ -197,21 +193,27 @@ impl<M: Memory> Kernel<M> {
         let place = self.field(record, PLACE);
         let rest_size = self.size(record).wrapping_sub(size);
         self.remove(record);
-        if rest_size >= 2 * HEADER {
-            let rest = self.take_record();
-            if rest != 0 {
-                let next = self.field(record, NEXT);
-                let rest_place = place.wrapping_add(size);
-                self.set_field(rest, PLACE, rest_place);
-                self.memory.set_long(rest, LENGTH, u64::from(next) << 32);
-                self.set_field(rest, PREV, record);
-                self.insert(rest, rest_size | self.field(record, RANK) & SMALL);
-                in_order();
-                self.set_field(next, PREV, rest);
-                self.set_field(record, NEXT, rest);
-                self.enter(rest, next);
-                self.enter(record, rest);
+        'split: {
+            if rest_size < 2 * HEADER {
+                break 'split;
             }
+            // A record that merging gave back, or one of the reserve.
+            let mut rest = self.state(SPARE);
+            if rest != 0 {
+                self.set_state(SPARE, self.field(rest, RANK));
+            } else {
+                rest = self.next_record();
+                if rest.wrapping_sub(STRETCH_RECORDS) < self.state(READY) {
+                    break 'split;
+                }
+                self.set_state(TABLE, self.state(TABLE).wrapping_add(RECORD));
+            }
+            let next = self.field(record, NEXT);
+            self.set_field(rest, PLACE, place.wrapping_add(size));
+            self.set_field(rest, LENGTH, 0);
+            self.insert(rest, rest_size | self.field(record, RANK) & SMALL);
+            self.join(rest, next);
+            self.join(record, rest);
         }
         self.set_field(record, LENGTH, length as u32);
         self.set_field(place, 4, self.number(record));
@@ -222,34 +224,18 @@ impl<M: Memory> Kernel<M> {
         u64::from(place.wrapping_add(HEADER))
     }
 
-    /// A record for a range that is not at the end: one that merging gave back, or one of the
-    /// reserve, or 0.
-    #[inline(always)]
-    fn take_record(&mut self) -> Record {
-        let spare = self.state(SPARE);
-        if spare != 0 {
-            self.set_state(SPARE, self.field(spare, RANK));
-            return spare;
-        }
-        let record = self.next_record();
-        if record.wrapping_sub(STRETCH_RECORDS) < self.state(READY) {
-            return 0;
-        }
-        self.set_state(TABLE, self.state(TABLE).wrapping_add(1));
-        record
-    }
-
     /// Ends the live block with this handle, or does nothing. O(log): three trees' paths.
     pub fn free(&mut self, handle: u64) {
-        let record = self.find(handle);
-        if self.field(record, LENGTH) != 0 {
-            self.free_record(record);
-        }
+        self.free_record(self.find(handle));
     }
 
-    /// Ends a live block, or notes that a register must let go of it first.
+    /// Ends a block if it is live, or notes that a register must let go of it first.
     #[inline(never)]
     pub(crate) fn free_record(&mut self, mut record: Record) {
+        let length = self.field(record, LENGTH);
+        if length == 0 {
+            return;
+        }
         let place = self.field(record, PLACE);
         let handle = place.wrapping_add(HEADER);
         if self.state(OUTPUT) == handle {
@@ -263,10 +249,7 @@ impl<M: Memory> Kernel<M> {
         if self.state(INPUT) == handle {
             self.memory.set_long(INPUT, 0, 0);
         }
-        let mut rank = 0;
-        if self.field(record, LENGTH) <= SMALL_MAX as u32 {
-            rank = SMALL;
-        }
+        let mut rank = u32::from(length <= SMALL_MAX as u32) * SMALL;
         self.set_field(record, RANK, 0);
         in_order();
         self.set_field(record, LENGTH, 0);
@@ -289,12 +272,8 @@ impl<M: Memory> Kernel<M> {
             return 0;
         }
         self.remove(free);
-        let next = self.field(gone, NEXT);
-        let prev = self.field(gone, PREV);
-        self.set_field(prev, NEXT, next);
-        self.set_field(next, PREV, prev);
-        self.enter(prev, next);
-        self.set_field(gone, LENGTH, 0);
+        self.join(self.field(gone, PREV), self.field(gone, NEXT));
+        self.set_field(gone, PLACE, 0);
         self.set_field(gone, RANK, self.state(SPARE));
         self.set_state(SPARE, gone);
         rank

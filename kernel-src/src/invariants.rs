@@ -24,9 +24,10 @@ impl<M: Memory> Kernel<M> {
         if head == 0 {
             return;
         }
-        let table = self.state(TABLE);
-        let is_record =
-            |record: Record| record <= head && (head - record) % RECORD == 0 && self.number(record) < table;
+        let table = self.state(TABLE) / RECORD;
+        let is_record = |record: Record| {
+            record <= head && (head - record) % RECORD == 0 && self.number(record) < self.state(TABLE)
+        };
         assert!(
             (head + RECORD) % PAGE_NET == 0,
             "the head is below a whole number of pages"

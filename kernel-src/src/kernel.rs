@@ -3,10 +3,8 @@
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use crate::Memory;
-use crate::layout::{
-    ANCHOR, BASE, HEAD, HEAD_CHECK, INITIAL_PAGES, LIFE, PAGE_BYTES, PAGE_NET, STATE_END, TABLE, USED,
-};
-use crate::record::{NEXT, PLACE, PREV, RECORD};
+use crate::layout::{ANCHOR, BASE, HEAD, INITIAL_PAGES, LIFE, OWNED, PAGE_BYTES, PAGE_NET, STATE_END, USED};
+use crate::record::{NEXT, PLACE, RECORD};
 
 /// The kernel over some memory. All state is in the memory, none is here.
 #[derive(Debug, Default)]
@@ -27,10 +25,11 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Writes down that the kernel owns all below this page.
+    #[inline(never)]
     pub(crate) fn own(&mut self, pages: u32) {
         let head = pages.wrapping_mul(PAGE_NET).wrapping_sub(RECORD);
         self.memory
-            .set_long(HEAD, 0, u64::from(head ^ HEAD_CHECK) << 32 | u64::from(head));
+            .set_long(HEAD, 0, u64::from(pages) << 32 | u64::from(head));
         in_order();
     }
 
@@ -41,31 +40,29 @@ impl<M: Memory> Kernel<M> {
     /// it as written.
     #[inline(never)]
     pub fn reset(&mut self) {
-        let head = self.memory.long(HEAD, 0);
-        if head as u32 ^ (head >> 32) as u32 != HEAD_CHECK {
+        let head = self.state(HEAD);
+        if self.state(OWNED).wrapping_mul(PAGE_NET).wrapping_sub(RECORD) != head {
             self.memory.clear(USED, LIFE - USED);
-            let mut pages = INITIAL_PAGES;
-            if head != 0 {
-                pages = self.memory.pages();
-                self.set_state(TABLE, 1);
-            }
-            self.own(pages);
+            self.own(if head == 0 {
+                INITIAL_PAGES
+            } else {
+                self.memory.pages()
+            });
         }
-        if self.state(TABLE) != 0 {
+        if head != 0 {
             self.set_state(USED, self.state(HEAD));
         }
         in_order();
         self.memory.clear(LIFE, STATE_END - LIFE);
         in_order();
         self.set_field(ANCHOR, PLACE, BASE);
-        self.memory.set_word(self.index_word(BASE), RECORD, 0);
-        self.set_field(ANCHOR, NEXT, ANCHOR);
-        self.set_field(ANCHOR, PREV, ANCHOR);
+        self.enter_next(BASE);
+        self.memory
+            .set_long(ANCHOR, NEXT, u64::from(ANCHOR) << 32 | u64::from(ANCHOR));
     }
 
     /// The bytes of linear memory that the kernel manages.
     pub fn memory_bytes(&self) -> u64 {
-        let pages = (self.state(HEAD) / PAGE_NET + 1).max(INITIAL_PAGES);
-        u64::from(pages) * u64::from(PAGE_BYTES)
+        u64::from(self.state(OWNED).max(INITIAL_PAGES)) * u64::from(PAGE_BYTES)
     }
 }

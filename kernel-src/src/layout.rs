@@ -17,6 +17,8 @@ pub const STATE_START: u32 = 32;
 /// store writes both, so a cut cannot part them. The index is above the record, at the upper end
 /// of what the kernel owns.
 pub const HEAD: u32 = STATE_START;
+/// Pages owned.
+pub const OWNED: u32 = STATE_START + 4;
 /// What was used before ends here or below: blocks are cleared up to it when they are appended.
 pub const USED: u32 = STATE_START + 8;
 /// Where pages begin that somebody else grew into memory, or 0.
@@ -46,6 +48,8 @@ pub const OUTPUT_FREED: u32 = LIFE + 36;
 pub const ERROR_FREED: u32 = LIFE + 40;
 /// A record that closes the row of ranges.
 pub const ANCHOR: u32 = LIFE + 44;
+/// Eight bytes of the anchor that are always 0.
+pub const ZERO: u32 = ANCHOR + 16;
 /// The heads of the lists of free ranges, one for each power of two: the oldest and the youngest.
 pub const BINS: u32 = ANCHOR + RECORD;
 /// Sizes of 2^31 and more are in the last list.
@@ -57,7 +61,7 @@ pub const STATE_END: u32 = BINS + 8 * BIN_COUNT;
 pub const HEAD_CHECK: u32 = 0x4b58_7445;
 /// The index has one word for each stretch of 2 to this many bytes: the number of the record of the
 /// range before the first one that begins there.
-pub const STRETCH: u32 = 11;
+pub const STRETCH: u32 = 12;
 /// What a page leaves when its part of the index is taken off.
 pub const PAGE_NET: u32 = PAGE_BYTES - (PAGE_BYTES >> STRETCH) * 4;
 /// Where the first block's header lies.

@@ -28,9 +28,7 @@ pub const YOUNGER: Field = 20;
 /// The next older free range of the list, or its head.
 pub const OLDER: Field = 24;
 /// Bytes of a record.
-pub const RECORD: u32 = 1 << RECORD_SHIFT;
-/// From a record's number to its distance below [`HEAD`].
-pub const RECORD_SHIFT: u32 = 5;
+pub const RECORD: u32 = 32;
 
 const _: () = assert!(NEXT == LENGTH + 4, "one store writes both");
 
@@ -65,11 +63,11 @@ impl<M: Memory> Kernel<M> {
     /// The record with this number.
     #[inline(always)]
     pub(crate) fn record(&self, number: u32) -> Record {
-        self.state(HEAD).wrapping_sub(number << RECORD_SHIFT)
+        self.state(HEAD).wrapping_sub(number)
     }
 
     /// Where the next record of the table will be.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn next_record(&self) -> Record {
         self.record(self.state(TABLE))
     }
@@ -77,18 +75,29 @@ impl<M: Memory> Kernel<M> {
     /// The number of a record.
     #[inline(always)]
     pub(crate) fn number(&self, record: Record) -> u32 {
-        self.state(HEAD).wrapping_sub(record) >> RECORD_SHIFT
+        self.state(HEAD).wrapping_sub(record)
     }
 
     /// The index's word for `place`, as a base; its offset is [`RECORD`].
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn index_word(&self, place: u32) -> u32 {
         self.state(HEAD).wrapping_add(place >> STRETCH << 2)
     }
 
-    /// Enters `left` in the index if its right neighbour is the first range of a stretch.
+    /// Enters the table's next record in the index for the stretch of `place`, where its range begins
+    /// or which it reaches.
     #[inline(never)]
-    pub(crate) fn enter(&mut self, left: Record, right: Record) {
+    pub(crate) fn enter_next(&mut self, place: u32) {
+        self.memory
+            .set_word(self.index_word(place), RECORD, self.state(TABLE));
+    }
+
+    /// Makes two records neighbours, and enters the left one in the index if the right one is the
+    /// first range of a stretch.
+    #[inline(never)]
+    pub(crate) fn join(&mut self, left: Record, right: Record) {
+        self.set_field(left, NEXT, right);
+        self.set_field(right, PREV, left);
         let place = self.field(right, PLACE);
         if (self.field(left, PLACE) ^ place) >> STRETCH != 0 {
             self.memory
@@ -114,7 +123,7 @@ impl<M: Memory> Kernel<M> {
         self.set_field(last, NEXT, record);
         self.set_field(ANCHOR, PREV, record);
         self.set_field(ANCHOR, PLACE, end);
-        self.set_state(TABLE, number.wrapping_add(1));
+        self.set_state(TABLE, number.wrapping_add(RECORD));
         (place, number)
     }
 }

@@ -1,42 +1,40 @@
 //! The registers, and reading and writing by address.
 
-use crate::layout::{ERROR, ERROR_FREED, FIRST_HANDLE, INPUT, OUTPUT, OUTPUT_FREED, SPAN};
+use crate::layout::{ERROR, ERROR_FREED, FIRST_HANDLE, INPUT, OUTPUT, OUTPUT_FREED, SPAN, ZERO};
 use crate::record::LENGTH;
 use crate::{Kernel, Memory};
 
 impl<M: Memory> Kernel<M> {
-    /// Calls `action` with the number of bytes from `address` to the end of what was handed out, if
-    /// it lies inside (M-1).
+    /// The address if `is_inside`, else that of bytes that are always 0. Loads are free of branches
+    /// this way.
     #[inline(always)]
-    fn inside<R>(&mut self, address: u64, outside: R, action: impl FnOnce(&mut M, u32, u64) -> R) -> R {
-        let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
-        let span = u64::from(self.state(SPAN));
-        if distance >= span {
-            return outside;
-        }
-        action(&mut self.memory, address as u32, span - distance)
+    fn readable(address: u64, is_inside: bool) -> u32 {
+        if is_inside { address as u32 } else { ZERO }
     }
 
     /// The byte at an address, or 0 (M-1).
     #[inline(always)]
-    pub fn load_u8(&mut self, address: u64) -> u8 {
-        self.inside(address, 0, |memory, at, _| memory.byte(at, 0))
+    pub fn load_u8(&self, address: u64) -> u8 {
+        let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
+        self.memory
+            .byte(Self::readable(address, distance < u64::from(self.state(SPAN))), 0)
     }
 
     /// Eight bytes at an address, or 0 (M-1, M-2).
     #[inline(always)]
-    pub fn load_u64(&mut self, address: u64) -> u64 {
-        self.inside(
-            address,
-            0,
-            |memory, at, left| if left < 8 { 0 } else { memory.long(at, 0) },
-        )
+    pub fn load_u64(&self, address: u64) -> u64 {
+        let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
+        let span = u64::from(self.state(SPAN));
+        let is_inside = (distance < span) & (span.wrapping_sub(distance) >= 8);
+        self.memory.long(Self::readable(address, is_inside), 0)
     }
 
     /// Writes the byte at an address, or nothing (M-1).
     #[inline(always)]
     pub fn store_u8(&mut self, address: u64, value: u8) {
-        self.inside(address, (), |memory, at, _| memory.set_byte(at, 0, value));
+        if address.wrapping_sub(u64::from(FIRST_HANDLE)) < u64::from(self.state(SPAN)) {
+            self.memory.set_byte(address as u32, 0, value);
+        }
     }
 
     /// Writes eight bytes at an address, but none past the end (M-1, M-2).
@@ -64,16 +62,14 @@ impl<M: Memory> Kernel<M> {
         self.memory.set_long(address as u32, 0, value ^ kept);
     }
 
-    /// Sets a register to a range that was handed out, or clears it, and says whether it did.
+    /// Sets a register to a range that was handed out, or clears it.
     #[inline(never)]
-    fn set_range(&mut self, register: u32, offset: u64, length: u64) -> bool {
+    fn set_range(&mut self, register: u32, offset: u64, length: u64) {
         let distance = offset.wrapping_sub(u64::from(FIRST_HANDLE));
         let span = u64::from(self.state(SPAN));
         if distance <= span && length <= span - distance || offset | length == 0 {
             self.memory.set_long(register, 0, offset | length << 32);
-            return true;
         }
-        false
     }
 
     /// Ends the block that was freed while a register held it.
@@ -102,25 +98,25 @@ impl<M: Memory> Kernel<M> {
 
     /// The byte at an offset into the input, or 0 (M-4).
     pub fn input_load_u8(&self, offset: u64) -> u8 {
-        if offset >= self.input_length() {
-            return 0;
-        }
-        self.memory.byte(self.state(INPUT).wrapping_add(offset as u32), 0)
+        let address = offset.wrapping_add(self.input_offset());
+        self.memory
+            .byte(Self::readable(address, offset < self.input_length()), 0)
     }
 
     /// Eight bytes at an offset into the input, or 0 (M-4).
     pub fn input_load_u64(&self, offset: u64) -> u64 {
-        if offset >= self.input_length() || self.input_length() - offset < 8 {
-            return 0;
-        }
-        self.memory.long(self.state(INPUT).wrapping_add(offset as u32), 0)
+        let length = self.input_length();
+        let is_inside = (offset < length) & (length.wrapping_sub(offset) >= 8);
+        self.memory.long(
+            Self::readable(offset.wrapping_add(self.input_offset()), is_inside),
+            0,
+        )
     }
 
     /// Sets the output, and ends a block that was freed while the output held it.
     pub fn output_set(&mut self, offset: u64, length: u64) {
-        if self.set_range(OUTPUT, offset, length) {
-            self.free_held(OUTPUT_FREED);
-        }
+        self.set_range(OUTPUT, offset, length);
+        self.free_held(OUTPUT_FREED);
     }
 
     /// The address of the output, or 0.

@@ -83,8 +83,8 @@ class Cuttable(Instance):
         try:
             function(self.store, *args)
         except wasmtime.Trap as trap:
-            assert trap.trap_code == wasmtime.TrapCode.UNREACHABLE, f"{name} after {fuel}: {trap.message}"
-            assert meter.value(self.store) == 0, f"{name} after {fuel}: trapped by itself"
+            if trap.trap_code != wasmtime.TrapCode.UNREACHABLE or meter.value(self.store):
+                raise  # the kernel trapped by itself
             return True
         else:
             return False

@@ -170,44 +170,37 @@ def fresh(metered: Metered) -> list[int]:
     return [instance.call("alloc", length) for length in AFTER]
 
 
-def check_as_a_host(instance: Instance, fresh: list[int]) -> str | None:
-    """Make the calls that a host makes after a cut; return what is not as on a fresh instance."""
+def check_as_a_host(instance: Instance, fresh: list[int]) -> None:
+    """Make the calls that a host makes after a cut, and hold each against a fresh instance."""
     size = pages(instance) * 65_536
     error = instance.call("error_get")
-    if error + instance.call("length", error) > size:
-        return "the error lies outside memory"
-    if instance.call("output_offset") + instance.call("output_length") > size:
-        return "the output lies outside memory"
+    assert error + instance.call("length", error) <= size, "the error lies outside memory"
+    end = instance.call("output_offset") + instance.call("output_length")
+    assert end <= size, "the output lies outside memory"
     instance.call("error_set", 0)
     instance.call("reset")
-    if registers(instance) != (0, 0, 0, 0, 0):
-        return f"registers after reset: {registers(instance)}"
+    assert registers(instance) == (0, 0, 0, 0, 0), "registers after reset"
     handles = []
     for length in AFTER:
         handle = instance.call("alloc", length)
         handles.append(handle)
-        if read(instance, handle, length).strip(b"\0"):
-            return f"alloc({length}) shows old bytes"
+        assert not read(instance, handle, length).strip(b"\0"), f"alloc({length}) shows old bytes"
         write(instance, handle, MARK * length)
-        if instance.call("length", handle) != length:
-            return f"length of alloc({length}): {instance.call('length', handle)}"
-    if sorted(handles) != sorted(fresh) or handles[0] != fresh[0]:
-        return f"handles {handles}, fresh {fresh}"
+        assert instance.call("length", handle) == length
+    assert handles == fresh
     for handle, length in zip(handles, AFTER, strict=True):
-        if read(instance, handle, length) != MARK * length:
-            return f"the block at {handle} was overwritten"
+        assert read(instance, handle, length) == MARK * length, f"the block at {handle} was overwritten"
         instance.call("free", handle)
-        if instance.call("length", handle) != 0:
-            return f"the block at {handle} outlives its free"
-    return None
+        assert instance.call("length", handle) == 0, f"the block at {handle} outlives its free"
 
 
 def judge(instance: Instance, fresh: list[int]) -> str | None:
     """Return what is wrong, a trap of any later call too."""
     try:
-        return check_as_a_host(instance, fresh)
-    except CallFailedError as error:
+        check_as_a_host(instance, fresh)
+    except (AssertionError, CallFailedError) as error:
         return str(error)
+    return None
 
 
 def sweep(cut: Cut, metered: Metered, fresh: list[int], *, is_complete: bool) -> list[str]:
@@ -242,7 +235,7 @@ def test_reset_restores_a_fresh_state_after_every_cut_of_a_growth(
 
 
 def test_cuts_in_a_row_on_one_instance_are_all_mended(metered: Metered, fresh: list[int]) -> None:
-    """L-3: the damage of one cut does not add to that of the next, and L-5: memory does not grow with them."""
+    """L-3, L-5: the damage of one cut does not add to that of the next, nor does memory grow."""
     instance = metered.instantiate()
     judge(instance, fresh)
     instance.call("reset")

@@ -226,6 +226,52 @@ def test_instances_do_not_see_each_other(workshop: Workshop) -> None:
     assert other.call("load_u64", handle) == 0
 
 
+OVERWRITTEN = {"ones": b"\xff", "zeros": b"\x00", "text": b"{"}
+LENGTHS_FROM_ZERO = (8, 33, 64, 100, 400, 1024, 5000)
+
+
+def overwritten(workshop: Workshop, data: bytes) -> Instance:
+    """Return an instance with an earlier life's bytes in it, whose host wrote at handle 0."""
+    instance = workshop.instantiate()
+    for _ in range(40):
+        write(instance, instance.call("alloc", 1000), b"\xc7" * 1000)
+    write(instance, 0, data)
+    return instance
+
+
+def check_is_fresh(instance: Instance, fresh: Instance) -> None:
+    assert registers(instance) == (0, 0, 0, 0, 0)
+    for size in (40, 1000, 8, 5000, 64):
+        handle = instance.call("alloc", size)
+        assert handle == fresh.call("alloc", size)
+        assert instance.call("length", handle) == size
+        assert not read(instance, handle, size).strip(b"\0"), "A-2: an earlier life's bytes"
+
+
+@pytest.mark.parametrize("byte", OVERWRITTEN.values(), ids=OVERWRITTEN)
+@pytest.mark.parametrize("length", LENGTHS_FROM_ZERO)
+def test_reset_heals_what_a_host_wrote_from_address_zero(
+    byte: bytes, length: int, workshop: Workshop
+) -> None:
+    """L-6: hosts that overlook handle 0 write their input there."""
+    instance = overwritten(workshop, byte * length)
+    instance.call("reset")
+    check_is_fresh(instance, workshop.instantiate())
+
+
+@pytest.mark.parametrize("byte", OVERWRITTEN.values(), ids=OVERWRITTEN)
+@pytest.mark.parametrize("length", LENGTHS_FROM_ZERO)
+def test_next_call_of_a_host_that_wrote_at_address_zero_does_not_trap(
+    byte: bytes, length: int, workshop: Workshop
+) -> None:
+    """L-6, L-3: a host's next calls, of which `reset` is not the first."""
+    instance = overwritten(workshop, byte * length)
+    instance.call("error_set", 0)
+    instance.call("reset")
+    assert registers(instance) == (0, 0, 0, 0, 0)
+    assert instance.call("alloc", 40) == workshop.instantiate().call("alloc", 40)
+
+
 FIRST_CALLS = {
     "alloc": (8,),
     "free": (8,),

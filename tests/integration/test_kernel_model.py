@@ -13,7 +13,21 @@ from tests.integration.kernel_model import Model
 if TYPE_CHECKING:
     from build_tools.costs import Workshop
 
-FAR = (0, 7, 8, 16, 57, 256, 1 << 16, 1 << 31, (1 << 32) - 4, 1 << 32, (1 << 32) + 1024, 1 << 63, (1 << 64) - 8)
+FAR = (
+    0,
+    7,
+    8,
+    16,
+    57,
+    256,
+    1 << 16,
+    1 << 31,
+    (1 << 32) - 4,
+    1 << 32,
+    (1 << 32) + 1024,
+    1 << 63,
+    (1 << 64) - 8,
+)
 VALUES = (0, 1, (1 << 64) - 1, (1 << 64) - 12, 1 << 31, 1 << 32, 0x0101_0101_0101_0101)
 SMALL = st.sampled_from((1, 7, 8, 16, 24, 63, 64, 200, 500, 1000, 1024))
 LARGE = st.sampled_from((1025, 3000, 20_000, 65_535, 65_536, 150_000))
@@ -39,7 +53,9 @@ PROGRAM = st.lists(
         st.tuples(st.just("store_u64"), ADDRESS, ADDRESS),
         st.tuples(st.just("load"), ADDRESS),
         st.tuples(st.just("set_part"), st.sampled_from(("input", "output")), PICK, PICK),
-        st.tuples(st.just("set_hostile"), st.sampled_from(("input", "output")), ADDRESS, st.sampled_from(VALUES)),
+        st.tuples(
+            st.just("set_hostile"), st.sampled_from(("input", "output")), ADDRESS, st.sampled_from(VALUES)
+        ),
         st.tuples(st.just("clear"), st.sampled_from(("input", "output"))),
         st.tuples(st.just("error"), ADDRESS),
         st.tuples(st.just("grow_foreign")),
@@ -151,7 +167,7 @@ COMMON = settings(
 def test_hostile_program_never_leaves_the_contract(
     program: list[Operation], limit: int, workshop: Workshop
 ) -> None:
-    """M-3, A-1, A-2, A-6, A-7, R-1 to R-4, M-1, M-2, M-4: after every call, the whole state by the contract."""
+    """M-1 to M-4, A-1, A-2, A-6, A-7, R-1 to R-4: the whole state after every call."""
     run_program(workshop, program, limit)
 
 

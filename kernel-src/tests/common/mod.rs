@@ -168,7 +168,7 @@ impl Shadow {
         assert!(length > 0, "A-1: alloc(0) is 0");
         assert_eq!(handle % 8, 0, "A-1: a handle is a multiple of 8");
         if self.live.len() < 2000 {
-            let need = (length + length / 256 + 8192) / u64::from(PAGE_BYTES) + 2;
+            let need = (length + length / 512 + 16384) / u64::from(PAGE_BYTES) + 2;
             assert!(grown <= need, "A-3: {grown} pages for {length} bytes");
         }
         let end = handle + length;

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 MOST_PAGES = 1024
 """Memory of an instance where the case sets no limit; a broken kernel must not take the machine's."""
 
-LARGE_CASES = frozenset(("limits/addresses-above-two-gib-work", "limits/two-gib-in-use-are-hidden-after-reset"))
+LARGE_CASES = frozenset(
+    ("limits/addresses-above-two-gib-work", "limits/two-gib-in-use-are-hidden-after-reset")
+)
 """Cases that are slow elsewhere, but not here: only they tell signed from unsigned addresses."""
 ALL_PAGES = 65536
 
