@@ -11,13 +11,13 @@ pub const SMALL_MAX: u64 = 1024;
 
 /// The kernel's fixed words begin here. Below is the null zone, which nothing uses: hosts that
 /// overlook handle 0 write there.
-pub const STATE_START: u32 = 32;
+pub const STATE_START: u32 = 48;
 
-/// The address of the table's first record, and in the next word the same XOR [`HEAD_CHECK`]. One
-/// store writes both, so a cut cannot part them. The index is above the record, at the upper end
-/// of what the kernel owns.
+/// The address of the table's first record. The index is above it, at the upper end of what the
+/// kernel owns.
 pub const HEAD: u32 = STATE_START;
-/// Pages owned.
+/// Pages owned, from which [`HEAD`] follows: if the two disagree, somebody wrote over them. One store
+/// writes both, so a cut cannot part them.
 pub const OWNED: u32 = STATE_START + 4;
 /// What was used before ends here or below: blocks are cleared up to it when they are appended.
 pub const USED: u32 = STATE_START + 8;
@@ -57,8 +57,6 @@ pub const BIN_COUNT: u32 = 32;
 /// The end of the fixed words.
 pub const STATE_END: u32 = BINS + 8 * BIN_COUNT;
 
-/// Marks [`HEAD`] as written by this kernel.
-pub const HEAD_CHECK: u32 = 0x4b58_7445;
 /// The index has one word for each stretch of 2 to this many bytes: the number of the record of the
 /// range before the first one that begins there.
 pub const STRETCH: u32 = 12;
