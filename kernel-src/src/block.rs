@@ -33,11 +33,11 @@ impl<M: Memory> Kernel<M> {
             return ANCHOR;
         }
         let place = (handle as u32).wrapping_sub(HEADER);
-        let number = self.memory.word(self.index_word(place), RECORD);
-        if number >= self.state(TABLE) {
+        let distance = self.memory.word(self.index_word(place), RECORD);
+        if distance >= self.state(TABLE) {
             return ANCHOR;
         }
-        let mut record = self.record(number);
+        let mut record = self.record(distance);
         // Past the first step only ranges that begin in the stretch and before `place` are passed, so
         // a stale word of the index ends the walk at once.
         let offset = place % (1 << STRETCH);

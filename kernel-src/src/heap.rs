@@ -27,8 +27,9 @@ const PREPARED: u64 = 1;
 impl<M: Memory> Kernel<M> {
     /// Reserves `length` bytes and returns their handle, or 0.
     ///
-    /// O(1) while there are unused bytes, else O(log) with at most 33 steps down each tree. When
-    /// memory grows the table moves; bytes that an earlier life used are cleared.
+    /// Bounded by a constant (C-1): under pressure at most 64 ranges of the request's own list and one of
+    /// each larger are looked at. When memory grows the table moves; bytes that an earlier life used are
+    /// cleared.
     #[inline(always)]
     pub fn alloc(&mut self, length: u64) -> u64 {
         let size = (length as u32).wrapping_add(HEADER + 15) & !15;
@@ -39,8 +40,8 @@ impl<M: Memory> Kernel<M> {
             }
         }
         let end = self.field(ANCHOR, PLACE).wrapping_add(size);
-        let (place, number) = self.append(length, end);
-        self.set_field(place, 4, number);
+        let (place, distance) = self.append(length, end);
+        self.set_field(place, 4, distance);
         self.set_state(
             SPAN,
             place
@@ -216,7 +217,7 @@ impl<M: Memory> Kernel<M> {
             self.join(record, rest);
         }
         self.set_field(record, LENGTH, length as u32);
-        self.set_field(place, 4, self.number(record));
+        self.set_field(place, 4, self.distance(record));
         let span = place
             .wrapping_add(length as u32)
             .wrapping_sub(FIRST_HANDLE - HEADER);
@@ -224,7 +225,8 @@ impl<M: Memory> Kernel<M> {
         u64::from(place.wrapping_add(HEADER))
     }
 
-    /// Ends the live block with this handle, or does nothing. O(log): three trees' paths.
+    /// Ends the live block with this handle, or does nothing. Bounded by a constant
+    /// (C-1): a walk through one stretch, and two neighbours to merge with.
     pub fn free(&mut self, handle: u64) {
         self.free_record(self.find(handle));
     }

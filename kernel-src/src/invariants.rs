@@ -26,7 +26,7 @@ impl<M: Memory> Kernel<M> {
         }
         let table = self.state(TABLE) / RECORD;
         let is_record = |record: Record| {
-            record <= head && (head - record) % RECORD == 0 && self.number(record) < self.state(TABLE)
+            record <= head && (head - record) % RECORD == 0 && self.distance(record) < self.state(TABLE)
         };
         assert!(
             (head + RECORD) % PAGE_NET == 0,

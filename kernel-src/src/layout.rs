@@ -30,7 +30,7 @@ pub const HOLE_END: u32 = STATE_START + 16;
 pub const LIFE: u32 = STATE_START + 20;
 /// Bytes from the first handle to the end of what was handed out.
 pub const SPAN: u32 = LIFE;
-/// Records in the table.
+/// Bytes of the table.
 pub const TABLE: u32 = LIFE + 4;
 /// The input register: offset and length.
 pub const INPUT: u32 = LIFE + 8;
@@ -57,14 +57,14 @@ pub const BIN_COUNT: u32 = 32;
 /// The end of the fixed words.
 pub const STATE_END: u32 = BINS + 8 * BIN_COUNT;
 
-/// The index has one word for each stretch of 2 to this many bytes: the number of the record of the
-/// range before the first one that begins there.
+/// The index has one word for each stretch of 2 to this many bytes: how far below the first record that of
+/// the range before the first one that begins there is.
 pub const STRETCH: u32 = 12;
 /// What a page leaves when its part of the index is taken off.
 pub const PAGE_NET: u32 = PAGE_BYTES - (PAGE_BYTES >> STRETCH) * 4;
 /// Where the first block's header lies.
 pub const BASE: u32 = STATE_END;
-/// Bytes before each block. The second word is the hint: the number of its record.
+/// Bytes before each block. The second word is the hint: how far below the first its record is.
 pub const HEADER: u32 = 16;
 /// The handle of the first block after every `reset` (L-2).
 pub const FIRST_HANDLE: u32 = BASE + HEADER;

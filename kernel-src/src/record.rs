@@ -60,10 +60,10 @@ impl<M: Memory> Kernel<M> {
             .wrapping_sub(self.field(record, PLACE))
     }
 
-    /// The record with this number.
+    /// The record this far below the first.
     #[inline(always)]
-    pub(crate) fn record(&self, number: u32) -> Record {
-        self.state(HEAD).wrapping_sub(number)
+    pub(crate) fn record(&self, distance: u32) -> Record {
+        self.state(HEAD).wrapping_sub(distance)
     }
 
     /// Where the next record of the table will be.
@@ -72,9 +72,9 @@ impl<M: Memory> Kernel<M> {
         self.record(self.state(TABLE))
     }
 
-    /// The number of a record.
+    /// How far a record is below the first; unlike its address it stays the same when the table moves.
     #[inline(always)]
-    pub(crate) fn number(&self, record: Record) -> u32 {
+    pub(crate) fn distance(&self, record: Record) -> u32 {
         self.state(HEAD).wrapping_sub(record)
     }
 
@@ -101,18 +101,18 @@ impl<M: Memory> Kernel<M> {
         let place = self.field(right, PLACE);
         if (self.field(left, PLACE) ^ place) >> STRETCH != 0 {
             self.memory
-                .set_word(self.index_word(place), RECORD, self.number(left));
+                .set_word(self.index_word(place), RECORD, self.distance(left));
         }
     }
 
     /// Appends a record for the range from the anchor's place to `end`; the table has room for it.
     ///
     /// The record is written in full before anything points to it, because a call can be cut
-    /// between any two stores (L-3). Returns its place and its number.
+    /// between any two stores (L-3). Returns its place and its distance.
     #[inline(always)]
     pub(crate) fn append(&mut self, length: u64, end: u32) -> (u32, u32) {
-        let number = self.state(TABLE);
-        let record = self.record(number);
+        let distance = self.state(TABLE);
+        let record = self.record(distance);
         let place = self.field(ANCHOR, PLACE);
         let last = self.field(ANCHOR, PREV);
         self.set_field(record, PLACE, place);
@@ -123,7 +123,7 @@ impl<M: Memory> Kernel<M> {
         self.set_field(last, NEXT, record);
         self.set_field(ANCHOR, PREV, record);
         self.set_field(ANCHOR, PLACE, end);
-        self.set_state(TABLE, number.wrapping_add(RECORD));
-        (place, number)
+        self.set_state(TABLE, distance.wrapping_add(RECORD));
+        (place, distance)
     }
 }

