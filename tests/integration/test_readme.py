@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from build_tools.model import StagedKernel
 
 README = ROOT / "README.md"
-EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+EXAMPLE = re.compile(r"<!-- [^>]*tests/integration/test_readme.py -->\n```python\n(.*?)```", re.DOTALL)
 
 
 def test_readme_example_passes_a_message_in_and_out(built: StagedKernel, tmp_path: Path) -> None:
