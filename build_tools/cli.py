@@ -126,7 +126,9 @@ def _add_tools(subparsers: Subparsers) -> None:
     shape.add_argument("--json", action="store_true")
     shape.add_argument("--markdown", action="store_true", help="print the text of kernel-src/COVERAGE.md")
     clauses.set_defaults(command=_lazy("tool_commands", "clauses"))
-    suite = subparsers.add_parser("conformance", help="run the conformance suite's own command")
+    suite = subparsers.add_parser(
+        "conformance", help="judge the staged kernel on runtimes, or run a command of the suite"
+    )
     suite.set_defaults(command=_lazy("tool_commands", "conformance"))
     relock = subparsers.add_parser("relock", help="resolve the pinned dependencies anew (needs uv)")
     relock.set_defaults(command=_lazy("tool_commands", "relock"))

@@ -16,12 +16,16 @@ from build_tools.config import find_project
 from build_tools.doctor import can_build, examine
 from build_tools.doctor import render as render_diagnoses
 from build_tools.errors import ExitCode
+from build_tools.model import FILENAMES
 from build_tools.process import run, run_through
+from build_tools.release_errors import NotStagedError
 from build_tools.report import to_json
 from build_tools.toolchain import Search
 
 if TYPE_CHECKING:
     import argparse
+
+    from build_tools.config import Project
 
 RELOCK = (
     "--universal",
@@ -82,9 +86,29 @@ def clauses(args: argparse.Namespace) -> int:
 
 
 def conformance(args: argparse.Namespace) -> int:
-    """Hand over to the conformance suite, which is a distribution of its own."""
-    root = find_project().root
-    suite = root / "tests" / "conformance"
+    """Hand over to the conformance suite, which is a distribution of its own.
+
+    Without a command of the suite the staged kernel is judged, on every runtime there is or on those that
+    `--runtime NAME` picks.
+    """
+    project = find_project()
+    suite = project.root / "tests" / "conformance"
     paths = [str(suite), *filter(None, [os.environ.get("PYTHONPATH")])]
-    argv = [sys.executable, "-m", "extism_kernel_conformance", *args.arguments]
-    return run_through(argv, cwd=root, env={"PYTHONPATH": os.pathsep.join(paths)})
+    argv = [sys.executable, "-m", "extism_kernel_conformance", *find_suite_arguments(args.arguments, project)]
+    return run_through(argv, cwd=project.root, env={"PYTHONPATH": os.pathsep.join(paths)})
+
+
+def find_suite_arguments(arguments: list[str], project: Project) -> list[str]:
+    """Return the suite's command line: as given, or a run of the staged kernel for mere options.
+
+    Raises `NotStagedError` if a run is asked for and nothing is staged.
+    """
+    if arguments and (not arguments[0].startswith("-") or {"-h", "--help", "--version"} & set(arguments)):
+        return arguments
+    kernels = [project.package / name for name in FILENAMES.values()]
+    missing = [kernel.name for kernel in kernels if not kernel.is_file()]
+    if missing:
+        raise NotStagedError(missing, where=str(project.package))
+    names = {"--runtime", "--adapter", "--command"}
+    has_choice = any(argument.partition("=")[0] in names for argument in arguments)
+    return ["run", *map(str, kernels), *([] if has_choice else ["--adapter", "all"]), *arguments]
