@@ -164,10 +164,13 @@ def test_interrupted_build_leaves_nothing_and_no_child(number: signal.Signals, t
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever started the tests in the background may have had Ctrl-C ignored in all that follow.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
-    wait_for(rustc.parent / "started")
-    child.send_signal(number)
-    _, said = child.communicate(timeout=30)
+    with child:
+        wait_for(rustc.parent / "started")
+        child.send_signal(number)
+        _, said = child.communicate(timeout=30)
     assert child.returncode == 130, said
     assert "interrupted; nothing half-written was left" in said
     assert "Traceback" not in said

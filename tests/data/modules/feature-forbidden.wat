@@ -50,7 +50,6 @@
   (export "length" (func 2))
   (export "extism_length" (func 2))
   (export "length_unsafe" (func 3))
-  (export "extism_length_unsafe" (func 3))
   (export "load_u8" (func 4))
   (export "extism_load_u8" (func 4))
   (export "load_u64" (func 5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 import zipfile
 from typing import TYPE_CHECKING
@@ -48,8 +49,10 @@ def tree(checkout: Path, kernel: Path, tmp_path_factory: pytest.TempPathFactory)
 def packages(tree: Path, build_tools: BuildTools, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a folder for each ecosystem."""
     out = tmp_path_factory.mktemp("packages")
-    if shutil.which("cargo") is None:
-        pytest.skip("no `cargo` here (mend it with `rustup toolchain install stable`)")
+    # rustup's `cargo` is on PATH also where it has no toolchain to run.
+    cargo = need("cargo", "rustup toolchain install stable")
+    if subprocess.run([cargo, "--version"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("`cargo` does not run here (mend it with `rustup default stable`)")
     for name in ECOSYSTEMS:
         build_tools(tree, "package", name, "--out", out / name)
     return out
