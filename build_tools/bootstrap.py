@@ -37,7 +37,7 @@ NOTES = ".build_tools"
 COMMAND_SETS: dict[str, tuple[str, ...]] = {
     "test": ("dev", "optional"),
     "conformance": ("dev",),
-    "downstream": ("dev",),
+    "attest": ("dev",),
     "wheel": ("dev",),
     "reproduce": ("dev",),
     "publish": ("dev",),

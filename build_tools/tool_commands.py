@@ -103,7 +103,7 @@ def find_suite_arguments(arguments: list[str], project: Project) -> list[str]:
 
     Raises `NotStagedError` if a run is asked for and nothing is staged.
     """
-    if arguments and (not arguments[0].startswith("-") or {"-h", "--help", "--version"} & set(arguments)):
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in {"-h", "--help", "--version"}):
         return arguments
     kernels = [project.package / name for name in FILENAMES.values()]
     missing = [kernel.name for kernel in kernels if not kernel.is_file()]

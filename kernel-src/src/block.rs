@@ -26,7 +26,7 @@ impl<M: Memory> Kernel<M> {
         u64::from(self.field(self.find(handle), LENGTH))
     }
 
-    /// The record of the range that the handle would begin, or some record with length 0.
+    /// The record of the range that begins at this handle's header, or [`ANCHOR`], whose length is 0.
     #[inline(never)]
     pub(crate) fn find(&self, handle: u64) -> Record {
         if handle.wrapping_sub(u64::from(FIRST_HANDLE)) >= u64::from(self.state(SPAN)) {
@@ -38,8 +38,8 @@ impl<M: Memory> Kernel<M> {
             return ANCHOR;
         }
         let mut record = self.record(distance);
-        // Past the first step only ranges that begin in the stretch and before `place` are passed, so
-        // a stale word of the index ends the walk at once.
+        // After the first record all that are passed begin in the stretch and before `place`: at most 128,
+        // and a stale word of the index ends the walk at once.
         let offset = place % (1 << STRETCH);
         while self.field(record, PLACE) != place {
             record = self.field(record, NEXT);

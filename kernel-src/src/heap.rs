@@ -11,12 +11,12 @@ use crate::{Kernel, Memory};
 
 /// Set in the rank of a range that holds a small block: it is reused only under pressure.
 const SMALL: u32 = 4;
-/// The records of a stretch full of the smallest blocks. They are provided for when it is begun.
+/// Bytes of the records of a stretch full of the smallest blocks. They are provided for when it is begun.
 const STRETCH_RECORDS: u32 = (RECORD << STRETCH) / (2 * HEADER);
 /// Unused bytes that only records may take: those, and some that let ranges be split when all else is full.
 const RESERVE: u32 = STRETCH_RECORDS + 64 * RECORD;
-/// Memory grows by the table's size divided by 2 to this more than is needed, so that moves of a
-/// large table are rare: by nothing below 6,553 records, and never by a quarter.
+/// Memory grows by the table's bytes divided by 2 to this in pages more than are needed, so that moves
+/// of a large table are rare: by none below 8,192 records, and then by a quarter of the table.
 const AMPLE: u32 = 18;
 
 /// What `make_place` returns when memory cannot be had.
@@ -27,7 +27,7 @@ const PREPARED: u64 = 1;
 impl<M: Memory> Kernel<M> {
     /// Reserves `length` bytes and returns their handle, or 0.
     ///
-    /// Bounded by a constant (C-1): under pressure at most 64 ranges of the request's own list and one of
+    /// Bounded by a constant (C-1): under pressure at most 63 ranges of the request's own list and one of
     /// each larger are looked at. When memory grows the table moves; bytes that an earlier life used are
     /// cleared.
     #[inline(always)]
@@ -70,7 +70,7 @@ impl<M: Memory> Kernel<M> {
         }
         let has_space = self.has_space(size);
         if !has_space | (length > SMALL_MAX) {
-            // Record 0 is never kept: there is nothing but 0 at its address.
+            // Where nothing fits, the reads of record 0 do no harm and count for nothing.
             let fit = self.find_free(size);
             let is_due = !has_space | (self.field(fit, RANK) & SMALL == 0);
             if (fit != 0) & is_due & !self.is_kept(fit, size) {
@@ -178,8 +178,8 @@ impl<M: Memory> Kernel<M> {
         }
     }
 
-    /// Whether a block of `size` bytes at the record's place would lie over the output or in
-    /// the hole.
+    /// Whether a block of `size` bytes at the record's place would lie over the output or reach
+    /// into the hole.
     fn is_kept(&self, record: Record, size: u32) -> bool {
         let place = self.field(record, PLACE);
         let output = self.state(OUTPUT);
@@ -198,7 +198,8 @@ impl<M: Memory> Kernel<M> {
             if rest_size < 2 * HEADER {
                 break 'split;
             }
-            // A record that merging gave back, or one of the reserve.
+            // A record that merging gave back, or the table's next; when neither is left, the block keeps
+            // the whole range.
             let mut rest = self.state(SPARE);
             if rest != 0 {
                 self.set_state(SPARE, self.field(rest, RANK));

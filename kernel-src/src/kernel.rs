@@ -24,7 +24,7 @@ impl<M: Memory> Kernel<M> {
         Self { memory }
     }
 
-    /// Writes down that the kernel owns all below this page.
+    /// Writes down that the kernel owns all below this page, and so where the table hangs.
     #[inline(never)]
     pub(crate) fn own(&mut self, pages: u32) {
         let head = pages.wrapping_mul(PAGE_NET).wrapping_sub(RECORD);
@@ -35,9 +35,9 @@ impl<M: Memory> Kernel<M> {
 
     /// Ends all blocks, clears the registers and keeps the memory (L-2). O(1).
     ///
-    /// It relies on as little as it can. If the words that say where the table is have been damaged
-    /// (a host that writes at handle 0 can do that), it takes what memory there is and treats all of
-    /// it as written.
+    /// It relies on as little as it can. If `HEAD` and `OWNED` disagree, which a host that writes at
+    /// handle 0 can bring about, it takes what memory there is and treats all of it as written. A head of
+    /// 0 is a fresh instance's (L-6).
     #[inline(never)]
     pub fn reset(&mut self) {
         let head = self.state(HEAD);

@@ -57,10 +57,10 @@ pub const BIN_COUNT: u32 = 32;
 /// The end of the fixed words.
 pub const STATE_END: u32 = BINS + 8 * BIN_COUNT;
 
-/// The index has one word for each stretch of 2 to this many bytes: how far below the first record that of
-/// the range before the first one that begins there is.
+/// The index has one word for each stretch of 2 to this many bytes. It leads to the range before the first
+/// that begins there, and says how far below the first record the record of that range is.
 pub const STRETCH: u32 = 12;
-/// What a page leaves when its part of the index is taken off.
+/// What is left of a page without its part of the index.
 pub const PAGE_NET: u32 = PAGE_BYTES - (PAGE_BYTES >> STRETCH) * 4;
 /// Where the first block's header lies.
 pub const BASE: u32 = STATE_END;

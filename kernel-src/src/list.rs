@@ -12,7 +12,7 @@ use crate::{Kernel, Memory};
 const FIRST_HEAD: Record = BINS - YOUNGER;
 /// One more than the last head.
 const HEADS_END: Record = FIRST_HEAD + 8 * BIN_COUNT;
-/// How many ranges of the request's own list are looked at (C-1).
+/// One more than the ranges of the request's own list that are looked at (C-1).
 const LOOKS_MAX: u32 = 64;
 
 const _: () = assert!(OLDER == YOUNGER + 4, "a head is two words");
@@ -50,7 +50,7 @@ impl<M: Memory> Kernel<M> {
 
     /// The oldest free range of at least `size` bytes in the first list that has one, or 0.
     ///
-    /// In the request's own list ranges can be too small; the oldest [`LOOKS_MAX`] are looked at.
+    /// In the request's own list ranges can be too small; only the oldest are looked at.
     #[inline(never)]
     pub(crate) fn find_free(&self, size: u32) -> Record {
         let mut node = head(size);

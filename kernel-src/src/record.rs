@@ -21,7 +21,8 @@ pub const LENGTH: Field = 4;
 pub const NEXT: Field = 8;
 /// The previous record in address order.
 pub const PREV: Field = 12;
-/// A free range's size and age; 0 in ranges that are neither live nor free.
+/// A free range's size, and in its lowest bits whether it held a small block; in a spare record the next
+/// spare one; 0 in the anchor and in a range while it is being freed. A live block's means nothing.
 pub const RANK: Field = 16;
 /// The next younger free range of the list, or its head.
 pub const YOUNGER: Field = 20;
@@ -84,8 +85,8 @@ impl<M: Memory> Kernel<M> {
         self.state(HEAD).wrapping_add(place >> STRETCH << 2)
     }
 
-    /// Enters the table's next record in the index for the stretch of `place`, where its range begins
-    /// or which it reaches.
+    /// Enters the table's next record in the index for the stretch of `place`: its range will begin at
+    /// `place` or end there.
     #[inline(never)]
     pub(crate) fn enter_next(&mut self, place: u32) {
         self.memory

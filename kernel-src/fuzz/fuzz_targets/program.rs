@@ -1,4 +1,5 @@
-//! Programs against the model of `tests/common`: each eight bytes of input choose the next random call.
+//! Programs against the model of `tests/common`: the first byte of input sets the limit in pages, each
+//! eight bytes after it choose the next random call.
 #![no_main]
 
 #[path = "../../tests/common/mod.rs"]

@@ -128,6 +128,8 @@ pub struct Shadow {
 }
 
 const FIRST: u64 = FIRST_HANDLE as u64;
+/// Bytes of the index for each page.
+const INDEX_BYTES: u64 = 64;
 
 impl Shadow {
     pub fn new(limit: u32) -> Self {
@@ -167,10 +169,10 @@ impl Shadow {
         self.blocks_ever += 1;
         assert!(length > 0, "A-1: alloc(0) is 0");
         assert_eq!(handle % 8, 0, "A-1: a handle is a multiple of 8");
-        if self.live.len() < 2000 {
-            let need = (length + length / 512 + 16384) / u64::from(PAGE_BYTES) + 2;
-            assert!(grown <= need, "A-3: {grown} pages for {length} bytes");
-        }
+        assert!(
+            grown <= self.growth_max(length, pages),
+            "A-3: {grown} pages for {length} bytes"
+        );
         let end = handle + length;
         assert!(
             handle >= FIRST && end <= self.kernel.memory_bytes() + self.hole_bytes(),
@@ -215,6 +217,19 @@ impl Shadow {
         self.stale.push(handle);
         self.check_bytes(handle.saturating_sub(32).max(FIRST), end);
         handle
+    }
+
+    /// The pages that a block may ask for in a memory of `pages`, `blocks_ever` including it.
+    fn growth_max(&self, length: u64, pages: u32) -> u64 {
+        let page_net = u64::from(PAGE_BYTES) - INDEX_BYTES;
+        // No call makes more than one record.
+        let table = self.blocks_ever * 32;
+        let mut bytes = (length + 16).next_multiple_of(16);
+        if !self.holes.is_empty() {
+            // Behind somebody else's pages there is no room yet for the table, nor for their index.
+            bytes += table + u64::from(pages) * INDEX_BYTES;
+        }
+        bytes.div_ceil(page_net) + 1 + table / 4 / u64::from(PAGE_BYTES)
     }
 
     fn hole_bytes(&self) -> u64 {
