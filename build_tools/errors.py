@@ -176,6 +176,22 @@ class ModuleMalformedError(BuildToolsError):
     exit_code = ExitCode.MALFORMED_INPUT
 
 
+class PlaceholderError(BuildToolsError):
+    """What the kernel imports to be turned into globals is not of the form that can be."""
+
+    code = "placeholder"
+    exit_code = ExitCode.MALFORMED_INPUT
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        more = "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(
+            f"{len(problems)} fault(s) keep the imports from becoming globals{more}",
+            where="import module `global`",
+            hint="declare `get NAME: () -> T` and `set NAME: (T) -> ()`, T is i32 or i64; only call them",
+        )
+        self.problems = tuple(problems)
+
+
 class ContractError(BuildToolsError):
     """`abi.toml` or another of our data files does not say what it must."""
 

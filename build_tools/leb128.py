@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+KINDS = ("func", "table", "memory", "global", "tag")
+
 
 def encode_unsigned(value: int) -> bytes:
     """Return the shortest unsigned LEB128 of a number that is not negative."""
@@ -32,3 +34,18 @@ def encode_vector(items: Iterable[bytes]) -> bytes:
     """Return a vector: the count, then the items."""
     parts = list(items)
     return encode_unsigned(len(parts)) + b"".join(parts)
+
+
+def encode_section(number: int, content: bytes) -> bytes:
+    """Return a section: its id, its size, its content."""
+    return bytes((number,)) + encode_unsigned(len(content)) + content
+
+
+def encode_custom(name: str, content: bytes) -> bytes:
+    """Return a custom section: id 0, and the name before the content."""
+    return encode_section(0, encode_name(name) + content)
+
+
+def encode_export(name: str, kind: str, index: int) -> bytes:
+    """Return one entry of the export section."""
+    return encode_name(name) + bytes((KINDS.index(kind),)) + encode_unsigned(index)

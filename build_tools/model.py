@@ -55,7 +55,7 @@ class Toolchain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledModule:
-    """A kernel as the linker left it: not yet checked, not yet stamped.
+    """A kernel as the linker left it: not yet lowered, checked or stamped.
 
     `toolchain` is `None` for a prebuilt module, whose maker is unknown to us.
     """
@@ -67,10 +67,20 @@ class CompiledModule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ValidatedModule:
-    """A compiled kernel that keeps the contract; not yet stamped, so it still lacks the first names."""
+class LoweredModule:
+    """A compiled kernel with globals in place of placeholders: not yet checked, not yet stamped."""
 
-    compiled: CompiledModule
+    data: bytes
+    sha256: str
+    version: str
+    toolchain: Toolchain | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatedModule:
+    """A lowered kernel that keeps the contract; not yet stamped, so it still lacks the first names."""
+
+    lowered: LoweredModule
     warnings: tuple[Finding, ...] = ()
 
 

@@ -13,6 +13,7 @@ from build_tools.abi import read_abi
 from build_tools.compile import codegen_flags, compile_kernel
 from build_tools.crate import read_crate
 from build_tools.errors import BuildToolsError, FindingsError
+from build_tools.lower import lower_module
 from build_tools.model import FILENAMES, FLAVOURS, INFO_FILENAME, CompiledModule, ValidatedModule
 from build_tools.report import render_findings
 from build_tools.stage import make_info, read_staged, stage_kernel
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from build_tools.abi import Abi
     from build_tools.config import Project
-    from build_tools.model import Finding, Flavour, StagedKernel, StampedModule
+    from build_tools.model import Finding, Flavour, LoweredModule, StagedKernel, StampedModule
 
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Request:
 
 
 def make_kernel(request: Request) -> StagedKernel:
-    """Compile (or take a prebuilt module), validate, stamp, validate again, and stage.
+    """Compile (or take a prebuilt module), lower, validate, stamp, validate again, and stage.
 
     Does nothing if what is staged was made from the same inputs and has not been touched since.
     """
@@ -105,7 +106,7 @@ def _make(request: Request) -> StagedKernel:
     abi = read_abi(project.abi_toml)
     compiled = _compile(request, abi)
     where = str(request.prebuilt) if request.prebuilt else "the compiled module"
-    validated = validate(compiled, abi, where=where, allowed=request.allowed)
+    validated = validate(lower_module(compiled), abi, where=where, allowed=request.allowed)
     stamped = [stamp_module(validated, abi, flavour) for flavour in FLAVOURS]
     allowed = check_stamped(stamped, abi, version=compiled.version, allowed=request.allowed)
     info = make_info(
@@ -149,16 +150,16 @@ def _compile(request: Request, abi: Abi) -> CompiledModule:
     return compile_kernel(project, crate, abi, find_toolchain(search), target=target)
 
 
-def validate(compiled: CompiledModule, abi: Abi, *, where: str, allowed: frozenset[str]) -> ValidatedModule:
+def validate(lowered: LoweredModule, abi: Abi, *, where: str, allowed: frozenset[str]) -> ValidatedModule:
     """Return the module as validated. Raises `FindingsError` with all that is wrong.
 
     A module that was finished before (a prebuilt kernel) is held against its own flavour, so that a foreign
     or an old one is refused rather than stamped anew.
     """
-    flavour = guess_flavour(compiled.data, abi)
-    version = compiled.version if flavour else None
-    findings = check_module(compiled.data, Expectation(abi=abi, flavour=flavour, version=version))
-    return ValidatedModule(compiled=compiled, warnings=_refuse(findings, where, allowed))
+    flavour = guess_flavour(lowered.data, abi)
+    version = lowered.version if flavour else None
+    findings = check_module(lowered.data, Expectation(abi=abi, flavour=flavour, version=version))
+    return ValidatedModule(lowered=lowered, warnings=_refuse(findings, where, allowed))
 
 
 def guess_flavour(data: bytes, abi: Abi) -> Flavour | None:

@@ -14,7 +14,7 @@ from build_tools.errors import ModuleMalformedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["RawSection", "find_custom", "is_module", "read_export_names", "read_sections"]
+__all__ = ["RawSection", "find_custom", "is_module", "read_export_names", "read_sections", "read_u32"]
 
 HEADER = b"\0asm\1\0\0\0"
 NAMES = (
@@ -66,7 +66,7 @@ def read_sections(data: bytes) -> Iterator[RawSection]:
     at = len(HEADER)
     while at < len(data):
         number = data[at]
-        size, start = _read_u32(data, at + 1, len(data))
+        size, start = read_u32(data, at + 1, len(data))
         end = start + size
         if end > len(data):
             raise ModuleMalformedError(
@@ -94,16 +94,16 @@ def read_export_names(data: bytes) -> frozenset[str]:
     for section in read_sections(data):
         if section.id == EXPORT:
             content = section.content
-            count, at = _read_u32(content, 0, len(content))
+            count, at = read_u32(content, 0, len(content))
             for _ in range(count):
                 name, at = _read_name(content, at, len(content))
-                _, at = _read_u32(content, at + 1, len(content))
+                _, at = read_u32(content, at + 1, len(content))
                 names.append(name)
     return frozenset(names)
 
 
 def _read_name(data: bytes, at: int, end: int) -> tuple[str, int]:
-    size, start = _read_u32(data, at, end)
+    size, start = read_u32(data, at, end)
     if start + size > end:
         raise ModuleMalformedError("a name runs past the end of its section", where=f"byte {at:#x}")
     try:
@@ -112,7 +112,7 @@ def _read_name(data: bytes, at: int, end: int) -> tuple[str, int]:
         raise ModuleMalformedError("a name is not UTF-8", where=f"byte {at:#x}") from None
 
 
-def _read_u32(data: bytes, at: int, end: int) -> tuple[int, int]:
+def read_u32(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Return an unsigned LEB128 number and the offset after it."""
     value = 0
     for number in range(LEB_MAX_BYTES):

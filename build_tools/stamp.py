@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from build_tools import files
 from build_tools.errors import ModuleMalformedError
-from build_tools.leb128 import encode_name, encode_unsigned, encode_vector
+from build_tools.leb128 import (
+    encode_custom,
+    encode_export,
+    encode_name,
+    encode_section,
+    encode_unsigned,
+    encode_vector,
+)
 from build_tools.model import StampedModule
 from build_tools.stamps import ABI_SECTION, PRODUCERS_SECTION, VERSION_SECTION
 from build_tools.wasm import MAGIC, VERSION, parse_module
@@ -22,7 +29,6 @@ if TYPE_CHECKING:
     from build_tools.wasm import Export, Module
 
 CUSTOM, TABLE, GLOBAL, EXPORT = 0, 4, 6, 7
-KIND_BYTES = {"func": b"\x00", "table": b"\x01", "memory": b"\x02", "global": b"\x03"}
 VALUE_BYTES = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C, "funcref": 0x70, "externref": 0x6F}
 REF_NULL, END = 0xD0, 0x0B
 # Sections stand in this order (custom ones anywhere); the identifiers are not in it.
@@ -31,8 +37,8 @@ ORDER = (1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11)
 
 def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> StampedModule:
     """Return one flavour of a validated module, the same bytes for the same input."""
-    compiled = module.compiled
-    raw = parse_module(compiled.data)
+    lowered = module.lowered
+    raw = parse_module(lowered.data)
     sections = {
         section.id: raw.data[section.offset : section.offset + section.size]
         for section in raw.sections
@@ -59,20 +65,12 @@ def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> Stamped
     data = MAGIC + VERSION
     for number in ORDER:
         if number in sections:
-            data += _section(number, sections[number])
-    data += _custom(PRODUCERS_SECTION, _producers(raw, compiled.toolchain))
-    data += _custom(VERSION_SECTION, compiled.version.encode())
-    data += _custom(ABI_SECTION, str(abi.version).encode())
+            data += encode_section(number, sections[number])
+    data += encode_custom(PRODUCERS_SECTION, _producers(raw, lowered.toolchain))
+    data += encode_custom(VERSION_SECTION, lowered.version.encode())
+    data += encode_custom(ABI_SECTION, str(abi.version).encode())
     features = tuple(sorted(parse_module(data).features))
     return StampedModule(flavour=flavour, data=data, sha256=files.sha256_of(data), features=features)
-
-
-def _section(number: int, content: bytes) -> bytes:
-    return bytes((number,)) + encode_unsigned(len(content)) + content
-
-
-def _custom(name: str, content: bytes) -> bytes:
-    return _section(CUSTOM, encode_name(name) + content)
 
 
 def _kept_globals(raw: Module, abi: Abi) -> int:
@@ -113,19 +111,17 @@ def _global_bodies(raw: Module, content: bytes, count: int) -> list[bytes]:
 def _export_entries(raw: Module, abi: Abi, numbers: dict[str, int]) -> list[bytes]:
     """Return the export section's entries in the order of the ABI: memory, names, first names, globals."""
     exports: dict[str, Export] = {export.name: export for export in raw.exports}
-    entries = [_entry(abi.memory.name, "memory", exports[abi.memory.name].index)]
-    entries += [_entry(function.name, "func", exports[function.name].index) for function in abi.functions]
+    entries = [encode_export(abi.memory.name, "memory", exports[abi.memory.name].index)]
     entries += [
-        _entry(function.alias, "func", exports[function.name].index)
+        encode_export(function.name, "func", exports[function.name].index) for function in abi.functions
+    ]
+    entries += [
+        encode_export(function.alias, "func", exports[function.name].index)
         for function in abi.functions
         if function.alias is not None
     ]
-    entries += [_entry(name, "global", number) for name, number in numbers.items()]
+    entries += [encode_export(name, "global", number) for name, number in numbers.items()]
     return entries
-
-
-def _entry(name: str, kind: str, index: int) -> bytes:
-    return encode_name(name) + KIND_BYTES[kind] + encode_unsigned(index)
 
 
 def _producers(raw: Module, toolchain: Toolchain | None) -> bytes:

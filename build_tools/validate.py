@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from build_tools.lower import LINKER_EXPORTS
 from build_tools.model import Finding
 from build_tools.stamps import ABI_SECTION, PRODUCERS_SECTION, STAMPS, VERSION_SECTION
 from build_tools.wasm import find_invalidity, parse_module
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 ABI_HINT = (
     "if the change is meant, raise `abi.version` in kernel-src/abi.toml and add an ABI line to CHANGELOG.md"
 )
-# Exported by the linker for every cdylib; the stamp drops them, a finished kernel must not have them.
-LINKER_EXPORTS = frozenset({"__data_end", "__heap_base"})
 # The linker writes these; the stamp drops them.
 RAW_SECTIONS = re.compile(r"name|producers|target_features|\.debug_.*|linking|reloc\..*")
 # A path of a machine: a home or work folder of Linux, macOS or Windows, or a tool's cache in one.

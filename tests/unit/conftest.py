@@ -11,7 +11,7 @@ import pytest
 import wasmtime
 
 from build_tools.abi import Abi, read_abi
-from build_tools.model import CompiledModule, ValidatedModule
+from build_tools.model import LoweredModule, ValidatedModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,7 @@ def raw_text(abi: Abi) -> str:
 
 @pytest.fixture(scope="session")
 def validated(raw: bytes) -> ValidatedModule:
-    return ValidatedModule(compiled=CompiledModule(data=raw, sha256="", version=VERSION, toolchain=None))
+    return ValidatedModule(lowered=LoweredModule(data=raw, sha256="", version=VERSION, toolchain=None))
 
 
 @pytest.fixture

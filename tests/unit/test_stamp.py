@@ -8,7 +8,7 @@ import wasmtime
 
 from build_tools.errors import ModuleMalformedError
 from build_tools.leb128 import encode_name, encode_unsigned, encode_vector
-from build_tools.model import FLAVOURS, CompiledModule, Flavour, Toolchain, ValidatedModule
+from build_tools.model import FLAVOURS, Flavour, LoweredModule, Toolchain, ValidatedModule
 from build_tools.stamp import stamp_module
 from build_tools.validate import Expectation, check_module
 from build_tools.wasm import SECTION_CODE, parse_module
@@ -84,13 +84,13 @@ TABLE_USES = {
 @pytest.mark.parametrize(("old", "new"), TABLE_USES.values(), ids=TABLE_USES)
 def test_stamp_keeps_a_table_that_something_uses(old: str, new: str, raw_text: str, abi: Abi) -> None:
     data = bytes(wasmtime.wat2wasm(raw_text.replace(old, new, 1)))
-    module = ValidatedModule(compiled=CompiledModule(data=data, sha256="", version=VERSION, toolchain=None))
+    module = ValidatedModule(lowered=LoweredModule(data=data, sha256="", version=VERSION, toolchain=None))
     assert 4 in {entry.id for entry in parse_module(stamp_module(module, abi, "core").data).sections}
 
 
 def test_stamp_leaves_out_a_stack_pointer_that_nothing_moves(raw_text: str, abi: Abi) -> None:
     data = bytes(wasmtime.wat2wasm(raw_text.replace("(global.get 0)", "(i32.const 0)")))
-    module = ValidatedModule(compiled=CompiledModule(data=data, sha256="", version=VERSION, toolchain=None))
+    module = ValidatedModule(lowered=LoweredModule(data=data, sha256="", version=VERSION, toolchain=None))
     assert parse_module(stamp_module(module, abi, "core").data).globals == ()
     assert parse_module(stamp_module(module, abi, "context").data).globals == ("mut externref",)
 
@@ -113,7 +113,7 @@ def test_stamp_of_a_stamped_kernel_changes_nothing(validated: ValidatedModule, a
     for flavour in FLAVOURS:
         once = stamp_module(validated, abi, flavour)
         again = ValidatedModule(
-            compiled=CompiledModule(data=once.data, sha256=once.sha256, version=VERSION, toolchain=None)
+            lowered=LoweredModule(data=once.data, sha256=once.sha256, version=VERSION, toolchain=None)
         )
         for other in FLAVOURS:
             assert stamp_module(again, abi, other) == stamp_module(validated, abi, other)
@@ -121,8 +121,8 @@ def test_stamp_of_a_stamped_kernel_changes_nothing(validated: ValidatedModule, a
 
 def test_stamp_records_the_compiler(validated: ValidatedModule, abi: Abi, tmp_path: Path) -> None:
     toolchain = Toolchain(origin="test", rustc=tmp_path, version="1.99.0", commit="abc", host="h", llvm="1")
-    compiled = dataclasses.replace(validated.compiled, toolchain=toolchain)
-    data = stamp_module(ValidatedModule(compiled=compiled), abi, "core").data
+    lowered = dataclasses.replace(validated.lowered, toolchain=toolchain)
+    data = stamp_module(ValidatedModule(lowered=lowered), abi, "core").data
     (producers,) = parse_module(data).find_custom("producers")
     assert b"rustc\x061.99.0" in producers
     assert str(tmp_path).encode() not in data
@@ -133,7 +133,7 @@ def test_stamp_refuses_a_global_that_it_cannot_keep(raw: bytes, sound_text: str,
     text = text.replace('"memory" (memory 0))', '"memory" (memory 0)) (export "extra" (global 1))')
     data = bytes(wasmtime.wat2wasm(text))
     module: Any = ValidatedModule(
-        compiled=CompiledModule(data=data, sha256="", version=VERSION, toolchain=None)
+        lowered=LoweredModule(data=data, sha256="", version=VERSION, toolchain=None)
     )
     with pytest.raises(ModuleMalformedError, match="not an integer constant"):
         stamp_module(module, abi, "core")

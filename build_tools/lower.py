@@ -1,0 +1,196 @@
+"""From the linker's module to one with globals of its own.
+
+Rust cannot name a WebAssembly global. The kernel imports, from a module called `global`, the functions
+`get NAME` and `set NAME`, which nobody will ever provide. Here each NAME becomes a mutable global, which
+begins as 0, and each call the instruction that reads or writes it. No store to memory reaches a global.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from build_tools import files
+from build_tools.errors import ModuleMalformedError, PlaceholderError
+from build_tools.layout import OPCODES, SECTION_GLOBAL, SECTION_IMPORT, read_layout
+from build_tools.leb128 import encode_custom, encode_export, encode_section, encode_unsigned, encode_vector
+from build_tools.model import LoweredModule
+from build_tools.sections import HEADER, read_sections
+from build_tools.wasm import SECTION_CODE, find_invalidity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from build_tools.layout import Body, Instruction, Layout
+    from build_tools.model import CompiledModule
+
+MODULE = "global"
+NAME = re.compile(r"(get|set) (\S+)")
+# What a function of that type reads or writes.
+VALUES = {
+    "get": {"() -> i32": "i32", "() -> i64": "i64"},
+    "set": {"(i32) -> ()": "i32", "(i64) -> ()": "i64"},
+}
+# Type, mutable, constant, 0, end.
+BODIES = {"i32": b"\x7f\x01\x41\x00\x0b", "i64": b"\x7e\x01\x42\x00\x0b"}
+CUSTOM, SECTION_EXPORT, SECTION_START = 0, 7, 8
+BEFORE_GLOBALS = frozenset({0, 1, 2, 3, 4, 5, 13})
+# Exported by the linker for every cdylib; neither guests nor hosts use them.
+LINKER_EXPORTS = frozenset({"__data_end", "__heap_base"})
+
+
+def lower_module(compiled: CompiledModule) -> LoweredModule:
+    """Return the module with globals in place of placeholders. Raises `PlaceholderError` with all faults."""
+    data = lower(compiled.data)
+    return LoweredModule(
+        data=data, sha256=files.sha256_of(data), version=compiled.version, toolchain=compiled.toolchain
+    )
+
+
+def lower(data: bytes) -> bytes:
+    """Return a module whose placeholders are globals: the same bytes if it has none.
+
+    An invalid module comes back as it is; what is wrong with it is for the validator to say.
+    """
+    layout = read_layout(data)
+    if all(entry.module != MODULE for entry in layout.imports) or find_invalidity(data) is not None:
+        return data
+    if layout.faults:
+        raise ModuleMalformedError("; ".join(layout.faults), where="the linker's module")
+    return _Lowering(data, layout).module()
+
+
+class _Lowering:
+    """One module on its way: which function is which placeholder, and what gets which number."""
+
+    def __init__(self, data: bytes, layout: Layout) -> None:
+        self.data = data
+        self.layout = layout
+        self.placeholders: dict[int, tuple[str, str]] = {}
+        self.types: dict[str, str] = {}
+        problems = [*self._read_placeholders(), *self._check_uses()]
+        if problems:
+            raise PlaceholderError(problems)
+        self.kept = self._count_kept()
+        first = sum(entry.kind == "global" for entry in layout.imports) + self.kept
+        self.numbers = {name: first + at for at, name in enumerate(self.types)}
+
+    def _read_placeholders(self) -> Iterator[str]:
+        index = -1
+        for entry in self.layout.imports:
+            index += entry.kind == "func"
+            if entry.module != MODULE:
+                continue
+            match = NAME.fullmatch(entry.name)
+            value = VALUES[match[1]].get(entry.type) if match else None
+            if entry.kind != "func":
+                yield f"`{entry.name}` is a {entry.kind}, should be a function"
+            elif match is None:
+                yield f"`{entry.name}` should be `get NAME` or `set NAME`"
+            elif value is None:
+                wanted = " or ".join(f"`{text}`" for text in VALUES[match[1]])
+                yield f"`{entry.name}` is `{entry.type}`, should be {wanted}"
+            elif self.types.setdefault(match[2], value) != value:
+                yield f"`{entry.name}` is of {value}, the other of the two is of {self.types[match[2]]}"
+            else:
+                self.placeholders[index] = (match[1], match[2])
+
+    def _check_uses(self) -> Iterator[str]:
+        """Yield what is done with functions that this stage cannot follow."""
+        for name, kind, index in self.layout.exports:
+            if kind == "func" and index in self.placeholders:
+                yield f"`{self._name(index)}` is exported as `{name}`"
+        for body in self.layout.bodies:
+            for item in body.instructions:
+                if item.mnemonic == "ref.func":
+                    yield f"function {body.function} takes a reference to function {item.index}"
+                if item.mnemonic == "return_call" and item.index in self.placeholders:
+                    yield f"function {body.function} ends with a tail call of `{self._name(item.index)}`"
+        for at, entry in enumerate(self.layout.globals):
+            if not entry.value.startswith(("i32=", "i64=")):
+                yield f"global {at} begins as `{entry.value}`, should be a whole number"
+        if self.layout.has_elements:
+            yield "an element segment holds functions"
+
+    def _name(self, index: int) -> str:
+        return " ".join(self.placeholders[index])
+
+    def _count_kept(self) -> int:
+        """Return how many of the linker's globals stay: no markers, no stack pointer that nothing moves.
+
+        Only those at the end go, so that what stays keeps its number.
+        """
+        count = len(self.layout.globals)
+        first = sum(entry.kind == "global" for entry in self.layout.imports)
+        used = {
+            item.index
+            for body in self.layout.bodies
+            for item in body.instructions
+            if item.mnemonic.startswith("global.")
+        }
+        used |= {
+            index
+            for name, kind, index in self.layout.exports
+            if kind == "global" and name not in LINKER_EXPORTS
+        }
+        while count and first + count - 1 not in used:
+            count -= 1
+        return count
+
+    def _function(self, index: int) -> int:
+        return index - sum(gone < index for gone in self.placeholders)
+
+    def module(self) -> bytes:
+        sections: dict[int, bytes] = {
+            SECTION_IMPORT: self._imports(),
+            SECTION_EXPORT: encode_vector(self._exports()),
+            SECTION_CODE: encode_vector(self._body(body) for body in self.layout.bodies),
+        }
+        if self.layout.start is not None:
+            sections[SECTION_START] = encode_unsigned(self._function(self.layout.start))
+        out = HEADER
+        pending = encode_section(SECTION_GLOBAL, self._globals())
+        for section in read_sections(self.data):
+            if section.id not in BEFORE_GLOBALS and pending:
+                out += pending
+                pending = b""
+            if section.id == CUSTOM:
+                # Its indices are those of before; nothing needs it, and the stamp would drop it.
+                out += encode_custom(section.name, section.content) if section.name != "name" else b""
+            elif section.id != SECTION_GLOBAL:
+                content = sections.get(section.id, section.content)
+                out += encode_section(section.id, content) if content else b""
+        return out + pending
+
+    def _imports(self) -> bytes:
+        """Return the import section's content without placeholders, nothing if none is left."""
+        left = [self.data[e.start : e.end] for e in self.layout.imports if e.module != MODULE]
+        return encode_vector(left) if left else b""
+
+    def _globals(self) -> bytes:
+        kept = [self.data[entry.start : entry.end] for entry in self.layout.globals[: self.kept]]
+        return encode_vector([*kept, *(BODIES[value] for value in self.types.values())])
+
+    def _exports(self) -> Iterator[bytes]:
+        end = min(self.numbers.values())
+        for name, kind, index in self.layout.exports:
+            if kind == "func":
+                yield encode_export(name, kind, self._function(index))
+            elif kind != "global" or index < end:
+                yield encode_export(name, kind, index)
+
+    def _body(self, body: Body) -> bytes:
+        out = b""
+        at = body.start
+        for item in body.instructions:
+            if item.mnemonic in {"call", "return_call"}:
+                out += self.data[at : item.start] + self._call(item)
+                at = item.end
+        out += self.data[at : body.end]
+        return encode_unsigned(len(out)) + out
+
+    def _call(self, item: Instruction) -> bytes:
+        if item.index not in self.placeholders:
+            return bytes((OPCODES[item.mnemonic],)) + encode_unsigned(self._function(item.index))
+        access, name = self.placeholders[item.index]
+        return bytes((OPCODES[f"global.{access}"],)) + encode_unsigned(self.numbers[name])
