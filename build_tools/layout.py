@@ -14,11 +14,14 @@ from wasm_tools.parser import BinaryReader
 from wasm_tools.visitor import BinaryReaderObjdumpPrepass
 
 from build_tools.errors import ModuleMalformedError
+from build_tools.features import UNKNOWN, feature_of
 from build_tools.sections import read_u32
 from build_tools.wasm import SECTION_CODE, check_header, function_type
 
 SECTION_IMPORT, SECTION_GLOBAL = 2, 6
 END = 0x0B
+# As the library reads them: none, numbers, v128, funcref, externref. Of any other it would read a part only.
+BLOCK_TYPES = frozenset({-64, -1, -2, -3, -4, -5, -16, -17})
 # Instructions of one byte and one index, of a function or a global.
 OPCODES = {"call": 0x10, "return_call": 0x12, "global.get": 0x23, "global.set": 0x24, "ref.func": 0xD2}
 
@@ -150,6 +153,12 @@ class _Listener(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the librar
 
     def on_opcode(self, opcode: object) -> None:
         self.mnemonic = str(getattr(opcode, "name", opcode))
+        if feature_of(self.mnemonic) == UNKNOWN:
+            self.doubt(f"`{self.mnemonic}` at offset {self.offset:#x}")
+
+    def on_opcode_block_sig(self, sig: int) -> None:
+        if sig < 0 and sig not in BLOCK_TYPES:
+            self.doubt(f"the type of `{self.mnemonic}` at offset {self.offset:#x}")
 
     def on_opcode_index(self, idx: int) -> None:
         if self.mnemonic not in OPCODES:

@@ -68,12 +68,12 @@ class _Lowering:
         self.layout = layout
         self.placeholders: dict[int, tuple[str, str]] = {}
         self.types: dict[str, str] = {}
+        self.imported = sum(entry.kind == "global" for entry in layout.imports)
         problems = [*self._read_placeholders(), *self._check_uses()]
         if problems:
             raise PlaceholderError(problems)
         self.kept = self._count_kept()
-        first = sum(entry.kind == "global" for entry in layout.imports) + self.kept
-        self.numbers = {name: first + at for at, name in enumerate(self.types)}
+        self.numbers = {name: self.imported + self.kept + at for at, name in enumerate(self.types)}
 
     def _read_placeholders(self) -> Iterator[str]:
         index = -1
@@ -106,7 +106,7 @@ class _Lowering:
                     yield f"function {body.function} takes a reference to function {item.index}"
                 if item.mnemonic == "return_call" and item.index in self.placeholders:
                     yield f"function {body.function} ends with a tail call of `{self._name(item.index)}`"
-        for at, entry in enumerate(self.layout.globals):
+        for at, entry in enumerate(self.layout.globals, self.imported):
             if not entry.value.startswith(("i32=", "i64=")):
                 yield f"global {at} begins as `{entry.value}`, should be a whole number"
         if self.layout.has_elements:
@@ -121,7 +121,6 @@ class _Lowering:
         Only those at the end go, so that what stays keeps its number.
         """
         count = len(self.layout.globals)
-        first = sum(entry.kind == "global" for entry in self.layout.imports)
         used = {
             item.index
             for body in self.layout.bodies
@@ -133,7 +132,7 @@ class _Lowering:
             for name, kind, index in self.layout.exports
             if kind == "global" and name not in LINKER_EXPORTS
         }
-        while count and first + count - 1 not in used:
+        while count and self.imported + count - 1 not in used:
             count -= 1
         return count
 
@@ -172,11 +171,10 @@ class _Lowering:
         return encode_vector([*kept, *(BODIES[value] for value in self.types.values())])
 
     def _exports(self) -> Iterator[bytes]:
-        end = min(self.numbers.values())
         for name, kind, index in self.layout.exports:
             if kind == "func":
                 yield encode_export(name, kind, self._function(index))
-            elif kind != "global" or index < end:
+            elif kind != "global" or index < self.imported + self.kept:
                 yield encode_export(name, kind, index)
 
     def _body(self, body: Body) -> bytes:

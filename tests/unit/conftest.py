@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "tests" / "data" / "modules"
 VERSION = "1.0.0"
+# Two globals, as a linker imports them.
+PLACEHOLDERS = """
+  (import "global" "get span" (func $get_span (result i64)))
+  (import "global" "set span" (func $set_span (param i64)))
+  (import "global" "get count" (func $get_count (result i32)))
+  (import "global" "set count" (func $set_count (param i32)))"""
 
 
 class Fault(Protocol):
@@ -95,6 +101,16 @@ def raw_text(abi: Abi) -> str:
     lines += ['(export "__data_end" (global 1))', '(export "__heap_base" (global 2))']
     lines += ['(@custom "name" "\\00\\01\\00")', '(@custom "target_features" "\\00")', ")"]
     return "\n".join(lines)
+
+
+@pytest.fixture(scope="session")
+def unlowered(raw_text: str, abi: Abi) -> bytes:
+    """What a linker makes of a kernel whose source names two globals."""
+    text = raw_text.replace("(module", f"(module {PLACEHOLDERS}", 1)
+    for index in reversed(range(len(abi.functions))):
+        text = text.replace(f"(func {index})", f"(func {index + 4})")
+    body = "(call $set_count (call $get_count)) (call $set_span (call $get_span))"
+    return bytes(wasmtime.wat2wasm(text.replace("(drop (i32.const 0))", body, 1)))
 
 
 @pytest.fixture(scope="session")

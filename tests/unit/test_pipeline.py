@@ -14,10 +14,10 @@ import wasmtime
 
 from build_tools import files
 from build_tools.cli import main
-from build_tools.config import find_project
-from build_tools.errors import DiskFullError, FindingsError, ReadOnlyError
+from build_tools.config import Project, find_project
+from build_tools.errors import DiskFullError, ExitCode, FindingsError, ReadOnlyError
 from build_tools.model import FILENAMES, INFO_FILENAME
-from build_tools.pipeline import Request, make_kernel
+from build_tools.pipeline import Request, digest_inputs, make_kernel
 
 if TYPE_CHECKING:
     from build_tools.model import StagedKernel
@@ -49,12 +49,46 @@ def test_prebuilt_module_is_staged_without_a_compiler(request_: Request) -> None
     assert "allowed_findings" not in info
 
 
+@pytest.mark.parametrize("linked", ["raw", "unlowered"])
 @pytest.mark.parametrize("flavour", ["context", "core"])
-def test_finished_kernel_is_accepted_as_prebuilt(flavour: str, request_: Request, tmp_path: Path) -> None:
+def test_finished_kernel_is_accepted_as_prebuilt(
+    flavour: str, linked: str, request_: Request, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    assert request_.prebuilt is not None
+    request_.prebuilt.write_bytes(request.getfixturevalue(linked))
     first = make_kernel(request_)
     finished = first.folder / ("extism-runtime.wasm" if flavour == "context" else "extism-runtime-core.wasm")
     again = make_kernel(dataclasses.replace(request_, prebuilt=finished, out=tmp_path / "again"))
     assert [item.sha256 for item in again.artifacts] == [item.sha256 for item in first.artifacts]
+
+
+def test_import_that_cannot_become_a_global_is_malformed_input(
+    request_: Request, raw_text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert request_.prebuilt is not None
+    text = raw_text.replace("(module", '(module (import "global" "span" (func))', 1)
+    request_.prebuilt.write_bytes(bytes(wasmtime.wat2wasm(text)))
+    argv = ["kernel", "--prebuilt", str(request_.prebuilt), "--out", str(request_.out)]
+    assert main(argv) == ExitCode.MALFORMED_INPUT
+    assert "error[placeholder]" in capsys.readouterr().err
+    assert not request_.out.exists()
+
+
+@pytest.mark.parametrize("name", ["lower", "layout"])
+def test_change_of_how_globals_are_made_is_another_input(
+    name: str, request_: Request, tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "checkout")
+    for path in request_.project.kernel_inputs() + request_.project.tool_inputs():
+        copy = project.root / path.relative_to(request_.project.root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    request = dataclasses.replace(request_, project=project)
+    before = digest_inputs(request)
+    assert before == digest_inputs(request_)
+    with (project.tools / f"{name}.py").open("a", encoding="utf-8") as file:
+        file.write("# changed")
+    assert digest_inputs(request) != before
 
 
 def test_second_run_does_nothing_and_says_so(request_: Request) -> None:

@@ -40,6 +40,7 @@ FAULTS: dict[str, Fault] = {
     "start-present": Fault(";; start", "(start {reset})"),
     "export-missing": Fault('(export "length" (func {length}))', ""),
     "export-extra": Fault(";; start", '(export "log_info" (func {free}))'),
+    "export-extra--global": Fault(";; start", '(global (mut i64) (i64.const 0)) (export "span" (global 1))'),
     "export-type": Fault(CONTEXT, "(global (mut i64) (i64.const 0))"),
     "alias-differs": Fault(
         '(export "extism_free" (func {free}))', '(export "extism_free" (func {error_set}))'

@@ -1,0 +1,90 @@
+;; fault: export-extra--global; held against the context flavour
+(module
+  (memory 1)
+  (global (mut externref) (ref.null extern))
+  (export "memory" (memory 0))
+  (func (param i64) (result i64) (i64.const 0) ;; alloc
+  )
+  (func (param i64) ;; free
+  )
+  (func (param i64) (result i64) (i64.const 0) ;; length
+  )
+  (func (param i64) (result i64) (i64.const 0) ;; length_unsafe
+  )
+  (func (param i64) (result i32) (i32.const 0) ;; load_u8
+  )
+  (func (param i64) (result i64) (i64.const 0) ;; load_u64
+  )
+  (func (param i64 i32) ;; store_u8
+  )
+  (func (param i64 i64) ;; store_u64
+  )
+  (func (param i64 i64) ;; input_set
+  )
+  (func (result i64) (i64.const 0) ;; input_offset
+  )
+  (func (result i64) (i64.const 0) ;; input_length
+  )
+  (func (param i64) (result i32) (i32.const 0) ;; input_load_u8
+  )
+  (func (param i64) (result i64) (i64.const 0) ;; input_load_u64
+  )
+  (func (param i64 i64) ;; output_set
+  )
+  (func (result i64) (i64.const 0) ;; output_offset
+  )
+  (func (result i64) (i64.const 0) ;; output_length
+  )
+  (func (param i64) ;; error_set
+  )
+  (func (result i64) (i64.const 0) ;; error_get
+  )
+  (func ;; reset
+  )
+  (func (result i64) (i64.const 0) ;; memory_bytes
+  )
+  (export "alloc" (func 0))
+  (export "extism_alloc" (func 0))
+  (export "free" (func 1))
+  (export "extism_free" (func 1))
+  (export "length" (func 2))
+  (export "extism_length" (func 2))
+  (export "length_unsafe" (func 3))
+  (export "load_u8" (func 4))
+  (export "extism_load_u8" (func 4))
+  (export "load_u64" (func 5))
+  (export "extism_load_u64" (func 5))
+  (export "store_u8" (func 6))
+  (export "extism_store_u8" (func 6))
+  (export "store_u64" (func 7))
+  (export "extism_store_u64" (func 7))
+  (export "input_set" (func 8))
+  (export "extism_input_set" (func 8))
+  (export "input_offset" (func 9))
+  (export "extism_input_offset" (func 9))
+  (export "input_length" (func 10))
+  (export "extism_input_length" (func 10))
+  (export "input_load_u8" (func 11))
+  (export "extism_input_load_u8" (func 11))
+  (export "input_load_u64" (func 12))
+  (export "extism_input_load_u64" (func 12))
+  (export "output_set" (func 13))
+  (export "extism_output_set" (func 13))
+  (export "output_offset" (func 14))
+  (export "extism_output_offset" (func 14))
+  (export "output_length" (func 15))
+  (export "extism_output_length" (func 15))
+  (export "error_set" (func 16))
+  (export "extism_error_set" (func 16))
+  (export "error_get" (func 17))
+  (export "extism_error_get" (func 17))
+  (export "reset" (func 18))
+  (export "extism_reset" (func 18))
+  (export "memory_bytes" (func 19))
+  (export "extism_memory_bytes" (func 19))
+  (export "extism_context" (global 0))
+  (global (mut i64) (i64.const 0)) (export "span" (global 1))
+  (@custom "producers" "\00")
+  (@custom "extism_kernel" "1.0.0")
+  (@custom "extism_abi" "2")
+)
