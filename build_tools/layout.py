@@ -42,7 +42,6 @@ class Import:
 class Global:
     """One global that is not imported; `value` is how it begins; its bytes are `start` to `end`."""
 
-    type: str
     value: str
     start: int
     end: int
@@ -145,7 +144,7 @@ class _Listener(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the librar
         start, self.at = self.at, self.reader.offset
         if self.data[self.at - 1] != END:
             self.doubt(f"global {index}")
-        self.globals.append(Global(type=valtype, value=init_expr, start=start, end=self.at))
+        self.globals.append(Global(value=init_expr, start=start, end=self.at))
 
     def begin_function_body(self, index: int, size: int) -> None:  # noqa: ARG002 - the library's signature
         self.body = (self.reader.offset, self.reader.offset + size)
