@@ -220,6 +220,8 @@ def _install(name: str, venv: Path, python: Path) -> None:
         "--no-input",
         "install",
         "--require-hashes",
+        # A lock is complete. Older pips that resolve it again look at versions newer than the pinned ones.
+        "--no-deps",
     ]
     # Nothing of the locked sets is compiled here, except what no one made a wheel of.
     source = ["--no-build-isolation"] if name == "optional" else ["--only-binary=:all:"]

@@ -101,6 +101,15 @@ def test_environment_is_made_once(checkout: Path, monkeypatch: pytest.MonkeyPatc
     assert "--require-hashes" in fake.calls[1]
 
 
+def test_lock_is_installed_without_resolving_it_again(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeRun()
+    monkeypatch.setattr(bootstrap, "run", fake)
+    bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert "--no-deps" in fake.calls[1]
+
+
 def test_changed_lock_installs_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRun()
     monkeypatch.setattr(bootstrap, "run", fake)
