@@ -17,6 +17,7 @@ from .errors import ExitCode, UsageError
 from .fixing import fix_known_failures
 from .known_failures import find_orphans
 from .lint import CHECKS
+from .probe_cases import cases_of
 from .profiles import PROFILES
 from .progress import ProgressLine
 from .report import Section, is_red, write_report
@@ -248,9 +249,8 @@ def _verdict(sections: list[Section], *, require: bool) -> ExitCode:
 def _check_orphans(campaign: Campaign, settings: Settings) -> ExitCode:
     if not settings.is_complete:
         return ExitCode.GREEN
-    ids = {case.id for case in campaign.case_set.cases} | {
-        f"lint/{name}" for name in (*CHECKS, "end-of-input")
-    }
+    ids = {case.id for profile in PROFILES for case in cases_of(campaign.case_set, profile)}
+    ids |= {f"lint/{name}" for name in (*CHECKS, "end-of-input")}
     orphans = {
         (e.path, e.case) for adapter in campaign.adapters for e in find_orphans(campaign.known(adapter), ids)
     }

@@ -48,7 +48,7 @@ def _is_skipped(line: Line) -> bool:
 
 
 def _add_case(suite: ET.Element, section: Section, line: Line) -> None:
-    topic, _, promise = str(line["id"]).partition("/")
+    topic, _, promise = str(line["id"]).rpartition("/")
     seconds = f"{line['ms'] / 1000:.3f}"
     case = ET.SubElement(
         suite, "testcase", classname=f"{section.configuration}.{topic}", name=promise, time=seconds

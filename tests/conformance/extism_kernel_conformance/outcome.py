@@ -20,6 +20,10 @@ class CaseFailed(Exception):  # noqa: N818 - the ordinary end of a case that a k
         self.is_unsupported = is_unsupported
 
 
+class CaseSkipped(Exception):  # noqa: N818 - as above
+    """The case asks for something that is not to be had here; the text names it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The end of one case on one runtime, before or after known failures are taken into account."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .expressions import Expression, ExpressionError, Lookup, parse_expression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _COMPARE: Mapping[str, Callable[[int, int], bool]] = {
     "eq": operator.eq,
@@ -69,7 +69,7 @@ class ResolvedExpectation:
 
     def describe(self) -> str:
         """Return the expectation in words, for a report."""
-        return " and ".join(_describe(name, operands) for name, operands in self.relations)
+        return " and ".join(describe_relation(name, operands) for name, operands in self.relations)
 
 
 def parse_expectation(value: object) -> Expectation:
@@ -95,7 +95,8 @@ def parse_expectation(value: object) -> Expectation:
     return Expectation(tuple(relations))
 
 
-def _describe(name: str, operands: tuple[int, ...]) -> str:
+def describe_relation(name: str, operands: Sequence[int | str]) -> str:
+    """Return one relation in words."""
     if name == "any":
         return "any value"
     if name == "in":

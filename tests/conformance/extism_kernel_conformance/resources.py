@@ -6,8 +6,12 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .errors import SuiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +50,19 @@ def suite_info() -> SuiteInfo:
 @cache
 def contract_types() -> dict[str, str]:
     """Return the type that the kernel contract gives to each exported function, both generations."""
-    data = json.loads((suite_root() / "surface.json").read_text(encoding="utf-8"))
+    data = _surface()
     functions: dict[str, str] = data["functions"]
-    prefix = data["first_generation_prefix"]
+    prefix = first_prefix()
     # `extism_length_unsafe` did not exist, but exporting it does no harm, so it has a type too (S-3).
     return functions | {prefix + name: signature for name, signature in functions.items()}
+
+
+def first_prefix() -> str:
+    """Return what stands before the name of a function in the first generation, `extism_`."""
+    return str(_surface()["first_generation_prefix"])
+
+
+@cache
+def _surface() -> Mapping[str, Any]:
+    surface: Mapping[str, Any] = json.loads((suite_root() / "surface.json").read_text(encoding="utf-8"))
+    return surface

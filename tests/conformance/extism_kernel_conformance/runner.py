@@ -10,7 +10,7 @@ from .adapters import Adapter, find_lacking, prepare_adapter
 from .errors import AdapterBuildError
 from .known_failures import KnownFailures, judge_known
 from .lint import run_lint
-from .outcome import CaseFailed, Outcome
+from .outcome import CaseFailed, CaseSkipped, Outcome
 from .players import PLAYERS
 from .probes import probe_capabilities
 from .process import AdapterFault
@@ -141,6 +141,8 @@ class ConfigurationRun:
         timeout = self._session.timeout * (_SLOW_FACTOR if case.slow else 1)
         try:
             PLAYERS[case.profile](case, self._session.connection(timeout), self.kernel)
+        except CaseSkipped as skip:
+            return Outcome(verdict="skip", message=str(skip))
         except CaseFailed as failure:
             if failure.is_unsupported:
                 return Outcome(verdict="skip", message=f"{failure.where}: {failure.expected} is unsupported")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
+from .probe_cases import cases_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ class Settings:
 
 def select_cases(case_set: CaseSet, settings: Settings) -> list[Case]:
     """Return the cases a run is about. Raises UsageError for an id that is not there."""
-    of_profile = [case for case in case_set.cases if case.profile == settings.profile]
+    of_profile = cases_of(case_set, settings.profile)
     known = {case.id for case in of_profile}
     for identifier in settings.ids:
         if identifier not in known:
