@@ -30,7 +30,7 @@ _OPS_IN_FUNCTION = 100
 """Compilers dislike functions without end."""
 _ENV = {True: "env", False: "extism:host/env"}
 _USES: Mapping[type[Op] | None, tuple[str, ...]] = {
-    None: ("alloc", "error_set", "output_set", "store_u64"),
+    None: ("alloc", "output_set", "store_u64"),
     FillOp: ("store_u64", "store_u8"),
     FilledOp: ("load_u64", "load_u8"),
 }
@@ -49,7 +49,9 @@ _COMPARE = {
 def imports_of(program: Program) -> list[tuple[str, str]]:
     """Return (module, name) of every function that the probe of a program imports, sorted."""
     names = {op.name for op in program.ops if isinstance(op, CallOp)}
-    names |= {program.prefix + name for kind in {None, *map(type, program.ops)} for name in _USES.get(kind, ())}
+    names |= {
+        program.prefix + name for kind in {None, *map(type, program.ops)} for name in _USES.get(kind, ())
+    }
     return [(_ENV[name.startswith(first_prefix())], name) for name in sorted(names)]
 
 
@@ -59,7 +61,7 @@ def make_module(program: Program) -> bytes:
 
 
 def make_importer(module: str, name: str) -> bytes:
-    """Return a plug-in that imports one function and never calls it: a host that refuses it refuses the name."""
+    """Return a plug-in that imports one function and does not call it; who refuses it refuses the name."""
     builder = wasm.ModuleBuilder()
     builder.add_import(module, name, contract_types()[name])
     builder.export(EXPORT, builder.add_function("() -> i32", wasm.i32(0)))
@@ -96,9 +98,10 @@ class _Assembler:
         return wasm.call(self._functions[self._program.prefix + name])
 
     def _report(self) -> bytes:
-        """Leave the four words as the output, and no error."""
+        """Leave the four words as the output, and no error if the case may have set one."""
         handle = 0
-        code = wasm.i64(0) + self._kernel("error_set")
+        clear = [index for name, index in self._functions.items() if name.endswith("error_set")]
+        code = wasm.i64(0) + wasm.call(clear[0]) if clear else b""
         code += wasm.i64(REPORT_LENGTH) + self._kernel("alloc") + wasm.put(handle)
         words = (wasm.i64(MARK), *map(wasm.get_global, (_SITE, _GOT, _OPERAND)))
         for number, word in enumerate(words):
@@ -131,7 +134,9 @@ class _Assembler:
         def check(load: bytes, wanted: bytes) -> bytes:
             holds = place + load + wasm.tee(got) + wanted + wasm.I64_EQ
             judged = holds + wasm.get(got) + wasm.get(at) + wasm.get(site) + wasm.call(self._judge)
-            return wasm.BLOCK + judged + wasm.I32_EQZ + wasm.branch_if(0) + wasm.i32(1) + wasm.RETURN + wasm.END
+            return (
+                wasm.BLOCK + judged + wasm.I32_EQZ + wasm.branch_if(0) + wasm.i32(1) + wasm.RETURN + wasm.END
+            )
 
         byte = wasm.get(word) + wasm.i64(256) + wasm.I64_REM_U
         code = _each_word(length, at, check(self._kernel("load_u64"), wasm.get(word)))

@@ -45,6 +45,23 @@ def _unmet(case: Case) -> Iterator[str]:
             yield "going on after a trap"
 
 
+def count_steps(steps: Iterable[s.Step]) -> int:
+    """Return how many steps run at the least; a loop whose number of rounds is no literal counts once."""
+    total = 0
+    for step in steps:
+        total += 1
+        if isinstance(step, s.Repeat):
+            rounds = 1 if step.times.variables() else step.times.evaluate(_no_variable)
+            total += rounds * count_steps(step.steps)
+        elif isinstance(step, s.For):
+            total += len(step.values) * count_steps(step.steps)
+    return total
+
+
+def _no_variable(name: str) -> int:
+    raise KeyError(name)
+
+
 def walk_steps(steps: Iterable[s.Step]) -> Iterator[s.Step]:
     """Yield all steps, those inside loops as well."""
     for step in steps:

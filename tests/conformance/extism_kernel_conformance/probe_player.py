@@ -6,83 +6,58 @@ import struct
 from typing import TYPE_CHECKING
 
 from .outcome import CaseFailed, CaseSkipped
-from .probe_module import EXPORT, MARK, REPORT_LENGTH, imports_of, make_importer, make_module
+from .probe_imports import PLUGIN, load_probe
+from .probe_module import EXPORT, MARK, REPORT_LENGTH, imports_of, make_module
 from .probe_translate import translate
 
 if TYPE_CHECKING:
     from .cases import Case
-    from .connection import Answer, Connection
+    from .connection import Answer
     from .probe_program import Program, Site
-    from .wasm import Kernel
+    from .stage import Stage
 
-_PLUGIN = "probe"
 _SHOWN = 160
 
 
-def play_probe_case(case: Case, connection: Connection, kernel: Kernel) -> None:
+def play_probe_case(case: Case, stage: Stage) -> None:
     """Play a kernel case in a probe. Raises CaseFailed, CaseSkipped or AdapterFault."""
     program = translate(case)
-    answer = _load(connection, kernel, make_module(program), milliseconds=_limit(connection))
+    stage.offers.check(imports_of(program), stage.timeout)
+    connection = stage.connection
+    answer = load_probe(connection, stage.kernel, make_module(program))
     if answer["result"] == "reject":
-        refused = [".".join(each) for each in imports_of(program) if _is_refused(connection, kernel, *each)]
-        if refused:
-            raise CaseSkipped(f"needs {', '.join(refused)}, which this host does not offer to guests")
         raise _failed("load", "the probe loads", f"reject: {answer['message']}")
     try:
-        answer = connection.ask("invoke", plugin=_PLUGIN, function=EXPORT, input="")
-        _judge(program, answer)
+        answer = connection.ask("invoke", plugin=PLUGIN, function=EXPORT, input="")
+        judge_answer(program, answer)
     finally:
         if connection.is_idle:  # else the adapter is at fault and will be ended
-            connection.ask("unload", plugin=_PLUGIN)
+            connection.ask("unload", plugin=PLUGIN)
 
 
-def _limit(connection: Connection) -> int:
-    """Return how long the host may let a probe run: less than the runner waits for the answer."""
-    return int(connection.timeout * 1000 / 2)
-
-
-def _load(connection: Connection, kernel: Kernel, module: bytes, *, milliseconds: int) -> Answer:
-    """Load a probe with a time limit, or without one where the SDK has no words for it."""
-    answer: Answer = {}
-    for manifest in ({"timeout_ms": milliseconds}, {}):
-        answer = connection.ask(
-            "load",
-            plugin=_PLUGIN,
-            modules=[{"name": "main", "bytes": module.hex()}],
-            manifest=manifest,
-            log_level="off",
-            http_response_headers=False,
-            kernel=kernel.data.hex(),
-        )
-        if answer["result"] != "unsupported":
-            return answer
-    raise CaseSkipped("needs to load a plug-in without options, which this adapter does not support")
-
-
-def _is_refused(connection: Connection, kernel: Kernel, module: str, name: str) -> bool:
-    answer = _load(connection, kernel, make_importer(module, name), milliseconds=_limit(connection))
-    if answer["result"] == "reject":
-        return True
-    connection.ask("unload", plugin=_PLUGIN)
-    return False
-
-
-def _judge(program: Program, answer: Answer) -> None:
+def judge_answer(program: Program, answer: Answer) -> None:
+    """Compare what the call of a probe was answered with what its report should be. Raises CaseFailed."""
     if answer["result"] == "fail":
         raise _failed("probe", "the probe ends", f"error: {answer['message']}")
     if answer["result"] != "ok":
         raise CaseSkipped("needs to call a plug-in, which this adapter does not support")
     output = bytes.fromhex(answer["output"])
-    if len(output) != REPORT_LENGTH or int.from_bytes(output[:8], "little") != MARK:
-        shown = output[:REPORT_LENGTH].hex() or "nothing"
-        raise _failed("probe", "the probe's report as the output", f"output {shown} ({len(output)} bytes)")
-    number, got, operand = struct.unpack("<3Q", output[8:])
+    number, got, operand = _read_report(output)
     if number == 0 and got == len(program.sites):
         return
     if not 0 < number <= len(program.sites):
-        raise _failed("probe", "the probe's report as the output", f"output {output.hex()}")
+        shown = repr(output[:REPORT_LENGTH])[1:]
+        raise _failed("probe", "the probe's report as the output", f"output {shown} ({len(output)} bytes)")
     site = program.sites[number - 1]
     raise _failed(site.where, site.expected.format(operand), _show(site, got, operand))
+
+
+def _read_report(output: bytes) -> tuple[int, int, int]:
+    """Return the three words behind the mark; the first is -1 if it is no report."""
+    if len(output) != REPORT_LENGTH or int.from_bytes(output[:8], "little") != MARK:
+        return -1, 0, 0
+    number, got, operand = struct.unpack("<3Q", output[8:])
+    return number, got, operand
 
 
 def _show(site: Site, got: int, offset: int) -> str:

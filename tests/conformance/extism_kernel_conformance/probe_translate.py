@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from . import steps as s
 from .expressions import U64
 from .outcome import CaseSkipped
-from .probe_needs import find_unmet, walk_steps
+from .probe_needs import count_steps, find_unmet, walk_steps
 from .probe_program import CallOp, Check, FilledOp, FillOp, Op, Program, Site
 from .probe_values import Value, evaluate, evaluate_now, key_of
 from .relations import describe_relation
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MOST_STEPS = 20_000
 """A longer case is skipped: its module would not fit into one line of the protocol."""
 
+_TOO_LONG = f"needs more than {MOST_STEPS:,} steps in one call, more than a probe plays"
 _WORD = 8
 _LARGEST_BLOCK = 1 << 32
 """No memory holds a block of that size: the call that asks for it gives none."""
@@ -37,6 +38,8 @@ def translate(case: Case) -> Program:
     if unmet is not None:
         raise CaseSkipped(unmet)
     steps = (*case.setup, *case.steps)
+    if count_steps(steps) > MOST_STEPS:
+        raise CaseSkipped(_TOO_LONG)
     names = [step.name for step in walk_steps(steps) if isinstance(step, s.Call)]
     is_first = bool(names) and all(name.startswith(first_prefix()) for name in names)
     translation = _Translation(first_prefix() if is_first else "")
@@ -63,7 +66,7 @@ class _Blocks:
         self._blocks.clear()
 
     def hold(self, address: Value, length: int) -> bool:
-        """Return whether all bytes lie between the beginning of a block and the end of the same or another."""
+        """Return whether all bytes lie between the beginning of a block and the end of one."""
         known, end = self._blocks.get(address.terms, ()), address.number + length
         begins = any((address.number - start) % U64 < size for start, size in known)
         return begins and any(0 < (end - start) % U64 <= size for start, size in known)
@@ -89,7 +92,7 @@ class _Translation:
     def _step(self, step: s.Step) -> None:
         self._steps += 1
         if self._steps > MOST_STEPS:
-            raise CaseSkipped(f"needs more than {MOST_STEPS:,} steps in one call, more than a probe plays")
+            raise CaseSkipped(_TOO_LONG)
         match step:
             case s.Call():
                 self._call(step)

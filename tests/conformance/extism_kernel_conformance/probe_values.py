@@ -12,6 +12,7 @@ from .outcome import CaseSkipped
 if TYPE_CHECKING:
     from .expressions import Expression, Variable
 
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """A number plus multiples of results that the guest keeps in slots; all sums wrap at 2^64."""

@@ -12,10 +12,12 @@ from .known_failures import KnownFailures, judge_known
 from .lint import run_lint
 from .outcome import CaseFailed, CaseSkipped, Outcome
 from .players import PLAYERS
+from .probe_imports import OfferedImports
 from .probes import probe_capabilities
 from .process import AdapterFault
 from .sdk_lint import run_sdk_lint
 from .session import AdapterSession
+from .stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +74,7 @@ class ConfigurationRun:
         self.kernel = _choose_kernel(adapter, kernels)
         self._trace = trace
         self._session: AdapterSession | None = None
+        self._offers: OfferedImports | None = None
         self.subject: Subject | None = None
 
     def open(self) -> Subject:
@@ -140,7 +143,7 @@ class ConfigurationRun:
             )
         timeout = self._session.timeout * (_SLOW_FACTOR if case.slow else 1)
         try:
-            PLAYERS[case.profile](case, self._session.connection(timeout), self.kernel)
+            PLAYERS[case.profile](case, self._stage(timeout))
         except CaseSkipped as skip:
             return Outcome(verdict="skip", message=str(skip))
         except CaseFailed as failure:
@@ -154,6 +157,12 @@ class ConfigurationRun:
             )
             return Outcome(verdict=fault.verdict, fault=fault.code, got=fault.code, message=message)
         return Outcome(verdict="pass")
+
+    def _stage(self, timeout: float) -> Stage:
+        assert self._session is not None
+        if self._offers is None:
+            self._offers = OfferedImports(self._session, self.kernel)
+        return Stage(session=self._session, kernel=self.kernel, timeout=timeout, offers=self._offers)
 
     def _judged(self, result: Result) -> Result:
         version = self.subject.version if self.subject else "0"
