@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 PREFIX = "probe/"
 """Stands before the id of a kernel case where a probe plays it."""
 
+_SINCE = (1, 1, 0)
+"""The version of the suite that brought probes: who is pinned to a lower level gets none."""
+
 
 def cases_of(case_set: CaseSet, profile: str) -> list[Case]:
     """Return the cases that a run of a profile is about."""
@@ -25,4 +28,5 @@ def _as_probe(case: Case) -> Case:
 
     Its needs are those of a guest, which the translation finds out, not those of an adapter.
     """
-    return replace(case, id=PREFIX + case.id, profile="probe", needs=frozenset())
+    since = max(case.since, _SINCE)
+    return replace(case, id=PREFIX + case.id, since=since, profile="probe", needs=frozenset())

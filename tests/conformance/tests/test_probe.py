@@ -13,6 +13,7 @@ from extism_kernel_conformance.probe_cases import cases_of
 from extism_kernel_conformance.probe_module import EXPORT, imports_of, make_module
 from extism_kernel_conformance.probe_player import judge_answer
 from extism_kernel_conformance.probe_translate import MOST_STEPS, translate
+from extism_kernel_conformance.settings import Settings, select_cases
 
 from .conftest import SUITE
 
@@ -283,4 +284,11 @@ def test_kernel_cases_keep_what_they_promise_under_another_id() -> None:
     assert [case.id.removeprefix("probe/") for case in probes] == list(kernel)
     for case in probes:
         of_kernel = kernel[case.id.removeprefix("probe/")]
-        assert (case.spec, case.level, case.since) == (of_kernel.spec, of_kernel.level, of_kernel.since)
+        assert (case.spec, case.level, case.slow) == (of_kernel.spec, of_kernel.level, of_kernel.slow)
+
+
+@pytest.mark.parametrize(("level", "has_probes"), [((1, 0), False), ((1, 1), True), (None, True)])
+def test_suite_level_of_before_probes_has_none(level: tuple[int, int] | None, *, has_probes: bool) -> None:
+    chosen = select_cases(load_cases(SUITE / "cases"), Settings(profile="sdk", level=level))
+    assert any(case.id.startswith("probe/") for case in chosen) == has_probes
+    assert any(case.id.startswith("sdk-") for case in chosen)

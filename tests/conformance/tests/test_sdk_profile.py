@@ -151,6 +151,7 @@ def test_broken_promise_is_a_failure(
     assert message in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_our_host_keeps_every_promise(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole profile on the reference host, where both lie beside the suite."""
     kernel = SUITE.parents[1] / "extism_kernel_pkg" / "extism-runtime.wasm"
