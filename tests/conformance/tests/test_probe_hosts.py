@@ -18,6 +18,10 @@ from extism_kernel_conformance.report import read_reports
 
 from .conftest import SUITE
 
+sys.path.insert(0, str(SUITE / "mutants"))
+
+from kernel_mutants.kernels import KernelNotFoundError, fetch_sdk_kernel
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -148,6 +152,27 @@ def test_our_host_plays_probes(cli: Callable[..., Ran]) -> None:
     (footer,) = json.loads(ran.out)
     assert ran.code == 0, ran.out
     assert footer["verdicts"]["pass"] >= 8
+
+
+@pytest.mark.slow
+def test_probes_find_what_the_kernel_profile_finds(cli: Callable[..., Ran], tmp_path: Path) -> None:
+    """The kernel of an SDK in our host: no defect is missed for want of means, and none is made up."""
+    if importlib.util.find_spec("urllib3") is None:
+        pytest.skip("the host needs urllib3; `pip install urllib3`")
+    try:
+        kernel = fetch_sdk_kernel()
+    except KernelNotFoundError as reason:
+        pytest.skip(str(reason))
+    lines = tmp_path / "report.jsonl"
+    options = ["--profile", "sdk", "--adapter", "sdk-host", "--no-lint", "-k", "probe/", "--report", lines]
+    cli("run", kernel, *options)
+    (section,) = read_reports([lines])
+    verdicts = {line["id"].removeprefix("probe/"): line["verdict"] for line in section.cases}
+    failed = {case for case, verdict in verdicts.items() if verdict == "fail"}
+    subject = SUITE / "mutants" / "subjects" / "go-sdk.json"
+    known = {entry["case"] for entry in read_entries(subject) if verdicts[entry["case"]] != "skip"}
+    # A host offers the first names to old guests whether its kernel exports them or not.
+    assert {case for case in failed ^ known if not case.startswith("generations/")} == set()
 
 
 def test_replay_shows_the_probe_of_a_case(cli: Callable[..., Ran]) -> None:
