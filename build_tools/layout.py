@@ -59,9 +59,14 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """The code of one function, its locals included; its bytes are `start` to `end`."""
+    """The code of one function, its locals included; its bytes are `start` to `end`.
+
+    `type` is the number of its type, `parameters` how many values it takes.
+    """
 
     function: int
+    type: int
+    parameters: int
     start: int
     end: int
     instructions: tuple[Instruction, ...]
@@ -171,8 +176,16 @@ class _Listener(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the librar
         start, end = self.body
         if self.reader.offset != end:
             self.doubt(f"function {func_idx}")
+        number = self.objdump_state.function_types.get(func_idx, 0)
         self.bodies.append(
-            Body(function=func_idx, start=start, end=end, instructions=tuple(self.instructions))
+            Body(
+                function=func_idx,
+                type=number,
+                parameters=len(self.objdump_state.types[number].params),
+                start=start,
+                end=end,
+                instructions=tuple(self.instructions),
+            )
         )
 
     def layout(self) -> Layout:

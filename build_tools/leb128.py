@@ -30,6 +30,16 @@ def encode_name(name: str) -> bytes:
     return encode_unsigned(len(data)) + data
 
 
+def encode_signed(value: int) -> bytes:
+    """Return the signed LEB128 encoding of any integer."""
+    out = bytearray()
+    while True:
+        byte, value = value & 0x7F, value >> 7
+        if (value, byte & 0x40) in {(0, 0), (-1, 0x40)}:
+            return bytes((*out, byte))
+        out.append(byte | 0x80)
+
+
 def encode_vector(items: Iterable[bytes]) -> bytes:
     """Return a vector: the count, then the items."""
     parts = list(items)

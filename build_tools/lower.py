@@ -1,8 +1,12 @@
 """From the linker's module to one with globals of its own.
 
 Rust cannot name a WebAssembly global. The kernel imports, from a module called `global`, the functions
-`get NAME` and `set NAME`, which nobody will ever provide. Here each NAME becomes a mutable global, which
-begins as 0, and each call the instruction that reads or writes it. No store to memory reaches a global.
+`get NAME` and `set NAME`, which nobody will ever provide. Here each NAME becomes a mutable global, and each
+call the instruction that reads or writes it. A global begins as 0, or as the number in `get NAME=NUMBER`. No
+store to memory reaches a global.
+
+An export that does nothing but call another function with its own parameters is that function afterwards: the
+linker cannot give a function two names, and the compiler writes one that only calls.
 """
 
 from __future__ import annotations
@@ -13,7 +17,14 @@ from typing import TYPE_CHECKING
 from build_tools import files
 from build_tools.errors import ModuleMalformedError, PlaceholderError
 from build_tools.layout import OPCODES, SECTION_GLOBAL, SECTION_IMPORT, read_layout
-from build_tools.leb128 import encode_custom, encode_export, encode_section, encode_unsigned, encode_vector
+from build_tools.leb128 import (
+    encode_custom,
+    encode_export,
+    encode_section,
+    encode_signed,
+    encode_unsigned,
+    encode_vector,
+)
 from build_tools.model import LoweredModule
 from build_tools.sections import HEADER, read_sections
 from build_tools.wasm import SECTION_CODE, find_invalidity
@@ -25,15 +36,17 @@ if TYPE_CHECKING:
     from build_tools.model import CompiledModule
 
 MODULE = "global"
-NAME = re.compile(r"(get|set) (\S+)")
+NAME = re.compile(r"(get|set) ([^ =]+)(?:=([0-9]{1,9}))?")
 # What a function of that type reads or writes.
 VALUES = {
     "get": {"() -> i32": "i32", "() -> i64": "i64"},
     "set": {"(i32) -> ()": "i32", "(i64) -> ()": "i64"},
 }
-# Type, mutable, constant, 0, end.
-BODIES = {"i32": b"\x7f\x01\x41\x00\x0b", "i64": b"\x7e\x01\x42\x00\x0b"}
-CUSTOM, SECTION_EXPORT, SECTION_START = 0, 7, 8
+# Type, mutable, the opcode of a constant; the number and `end` follow.
+BODIES = {"i32": b"\x7f\x01\x41", "i64": b"\x7e\x01\x42"}
+END = b"\x0b"
+CUSTOM, SECTION_FUNCTION, SECTION_EXPORT, SECTION_START = 0, 3, 7, 8
+LOCAL_GET = 0x20
 BEFORE_GLOBALS = frozenset({0, 1, 2, 3, 4, 5, 13})
 # Exported by the linker for every cdylib; neither guests nor hosts use them.
 LINKER_EXPORTS = frozenset({"__data_end", "__heap_base"})
@@ -68,10 +81,14 @@ class _Lowering:
         self.layout = layout
         self.placeholders: dict[int, tuple[str, str]] = {}
         self.types: dict[str, str] = {}
+        self.begins: dict[str, int] = {}
         self.imported = sum(entry.kind == "global" for entry in layout.imports)
         problems = [*self._read_placeholders(), *self._check_uses()]
         if problems:
             raise PlaceholderError(problems)
+        aliases = dict(self._find_aliases())
+        self.aliases = {index: target for index, target in aliases.items() if target not in aliases}
+        self.gone = sorted({*self.placeholders, *self.aliases})
         self.kept = self._count_kept()
         self.numbers = {name: self.imported + self.kept + at for at, name in enumerate(self.types)}
 
@@ -85,8 +102,8 @@ class _Lowering:
             value = VALUES[match[1]].get(entry.type) if match else None
             if entry.kind != "func":
                 yield f"`{entry.name}` is a {entry.kind}, should be a function"
-            elif match is None:
-                yield f"`{entry.name}` should be `get NAME` or `set NAME`"
+            elif match is None or (match[1] == "set" and match[3]):
+                yield f"`{entry.name}` should be `get NAME`, `get NAME=NUMBER` or `set NAME`"
             elif value is None:
                 wanted = " or ".join(f"`{text}`" for text in VALUES[match[1]])
                 yield f"`{entry.name}` is `{entry.type}`, should be {wanted}"
@@ -94,6 +111,7 @@ class _Lowering:
                 yield f"`{entry.name}` is of {value}, the other of the two is of {self.types[match[2]]}"
             else:
                 self.placeholders[index] = (match[1], match[2])
+                self.begins[match[2]] = max(int(match[3] or 0), self.begins.get(match[2], 0))
 
     def _check_uses(self) -> Iterator[str]:
         """Yield what is done with functions that this stage cannot follow."""
@@ -136,14 +154,30 @@ class _Lowering:
             count -= 1
         return count
 
+    def _find_aliases(self) -> Iterator[tuple[int, int]]:
+        """Yield exported functions that only call another of their type, each with that other."""
+        exported = {index for _, kind, index in self.layout.exports if kind == "func"}
+        types = {body.function: body.type for body in self.layout.bodies}
+        for body in self.layout.bodies:
+            if body.function not in exported or [item.mnemonic for item in body.instructions] != ["call"]:
+                continue
+            (item,) = body.instructions
+            passes = b"".join(bytes((LOCAL_GET,)) + encode_unsigned(n) for n in range(body.parameters))
+            code = b"\0" + passes + self.data[item.start : item.end] + END
+            if self.data[body.start : body.end] == code and types.get(item.index) == body.type:
+                yield body.function, item.index
+
     def _function(self, index: int) -> int:
-        return index - sum(gone < index for gone in self.placeholders)
+        index = self.aliases.get(index, index)
+        return index - sum(gone < index for gone in self.gone)
 
     def module(self) -> bytes:
+        left = [body for body in self.layout.bodies if body.function not in self.aliases]
         sections: dict[int, bytes] = {
             SECTION_IMPORT: self._imports(),
             SECTION_EXPORT: encode_vector(self._exports()),
-            SECTION_CODE: encode_vector(self._body(body) for body in self.layout.bodies),
+            SECTION_FUNCTION: encode_vector(encode_unsigned(body.type) for body in left),
+            SECTION_CODE: encode_vector(self._body(body) for body in left),
         }
         if self.layout.start is not None:
             sections[SECTION_START] = encode_unsigned(self._function(self.layout.start))
@@ -168,7 +202,8 @@ class _Lowering:
 
     def _globals(self) -> bytes:
         kept = [self.data[entry.start : entry.end] for entry in self.layout.globals[: self.kept]]
-        return encode_vector([*kept, *(BODIES[value] for value in self.types.values())])
+        ours = [BODIES[value] + encode_signed(self.begins[name]) + END for name, value in self.types.items()]
+        return encode_vector([*kept, *ours])
 
     def _exports(self) -> Iterator[bytes]:
         for name, kind, index in self.layout.exports:

@@ -200,6 +200,49 @@ def test_numbers_of_globals_may_be_of_any_length(count: int) -> None:
     assert lower(old) == new
 
 
+@pytest.mark.parametrize("number", [0, 1, 63, 64, 8191, 8192, 130_912, 999_999_999])
+def test_global_begins_as_the_number_of_its_placeholder(number: int) -> None:
+    rest = "(func (result i64) ({}))"
+    old = wasm(f'(import "global" "get span={number}" (func (type 0)))', SET_SPAN, rest.format("call 0"))
+    new = wasm(f"(global (mut i64) (i64.const {number}))", rest.format("global.get 0"))
+    assert lower(old) == new
+
+
+@pytest.mark.parametrize("order", ["get-first", "set-first"])
+def test_number_counts_whichever_placeholder_comes_first(order: str) -> None:
+    imports = ['(import "global" "get span=7" (func (type 0)))', SET_SPAN]
+    if order == "set-first":
+        imports.reverse()
+    assert lower(wasm(*imports, "(func)")) == wasm("(global (mut i64) (i64.const 7))", "(func)")
+
+
+def test_export_that_only_calls_another_is_that_function() -> None:
+    caller = "(func $caller (call $free (i64.const 1)))"
+    free = "(func $free (type 1) (drop (local.get 0)))"
+    door = '(func $door (type 1) (call $free (local.get 0))) (export "free" (func $door))'
+    new = wasm(SPAN, caller, free, '(export "free" (func $free))')
+    assert lower(wasm(GET_SPAN, caller, free, door)) == new
+
+
+NO_DOORS = {
+    "not-exported": "(func $f (type 1)) (func (type 1) (call $f (local.get 0)))",
+    "another-type": '(func $f (type 1)) (func (export "e") (call $f (i64.const 0)))',
+    "another-argument": '(func $f (type 1)) (func (export "e") (type 1) (call $f (i64.const 0)))',
+    "other-order": """(func $f (param i64 i64))
+      (func (export "e") (param i64 i64) (call $f (local.get 1) (local.get 0)))""",
+    "more-than-a-call": '(func $f (type 1)) (func (export "e") (type 1) (call $f (local.get 0)) (nop))',
+    "two-calls": """(func $f (type 1))
+      (func (export "e") (type 1) (call $f (local.get 0)) (call $f (local.get 0)))""",
+    "each-other": '(func $f (export "f") (call $g)) (func $g (export "g") (call $f))',
+    "itself": '(func $f (export "f") (call $f))',
+}
+
+
+@pytest.mark.parametrize("rest", NO_DOORS.values(), ids=NO_DOORS)
+def test_export_that_does_more_stays_a_function(rest: str) -> None:
+    assert lower(wasm(GET_SPAN, rest)) == wasm(SPAN, rest)
+
+
 def pad(data: bytes, mnemonics: frozenset[str]) -> bytes:
     """Return a module with five bytes for each of these operands, as linkers leave them."""
     found = read_layout(data)
@@ -243,8 +286,13 @@ def test_padded_operands_of_others_stay() -> None:
 FAULTS = {
     "a-global": ('(import "global" "get x" (global i64))', "`get x` is a global, should be a function"),
     "a-memory": ('(import "global" "memory" (memory 1))', "`memory` is a memory, should be a function"),
-    "no-access": ('(import "global" "span" (func (type 0)))', "`span` should be `get NAME` or `set NAME`"),
-    "no-name": ('(import "global" "get " (func (type 0)))', "`get ` should be `get NAME` or `set NAME`"),
+    "no-access": (
+        '(import "global" "span" (func (type 0)))',
+        "`span` should be `get NAME`, `get NAME=NUMBER` or",
+    ),
+    "no-name": ('(import "global" "get " (func (type 0)))', "`get ` should be `get NAME`, `get NAME=NUMBER`"),
+    "set-with-number": ('(import "global" "set x=1" (func (type 1)))', "`set x=1` should be `get NAME`"),
+    "negative": ('(import "global" "get x=-1" (func (type 0)))', "`get x=-1` should be `get NAME`"),
     "two-names": ('(import "global" "get a b" (func (type 0)))', "`get a b` should be `get NAME`"),
     "get-takes": (
         '(import "global" "get x" (func (type 1)))',
