@@ -5,11 +5,78 @@
 
 use core::arch::wasm32::{memory_grow, memory_size};
 
-use crate::{Kernel, Memory};
+use crate::{FIRST_HEAD, Global, Kernel, Memory, WideGlobal};
 
-/// The module's linear memory. The kernel addresses it by number: its fixed words lie at addresses
-/// of its own choice between the linker's unused stack and the blocks, so no Rust object is there.
+/// The module's linear memory, which the kernel addresses by number, and its globals. The linker puts no
+/// Rust object above its unused stack, which ends where the blocks begin.
 struct LinearMemory;
+
+/// Declares a placeholder for each access to a global and calls the one that is asked for.
+///
+/// Rust has no name for a WebAssembly global. The placeholders are imports from `global`, and the build
+/// (`build_tools/lower.py`) makes `global.get` and `global.set` of the calls.
+macro_rules! globals {
+    ($enum:ident, $type:ty: $($variant:ident $get:literal $set:literal,)*) => {
+        impl $enum {
+            #[inline(always)]
+            fn get(self) -> $type {
+                match self {$(
+                    Self::$variant => {
+                        #[link(wasm_import_module = "global")]
+                        unsafe extern "C" {
+                            #[link_name = $get]
+                            safe fn get() -> $type;
+                        }
+                        get()
+                    }
+                )*}
+            }
+
+            #[inline(always)]
+            fn set(self, value: $type) {
+                match self {$(
+                    Self::$variant => {
+                        #[link(wasm_import_module = "global")]
+                        unsafe extern "C" {
+                            #[link_name = $set]
+                            safe fn set(value: $type);
+                        }
+                        set(value);
+                    }
+                )*}
+            }
+        }
+    };
+}
+
+globals! {
+    Global, u32:
+    Head "get head=130912" "set head",
+    Table "get table" "set table",
+    Dirty "get dirty=130912" "set dirty",
+    Used "get used" "set used",
+    Ready "get ready" "set ready",
+    HoleStart "get hole_start" "set hole_start",
+    HoleEnd "get hole_end" "set hole_end",
+    Ordered "get ordered" "set ordered",
+}
+
+const _: () = assert!(
+    FIRST_HEAD == 130_912,
+    "the placeholders of `head` and `dirty` say how they begin"
+);
+
+globals! {
+    WideGlobal, u64:
+    Span "get span" "set span",
+    InputOffset "get input_offset" "set input_offset",
+    InputLength "get input_length" "set input_length",
+    OutputOffset "get output_offset" "set output_offset",
+    OutputLength "get output_length" "set output_length",
+    Error "get error" "set error",
+    OutputFreed "get output_freed" "set output_freed",
+    ErrorFreed "get error_freed" "set error_freed",
+}
 
 /// A pointer to an address in linear memory.
 #[inline(always)]
@@ -58,12 +125,16 @@ impl Memory for LinearMemory {
 
     #[inline(always)]
     fn clear(&mut self, start: u32, count: u32) {
+        // SAFETY: nobody clears nothing, and the compiler need not ask.
+        unsafe { core::hint::assert_unchecked(count != 0) };
         // SAFETY: as for `byte`; the range lies inside the kernel's pages.
         unsafe { at(start, 0).write_bytes(0, count as usize) }
     }
 
     #[inline(always)]
     fn copy(&mut self, to: u32, from: u32, count: u32) {
+        // SAFETY: a table has at least one record.
+        unsafe { core::hint::assert_unchecked(count != 0) };
         // SAFETY: as for `byte`; both ranges lie inside the kernel's pages and may overlap.
         unsafe { at(to, 0).copy_from(at(from, 0), count as usize) }
     }
@@ -76,6 +147,26 @@ impl Memory for LinearMemory {
     #[inline(always)]
     fn grow(&mut self, delta: u32) -> bool {
         memory_grow(0, delta as usize) != usize::MAX
+    }
+
+    #[inline(always)]
+    fn global(&self, global: Global) -> u32 {
+        global.get()
+    }
+
+    #[inline(always)]
+    fn set_global(&mut self, global: Global, value: u32) {
+        global.set(value);
+    }
+
+    #[inline(always)]
+    fn wide_global(&self, global: WideGlobal) -> u64 {
+        global.get()
+    }
+
+    #[inline(always)]
+    fn set_wide_global(&mut self, global: WideGlobal, value: u64) {
+        global.set(value);
     }
 }
 

@@ -1,10 +1,8 @@
 //! A scan of the kernel's whole state, for tests.
 
-use crate::layout::{
-    ANCHOR, BASE, BIN_COUNT, BINS, ERROR_FREED, FIRST_HANDLE, HEAD, HOLE_END, OUTPUT_FREED, PAGE_NET, SPAN,
-    SPARE, TABLE,
-};
-use crate::record::{LENGTH, NEXT, OLDER, PLACE, PREV, RANK, RECORD, Record, YOUNGER};
+use crate::layout::{BASE, FIRST_HANDLE, PAGE_NET};
+use crate::memory::{Global, WideGlobal};
+use crate::record::{AGE, CHILDREN, LENGTH, NEXT, PLACE, PREV, RANK, RECORD, ROOT, Record, SPARE};
 use crate::{Kernel, Memory};
 
 impl<M: Memory> Kernel<M> {
@@ -20,34 +18,36 @@ impl<M: Memory> Kernel<M> {
 
     /// Panics unless every record, link, list and index entry agrees with the others.
     pub fn check_invariants(&self) {
-        let head = self.state(HEAD);
-        if head == 0 {
+        let anchor = self.anchor();
+        if self.get(Global::Table) == 0 {
             return;
         }
-        let table = self.state(TABLE) / RECORD;
+        let table = self.get(Global::Table) / RECORD;
         let is_record = |record: Record| {
-            record <= head && (head - record) % RECORD == 0 && self.distance(record) < self.state(TABLE)
+            record < anchor && (anchor - record) % RECORD == 0 && record > self.next_record()
         };
-        assert!(
-            (head + RECORD) % PAGE_NET == 0,
-            "the head is below a whole number of pages"
+        assert_eq!(
+            (anchor + RECORD) % PAGE_NET,
+            0,
+            "the table hangs below a whole number of pages"
         );
-        let unused = self.field(ANCHOR, PLACE);
+        assert_eq!(self.get(Global::Ordered), 1, "no call was cut");
+        let unused = self.field(anchor, PLACE);
         assert!(
             unused <= self.next_record() + RECORD,
             "the blocks end below the table"
         );
         assert!(
-            self.next_record() + RECORD > self.state(HOLE_END),
+            self.next_record() + RECORD > self.get(Global::HoleEnd),
             "the table is above the hole"
         );
 
         let mut free = Vec::new();
-        let mut rows = 0;
+        let mut rows = 1;
         let mut place = BASE - 1;
-        let mut left = ANCHOR;
-        let mut record = self.field(ANCHOR, NEXT);
-        while record != ANCHOR {
+        let mut left = anchor;
+        let mut record = self.field(anchor, NEXT);
+        while record != anchor {
             assert!(is_record(record), "a link of the row leads to a record");
             assert_eq!(self.field(record, PREV), left, "the row reads the same backwards");
             assert!(self.field(record, PLACE) > place, "the row is in address order");
@@ -55,27 +55,27 @@ impl<M: Memory> Kernel<M> {
             assert_eq!(place % 16, 0);
             let size = self.size(record);
             let length = self.field(record, LENGTH);
-            if length == 0 {
+            let rank = self.field(record, RANK);
+            if length == 0 && rank == 0 {
                 assert!(
-                    left == ANCHOR || self.field(left, LENGTH) != 0,
+                    place + size <= self.get(Global::HoleEnd),
+                    "it ends with others' pages"
+                );
+            } else if length == 0 {
+                assert!(
+                    left == anchor || self.field(left, LENGTH) != 0 || self.field(left, RANK) == 0,
                     "free neighbours have coalesced"
                 );
-                // The range before a hole reaches behind it; no block is ever made there.
-                let rank = self.field(record, RANK) & !4;
-                let has_hole = self.state(HOLE_END) != 0 && rank < size;
-                assert!(rank == size || has_hole, "a free range's rank is its size");
+                assert_eq!(rank & !4, size, "a free range's rank is its size");
                 free.push(record);
             } else {
                 assert!(length <= size - 16, "a block is as large as its length");
                 let handle = u64::from(place + 16);
-                assert_eq!(
-                    self.find(handle),
-                    record,
-                    "a live block is found without its hint"
-                );
+                assert_eq!(self.find(handle), record, "a live block is found");
                 assert_eq!(self.length(handle), u64::from(length));
                 assert!(
-                    place + 16 + length - FIRST_HANDLE <= self.state(SPAN),
+                    u64::from(place + 16 + length - FIRST_HANDLE)
+                        <= self.memory.wide_global(WideGlobal::Span),
                     "the span covers every block"
                 );
             }
@@ -84,45 +84,41 @@ impl<M: Memory> Kernel<M> {
             left = record;
             record = self.field(record, NEXT);
         }
-        assert_eq!(self.field(ANCHOR, PREV), left);
+        assert_eq!(self.field(anchor, PREV), left);
         assert!(unused > place, "unused bytes are behind the last range");
 
         let mut listed = Vec::new();
-        for bin in 0..BIN_COUNT {
-            let list = BINS - YOUNGER + 8 * bin;
-            let mut older = list;
-            let mut node = self.field(list, YOUNGER);
-            while node != list && node != 0 {
-                assert_eq!(self.field(node, OLDER), older, "a list reads the same backwards");
-                assert_eq!(
-                    31 - self.field(node, RANK).leading_zeros(),
-                    bin,
-                    "a range is in its own list"
-                );
-                listed.push(node);
-                older = node;
-                node = self.field(node, YOUNGER);
-            }
-        }
+        self.check_subtree(self.field(anchor, ROOT), 0, &mut listed);
         free.sort_unstable();
         listed.sort_unstable();
-        assert_eq!(free, listed, "the lists hold the free ranges");
+        assert_eq!(free, listed, "the trie holds the free ranges");
 
         let mut spares = 0;
-        let mut spare = self.state(SPARE);
+        let mut spare = self.field(anchor, SPARE);
         while spare != 0 {
             assert!(is_record(spare) && self.field(spare, LENGTH) == 0);
             spares += 1;
             assert!(spares <= table, "the spare records end");
-            spare = self.field(spare, RANK);
+            spare = self.field(spare, PLACE);
         }
         assert_eq!(rows + spares, table, "every record is in the row or spare");
-        for word in [OUTPUT_FREED, ERROR_FREED] {
-            let record = self.state(word);
+        for word in [WideGlobal::OutputFreed, WideGlobal::ErrorFreed] {
+            let handle = self.memory.wide_global(word);
+            assert!(handle == 0 || self.length(handle) != 0, "a held block lives");
+        }
+    }
+
+    fn check_subtree(&self, node: Record, age: u32, listed: &mut Vec<Record>) {
+        if node != self.anchor() {
             assert!(
-                record == 0 || is_record(record) && self.field(record, LENGTH) != 0,
-                "a held block lives"
+                self.field(node, AGE) >= age && self.field(node, AGE) < self.field(self.anchor(), AGE),
+                "a range is younger than those above it"
             );
+            listed.push(node);
+            assert!(listed.len() < 1 << 20, "the trie ends");
+            for side in [0, 4] {
+                self.check_subtree(self.field(node + side, CHILDREN), self.field(node, AGE), listed);
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use crate::Memory;
-use crate::layout::{ANCHOR, BASE, HEAD, INITIAL_PAGES, LIFE, OWNED, PAGE_BYTES, PAGE_NET, STATE_END, USED};
-use crate::record::{NEXT, PLACE, RECORD};
+use crate::layout::BASE;
+use crate::memory::{Global, WideGlobal};
+use crate::record::{AGE, LENGTH, NEXT, PLACE, PREV, RECORD, ROOT};
 
-/// The kernel over some memory. All state is in the memory, none is here.
+/// The kernel over some memory. All state is in the instance, none is here.
 #[derive(Debug, Default)]
 pub struct Kernel<M> {
     pub(crate) memory: M,
@@ -19,50 +20,36 @@ pub(crate) fn in_order() {
 }
 
 impl<M: Memory> Kernel<M> {
-    /// A kernel over a memory whose pages are fresh, or that a kernel left behind.
+    /// A kernel over a fresh instance, or over one that a kernel left behind.
     pub const fn new(memory: M) -> Self {
         Self { memory }
     }
 
-    /// Writes down that the kernel owns all below this page, and so where the table hangs.
-    #[inline(never)]
-    pub(crate) fn own(&mut self, pages: u32) {
-        let head = pages.wrapping_mul(PAGE_NET).wrapping_sub(RECORD);
-        self.memory
-            .set_long(HEAD, 0, u64::from(pages) << 32 | u64::from(head));
-        in_order();
-    }
-
     /// Ends all blocks, clears the registers and keeps the memory (L-2). O(1).
     ///
-    /// It relies on as little as it can. If `HEAD` and `OWNED` disagree, which a host that writes at
-    /// handle 0 can bring about, it takes what memory there is and treats all of it as written. A head of
-    /// 0 is a fresh instance's (L-6).
+    /// It relies on the globals alone, whatever a host may have written over the table.
     #[inline(never)]
     pub fn reset(&mut self) {
-        let head = self.state(HEAD);
-        if self.state(OWNED).wrapping_mul(PAGE_NET).wrapping_sub(RECORD) != head {
-            self.memory.clear(USED, LIFE - USED);
-            self.own(if head == 0 {
-                INITIAL_PAGES
-            } else {
-                self.memory.pages()
-            });
-        }
-        if head != 0 {
-            self.set_state(USED, self.state(HEAD));
-        }
-        in_order();
-        self.memory.clear(LIFE, STATE_END - LIFE);
-        in_order();
-        self.set_field(ANCHOR, PLACE, BASE);
-        self.enter_next(BASE);
-        self.memory
-            .set_long(ANCHOR, NEXT, u64::from(ANCHOR) << 32 | u64::from(ANCHOR));
-    }
-
-    /// The bytes of linear memory that the kernel manages.
-    pub fn memory_bytes(&self) -> u64 {
-        u64::from(self.state(OWNED).max(INITIAL_PAGES)) * u64::from(PAGE_BYTES)
+        self.note_used();
+        self.set_wide(WideGlobal::Span, 0);
+        self.set_wide(WideGlobal::InputOffset, 0);
+        self.set_wide(WideGlobal::InputLength, 0);
+        self.set_wide(WideGlobal::OutputOffset, 0);
+        self.set_wide(WideGlobal::OutputLength, 0);
+        self.set_wide(WideGlobal::Error, 0);
+        self.set_wide(WideGlobal::OutputFreed, 0);
+        self.set_wide(WideGlobal::ErrorFreed, 0);
+        self.set(Global::Table, RECORD);
+        self.set(Global::Ready, 0);
+        let anchor = self.anchor();
+        self.memory.set_long(anchor, LENGTH, 0);
+        self.memory.set_long(anchor, AGE, 0);
+        self.set_field(anchor, ROOT, anchor);
+        self.set_field(anchor, NEXT, anchor);
+        self.set_field(anchor, PREV, anchor);
+        self.set_field(anchor, PLACE, BASE);
+        // The index leads to the anchor for the first stretch.
+        self.memory.set_word(self.index_word(BASE), RECORD, 0);
+        self.set(Global::Ordered, 1);
     }
 }

@@ -8,16 +8,17 @@
 mod block;
 #[cfg(target_arch = "wasm32")]
 mod exports;
+mod growth;
 mod heap;
 #[cfg(not(target_arch = "wasm32"))]
 mod invariants;
 mod kernel;
 mod layout;
-mod list;
 mod memory;
 mod record;
 mod registers;
+mod trie;
 
 pub use kernel::Kernel;
-pub use layout::{FIRST_HANDLE, INITIAL_PAGES, PAGE_BYTES, STATE_START};
-pub use memory::Memory;
+pub use layout::{BASE, FIRST_HANDLE, FIRST_HEAD, INITIAL_PAGES, PAGE_BYTES};
+pub use memory::{Global, Memory, WideGlobal};

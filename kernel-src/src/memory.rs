@@ -1,10 +1,66 @@
-//! The seam between the kernel's logic and the bytes it works on.
+//! The seam between the kernel's logic and what it works on: a module instance, or a vector in tests.
 
-/// Linear memory: the module's own in WebAssembly, a vector in tests.
+/// The kernel's 32-bit state outside linear memory: globals of the module. In a fresh instance `Head` and
+/// `Dirty` are [`FIRST_HEAD`](crate::FIRST_HEAD), and all else 0.
+#[derive(Debug, Clone, Copy)]
+pub enum Global {
+    /// The address of the table's first record, the anchor, just below the index: it tells how many pages
+    /// the kernel owns.
+    Head,
+    /// Bytes of the table. Records are given out in a row and found by their distance below the first. 0 in a fresh
+    /// instance only.
+    Table,
+    /// Where the lowest record lay in an earlier life, since the table last moved: what is above may be dirty.
+    Dirty,
+    /// What earlier lives used ends here or below: blocks are cleared up to it when they are appended.
+    Used,
+    /// Blocks that end here or below need no preparation; 0 sends all to the slow path.
+    Ready,
+    /// Where pages begin that somebody else grew into memory, or 0.
+    HoleStart,
+    /// Where they end, or 0.
+    HoleEnd,
+    /// 1 if the trie may be used: not before the first `alloc` or `reset`, nor while it is being changed. If
+    /// that is cut it stays so until `reset` (L-3).
+    Ordered,
+}
+
+impl Global {
+    /// How many there are.
+    pub const COUNT: usize = Self::Ordered as usize + 1;
+}
+
+/// The kernel's 64-bit state outside linear memory: what exports compare with, or give back.
+#[derive(Debug, Clone, Copy)]
+pub enum WideGlobal {
+    /// Bytes from the first handle to the end of what was handed out.
+    Span,
+    /// The input register: an address.
+    InputOffset,
+    /// The input register: a length.
+    InputLength,
+    /// The output register: an address.
+    OutputOffset,
+    /// The output register: a length.
+    OutputLength,
+    /// The error register: a handle.
+    Error,
+    /// The handle of the output's block, if that was freed while the output held it.
+    OutputFreed,
+    /// The handle of the error's block, if that was freed while the register held it.
+    ErrorFreed,
+}
+
+impl WideGlobal {
+    /// How many there are.
+    pub const COUNT: usize = Self::ErrorFreed as usize + 1;
+}
+
+/// A module instance as the kernel sees it: its linear memory and its globals.
 ///
-/// The kernel keeps everything in it, its own state too, and calls these methods only with ranges
-/// that lie inside the pages it owns. Values are little-endian; addresses need not be aligned. An
-/// address comes as a base and an offset that cannot carry it beyond 32 bits, as in WebAssembly.
+/// Memory is touched only inside the pages that the kernel owns. Values are little-endian; addresses need
+/// not be aligned. An address comes as a base and an offset that cannot carry it beyond 32 bits, as in
+/// WebAssembly.
 pub trait Memory {
     /// Reads one byte.
     fn byte(&self, base: u32, offset: u32) -> u8;
@@ -26,4 +82,12 @@ pub trait Memory {
     fn pages(&self) -> u32;
     /// Adds `delta` pages and says whether the host agreed. A host may also never return (L-3).
     fn grow(&mut self, delta: u32) -> bool;
+    /// Reads a global.
+    fn global(&self, global: Global) -> u32;
+    /// Writes a global.
+    fn set_global(&mut self, global: Global, value: u32);
+    /// Reads a 64-bit global.
+    fn wide_global(&self, global: WideGlobal) -> u64;
+    /// Writes a 64-bit global.
+    fn set_wide_global(&mut self, global: WideGlobal, value: u64);
 }

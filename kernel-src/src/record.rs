@@ -1,48 +1,54 @@
 //! The table of records, one for each range of memory between two headers.
 //!
-//! It hangs from [`HEAD`] and grows down. All ranges form a row in address order, which the
-//! [`ANCHOR`] closes; free ranges are also in the list of their size. Links are the addresses of
-//! records: when memory grows, the table moves up and every link with it.
+//! It hangs from [`Global::Head`] and grows down. All ranges form a row in address order, which the first
+//! record, the anchor, closes; free ranges are also in the trie. Links are the addresses of records: when
+//! memory grows, the table moves up and every link with it.
 
 use crate::kernel::in_order;
-use crate::layout::{ANCHOR, HEAD, STRETCH, TABLE};
+use crate::layout::STRETCH;
+use crate::memory::Global;
 use crate::{Kernel, Memory};
 
-/// The address of a record.
+/// The address of a record; 0 is none.
 pub type Record = u32;
 /// A field's offset in its record.
 pub type Field = u32;
 
-/// The address of the range's header; in the anchor, where the next appended one will begin.
-pub const PLACE: Field = 0;
 /// The length of a live block; 0 in every other record.
-pub const LENGTH: Field = 4;
+pub const LENGTH: Field = 0;
+/// A free range's size, and in its lowest bits whether it held a small block; 0 in the anchor, in a range
+/// that must stay as it is, and while a range is being freed. A live block's means nothing.
+pub const RANK: Field = 4;
+/// Smaller in a range that was freed before another; in the anchor, what the next one will get.
+pub const AGE: Field = 8;
+/// Two words: the roots of a free range's subtrees.
+pub const CHILDREN: Field = 12;
+/// The first of the records that merging gave back: the anchor's word where others have their first child.
+pub const SPARE: Field = CHILDREN;
+/// The root of the trie: the anchor's second child.
+pub const ROOT: Field = CHILDREN + 4;
 /// The next record in address order (the anchor after the last).
-pub const NEXT: Field = 8;
+pub const NEXT: Field = 20;
 /// The previous record in address order.
-pub const PREV: Field = 12;
-/// A free range's size, and in its lowest bits whether it held a small block; in a spare record the next
-/// spare one; 0 in the anchor and in a range while it is being freed. A live block's means nothing.
-pub const RANK: Field = 16;
-/// The next younger free range of the list, or its head.
-pub const YOUNGER: Field = 20;
-/// The next older free range of the list, or its head.
-pub const OLDER: Field = 24;
+pub const PREV: Field = 24;
+/// The address of the range's header; in the anchor, where the next appended one will begin; in a spare
+/// record the next spare one, or 0.
+pub const PLACE: Field = 28;
 /// Bytes of a record.
 pub const RECORD: u32 = 32;
 
-const _: () = assert!(NEXT == LENGTH + 4, "one store writes both");
+const _: () = assert!(RANK == LENGTH + 4, "one store writes both");
+const _: () = assert!(SPARE == AGE + 4, "one store clears both");
 
 impl<M: Memory> Kernel<M> {
-    /// One of the kernel's fixed words.
     #[inline(always)]
-    pub(crate) fn state(&self, word: u32) -> u32 {
-        self.memory.word(word, 0)
+    pub(crate) fn get(&self, global: Global) -> u32 {
+        self.memory.global(global)
     }
 
     #[inline(always)]
-    pub(crate) fn set_state(&mut self, word: u32, value: u32) {
-        self.memory.set_word(word, 0, value);
+    pub(crate) fn set(&mut self, global: Global, value: u32) {
+        self.memory.set_global(global, value);
     }
 
     #[inline(always)]
@@ -55,42 +61,29 @@ impl<M: Memory> Kernel<M> {
         self.memory.set_word(record, field, value);
     }
 
+    /// The record that closes the row. Its place is where the next block will begin.
+    #[inline(always)]
+    pub(crate) fn anchor(&self) -> Record {
+        self.get(Global::Head)
+    }
+
     /// Bytes from the record's header to the next header.
+    #[inline(always)]
     pub(crate) fn size(&self, record: Record) -> u32 {
         self.field(self.field(record, NEXT), PLACE)
             .wrapping_sub(self.field(record, PLACE))
     }
 
-    /// The record this far below the first.
-    #[inline(always)]
-    pub(crate) fn record(&self, distance: u32) -> Record {
-        self.state(HEAD).wrapping_sub(distance)
-    }
-
     /// Where the next record of the table will be.
-    #[inline(never)]
-    pub(crate) fn next_record(&self) -> Record {
-        self.record(self.state(TABLE))
-    }
-
-    /// How far a record is below the first; unlike its address it stays the same when the table moves.
     #[inline(always)]
-    pub(crate) fn distance(&self, record: Record) -> u32 {
-        self.state(HEAD).wrapping_sub(record)
+    pub(crate) fn next_record(&self) -> Record {
+        self.anchor().wrapping_sub(self.get(Global::Table))
     }
 
     /// The index's word for `place`, as a base; its offset is [`RECORD`].
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn index_word(&self, place: u32) -> u32 {
-        self.state(HEAD).wrapping_add(place >> STRETCH << 2)
-    }
-
-    /// Enters the table's next record in the index for the stretch of `place`: its range will begin at
-    /// `place` or end there.
-    #[inline(never)]
-    pub(crate) fn enter_next(&mut self, place: u32) {
-        self.memory
-            .set_word(self.index_word(place), RECORD, self.state(TABLE));
+        self.anchor().wrapping_add(place >> STRETCH << 2)
     }
 
     /// Makes two records neighbours, and enters the left one in the index if the right one is the
@@ -99,32 +92,33 @@ impl<M: Memory> Kernel<M> {
     pub(crate) fn join(&mut self, left: Record, right: Record) {
         self.set_field(left, NEXT, right);
         self.set_field(right, PREV, left);
-        let place = self.field(right, PLACE);
-        if (self.field(left, PLACE) ^ place) >> STRETCH != 0 {
+        self.enter(left, self.field(right, PLACE));
+    }
+
+    /// Enters a record in the index for the stretch of `end`, where its range ends, unless it begins there.
+    #[inline(never)]
+    pub(crate) fn enter(&mut self, record: Record, end: u32) {
+        if (self.field(record, PLACE) ^ end) >> STRETCH != 0 {
             self.memory
-                .set_word(self.index_word(place), RECORD, self.distance(left));
+                .set_word(self.index_word(end), RECORD, self.anchor().wrapping_sub(record));
         }
     }
 
     /// Appends a record for the range from the anchor's place to `end`; the table has room for it.
     ///
     /// The record is written in full before anything points to it, because a call can be cut
-    /// between any two stores (L-3). Returns its place and its distance.
+    /// between any two stores (L-3). The caller counts it.
     #[inline(always)]
-    pub(crate) fn append(&mut self, length: u64, end: u32) -> (u32, u32) {
-        let distance = self.state(TABLE);
-        let record = self.record(distance);
-        let place = self.field(ANCHOR, PLACE);
-        let last = self.field(ANCHOR, PREV);
+    pub(crate) fn append(&mut self, place: u32, length: u64, end: u32) {
+        let record = self.next_record();
+        let last = self.field(self.anchor(), PREV);
         self.set_field(record, PLACE, place);
-        self.memory
-            .set_long(record, LENGTH, length | u64::from(ANCHOR) << 32);
+        self.memory.set_long(record, LENGTH, length);
         self.set_field(record, PREV, last);
+        self.set_field(record, NEXT, self.anchor());
         in_order();
         self.set_field(last, NEXT, record);
-        self.set_field(ANCHOR, PREV, record);
-        self.set_field(ANCHOR, PLACE, end);
-        self.set_state(TABLE, distance.wrapping_add(RECORD));
-        (place, distance)
+        self.set_field(self.anchor(), PREV, record);
+        self.set_field(self.anchor(), PLACE, end);
     }
 }

@@ -1,145 +1,150 @@
 //! The registers, and reading and writing by address.
 
-use crate::layout::{ERROR, ERROR_FREED, FIRST_HANDLE, INPUT, OUTPUT, OUTPUT_FREED, SPAN, ZERO};
-use crate::record::LENGTH;
+use crate::layout::FIRST_HANDLE;
+use crate::memory::WideGlobal;
 use crate::{Kernel, Memory};
 
 impl<M: Memory> Kernel<M> {
-    /// The address if `is_inside`, else that of bytes that are always 0. Loads are free of branches
-    /// this way.
     #[inline(always)]
-    fn readable(address: u64, is_inside: bool) -> u32 {
-        if is_inside { address as u32 } else { ZERO }
+    fn wide(&self, global: WideGlobal) -> u64 {
+        self.memory.wide_global(global)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_wide(&mut self, global: WideGlobal, value: u64) {
+        self.memory.set_wide_global(global, value);
     }
 
     /// The byte at an address, or 0 (M-1).
     #[inline(always)]
     pub fn load_u8(&self, address: u64) -> u8 {
-        let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
-        self.memory
-            .byte(Self::readable(address, distance < u64::from(self.state(SPAN))), 0)
+        // Where nothing may be read, the anchor is, which begins with eight bytes that are always 0. So
+        // loads are free of branches.
+        let zero = self.anchor();
+        let place = if self.is_handed_out(address) {
+            address as u32
+        } else {
+            zero
+        };
+        self.memory.byte(place, 0)
     }
 
     /// Eight bytes at an address, or 0 (M-1, M-2).
     #[inline(always)]
     pub fn load_u64(&self, address: u64) -> u64 {
+        let zero = self.anchor();
         let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
-        let span = u64::from(self.state(SPAN));
+        let span = self.wide(WideGlobal::Span);
         let is_inside = (distance < span) & (span.wrapping_sub(distance) >= 8);
-        self.memory.long(Self::readable(address, is_inside), 0)
+        self.memory.long(if is_inside { address as u32 } else { zero }, 0)
     }
 
     /// Writes the byte at an address, or nothing (M-1).
     #[inline(always)]
     pub fn store_u8(&mut self, address: u64, value: u8) {
-        if address.wrapping_sub(u64::from(FIRST_HANDLE)) < u64::from(self.state(SPAN)) {
+        if self.is_handed_out(address) {
             self.memory.set_byte(address as u32, 0, value);
         }
     }
 
     /// Writes eight bytes at an address, but none past the end (M-1, M-2).
     #[inline(always)]
-    pub fn store_u64(&mut self, address: u64, value: u64) {
+    pub fn store_u64(&mut self, address: u64, mut value: u64) {
         let distance = address.wrapping_sub(u64::from(FIRST_HANDLE));
-        let span = u64::from(self.state(SPAN));
-        if distance >= span {
+        if distance >= self.wide(WideGlobal::Span) {
             return;
         }
-        let left = span - distance;
+        let left = self.wide(WideGlobal::Span).wrapping_sub(distance);
         if left < 8 {
-            self.store_head(address, value, left);
-            return;
+            // What lies behind the end is written back as it was.
+            let old = self.memory.long(distance as u32, FIRST_HANDLE);
+            value ^= (value ^ old) & u64::MAX << (left * 8);
         }
         self.memory.set_long(address as u32, 0, value);
     }
 
-    /// Writes the first `count` of eight bytes. What lies behind them is written back as it was.
+    /// Whether a register takes this range: one that was handed out, or none.
     #[inline(never)]
-    #[cold]
-    fn store_head(&mut self, address: u64, value: u64, count: u64) {
-        let old = self.memory.long(address as u32, 0);
-        let kept = (value ^ old) & u64::MAX << (count * 8);
-        self.memory.set_long(address as u32, 0, value ^ kept);
-    }
-
-    /// Sets a register to a range that was handed out, or clears it.
-    #[inline(never)]
-    fn set_range(&mut self, register: u32, offset: u64, length: u64) {
+    fn accepts(&self, offset: u64, length: u64) -> bool {
         let distance = offset.wrapping_sub(u64::from(FIRST_HANDLE));
-        let span = u64::from(self.state(SPAN));
-        if distance <= span && length <= span - distance || offset | length == 0 {
-            self.memory.set_long(register, 0, offset | length << 32);
-        }
-    }
-
-    /// Ends the block that was freed while a register held it.
-    fn free_held(&mut self, freed: u32) {
-        let record = self.state(freed);
-        if record != 0 {
-            self.set_state(freed, 0);
-            self.free_record(record);
-        }
+        ((distance <= self.wide(WideGlobal::Span))
+            & (length <= self.wide(WideGlobal::Span).wrapping_sub(distance)))
+            | (offset | length == 0)
     }
 
     /// Sets the input.
     pub fn input_set(&mut self, offset: u64, length: u64) {
-        self.set_range(INPUT, offset, length);
+        if self.accepts(offset, length) {
+            self.set_wide(WideGlobal::InputOffset, offset);
+            self.set_wide(WideGlobal::InputLength, length);
+        }
     }
 
     /// The address of the input, or 0.
     pub fn input_offset(&self) -> u64 {
-        u64::from(self.state(INPUT))
+        self.wide(WideGlobal::InputOffset)
     }
 
     /// The length of the input, or 0.
     pub fn input_length(&self) -> u64 {
-        u64::from(self.state(INPUT + 4))
+        self.wide(WideGlobal::InputLength)
     }
 
     /// The byte at an offset into the input, or 0 (M-4).
     pub fn input_load_u8(&self, offset: u64) -> u8 {
-        let address = offset.wrapping_add(self.input_offset());
-        self.memory
-            .byte(Self::readable(address, offset < self.input_length()), 0)
+        let address = offset.wrapping_add(self.input_offset()) as u32;
+        let zero = self.anchor();
+        let place = if offset < self.input_length() {
+            address
+        } else {
+            zero
+        };
+        self.memory.byte(place, 0)
     }
 
     /// Eight bytes at an offset into the input, or 0 (M-4).
     pub fn input_load_u64(&self, offset: u64) -> u64 {
+        let address = offset.wrapping_add(self.input_offset()) as u32;
+        let zero = self.anchor();
         let length = self.input_length();
         let is_inside = (offset < length) & (length.wrapping_sub(offset) >= 8);
-        self.memory.long(
-            Self::readable(offset.wrapping_add(self.input_offset()), is_inside),
-            0,
-        )
+        self.memory.long(if is_inside { address } else { zero }, 0)
     }
 
     /// Sets the output, and ends a block that was freed while the output held it.
     pub fn output_set(&mut self, offset: u64, length: u64) {
-        self.set_range(OUTPUT, offset, length);
-        self.free_held(OUTPUT_FREED);
+        if self.accepts(offset, length) {
+            self.set_wide(WideGlobal::OutputOffset, offset);
+            self.set_wide(WideGlobal::OutputLength, length);
+            let freed = self.wide(WideGlobal::OutputFreed);
+            self.set_wide(WideGlobal::OutputFreed, 0);
+            self.free(freed);
+        }
     }
 
     /// The address of the output, or 0.
     pub fn output_offset(&self) -> u64 {
-        u64::from(self.state(OUTPUT))
+        self.wide(WideGlobal::OutputOffset)
     }
 
     /// The length of the output, or 0.
     pub fn output_length(&self) -> u64 {
-        u64::from(self.state(OUTPUT + 4))
+        self.wide(WideGlobal::OutputLength)
     }
 
     /// Sets the error to a live handle or clears it, and ends a block that was freed while the
     /// register held it.
     pub fn error_set(&mut self, handle: u64) {
-        if handle == 0 || self.field(self.find(handle), LENGTH) != 0 {
-            self.set_state(ERROR, handle as u32);
-            self.free_held(ERROR_FREED);
+        if handle == 0 || self.length(handle) != 0 {
+            self.set_wide(WideGlobal::Error, handle);
+            let freed = self.wide(WideGlobal::ErrorFreed);
+            self.set_wide(WideGlobal::ErrorFreed, 0);
+            self.free(freed);
         }
     }
 
     /// The handle of the error, or 0.
     pub fn error_get(&self) -> u64 {
-        u64::from(self.state(ERROR))
+        self.wide(WideGlobal::Error)
     }
 }

@@ -250,7 +250,7 @@ fn a_trapping_limiter_finds_nothing_changed() {
     let mut kernel = kernel(3);
     let handle = kernel.alloc(1000);
     kernel.memory_mut().traps = true;
-    let before = kernel.memory().bytes.clone();
+    let before = kernel.memory().clone();
     let mut kernel = std::panic::AssertUnwindSafe(kernel);
     let call = std::panic::catch_unwind(move || {
         let mut kernel = kernel;
@@ -258,9 +258,7 @@ fn a_trapping_limiter_finds_nothing_changed() {
         kernel
     });
     assert!(call.is_err());
-    let mut memory = TestMemory::new(3);
-    memory.bytes = before;
-    kernel = std::panic::AssertUnwindSafe(Kernel::new(memory));
+    kernel = std::panic::AssertUnwindSafe(Kernel::new(before));
     assert_eq!(kernel.length(handle), 1000);
 }
 

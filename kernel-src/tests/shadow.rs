@@ -51,6 +51,28 @@ fn mixed_blocks_with_foreign_growth_keep_the_contract() {
 }
 
 #[test]
+fn lives_around_foreign_pages_keep_the_contract() {
+    for seed in 500..506 {
+        let mut random = Random(seed);
+        let mut shadow = Shadow::new(64);
+        for life in 0..6_u32 {
+            if life % 2 == 0 && shadow.kernel.memory().bytes.len() < 40 * 65536 {
+                shadow.grow_by_others(1);
+            }
+            // More records than there is room for above the others' pages, and ranges that are split.
+            for step in 0..3000 {
+                let handle = shadow.alloc(1 + random.below([16, 60, 3000][step % 3]));
+                if random.below(3) != 0 {
+                    shadow.free(handle);
+                }
+                shadow.check(step % 512 == 0);
+            }
+            shadow.reset();
+        }
+    }
+}
+
+#[test]
 fn ever_larger_tables_keep_the_contract() {
     let mut random = Random(400);
     let mut shadow = Shadow::new(400);

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use extism_kernel::{FIRST_HANDLE, INITIAL_PAGES, Kernel, Memory, PAGE_BYTES};
+use extism_kernel::{
+    FIRST_HANDLE, FIRST_HEAD, Global, INITIAL_PAGES, Kernel, Memory, PAGE_BYTES, WideGlobal,
+};
 
 /// Linear memory as a vector. An access outside panics, as WebAssembly would trap.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TestMemory {
     pub bytes: Vec<u8>,
     /// The host grants no pages beyond this count.
@@ -15,6 +17,8 @@ pub struct TestMemory {
     pub traps: bool,
     /// Bytes cleared and copied, which the cost counts.
     pub bulk: u64,
+    globals: [u32; Global::COUNT],
+    wide_globals: [u64; WideGlobal::COUNT],
 }
 
 impl TestMemory {
@@ -24,6 +28,13 @@ impl TestMemory {
             limit,
             traps: false,
             bulk: 0,
+            globals: {
+                let mut globals = [0; Global::COUNT];
+                globals[Global::Head as usize] = FIRST_HEAD;
+                globals[Global::Dirty as usize] = FIRST_HEAD;
+                globals
+            },
+            wide_globals: [0; WideGlobal::COUNT],
         }
     }
 
@@ -83,6 +94,18 @@ impl Memory for TestMemory {
         }
         self.bytes.resize(pages as usize * PAGE_BYTES as usize, 0);
         true
+    }
+    fn global(&self, global: Global) -> u32 {
+        self.globals[global as usize]
+    }
+    fn set_global(&mut self, global: Global, value: u32) {
+        self.globals[global as usize] = value;
+    }
+    fn wide_global(&self, global: WideGlobal) -> u64 {
+        self.wide_globals[global as usize]
+    }
+    fn set_wide_global(&mut self, global: WideGlobal, value: u64) {
+        self.wide_globals[global as usize] = value;
     }
 }
 

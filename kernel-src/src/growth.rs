@@ -1,0 +1,104 @@
+//! Growth: more pages, where the table then lies, and pages that belong to somebody else.
+
+use crate::heap::RESERVE;
+use crate::layout::{PAGE_BYTES, PAGE_NET};
+use crate::memory::{Global, WideGlobal};
+use crate::record::{PLACE, RECORD};
+use crate::{Kernel, Memory};
+
+/// Memory grows by the table's bytes divided by 2 to this in pages more than are needed, so that moves
+/// of a large table are rare: by none below 8,192 records, and then by a quarter of the table.
+const AMPLE: u32 = 18;
+
+impl<M: Memory> Kernel<M> {
+    /// Pages below the end of what the kernel owns.
+    #[inline(always)]
+    fn owned(&self) -> u32 {
+        self.anchor().wrapping_add(RECORD) / PAGE_NET
+    }
+
+    /// The bytes of linear memory that the kernel manages.
+    pub fn memory_bytes(&self) -> u64 {
+        u64::from(self.owned()) * u64::from(PAGE_BYTES)
+    }
+
+    /// Asks for the pages that a block of `size` bytes needs and moves the table to their end. If
+    /// others grew memory, or did before, the next block will lie behind their pages.
+    pub(crate) fn grow(&mut self, size: u32) -> bool {
+        let pages = self.memory.pages();
+        let owned = self.owned();
+        let table = self.get(Global::Table);
+        let mut start = self.field(self.anchor(), PLACE);
+        if pages != owned {
+            start = pages.wrapping_mul(PAGE_BYTES);
+        }
+        let bytes = u64::from(start)
+            + u64::from(size)
+            + u64::from(table.wrapping_add(RESERVE + 2 * RECORD + PAGE_NET - 1));
+        let need = (bytes / u64::from(PAGE_NET)) as u32;
+        if !(self.memory.grow(need + (table >> AMPLE) - pages) || self.memory.grow(need - pages)) {
+            return false;
+        }
+        // If the call is cut while links are being moved, no handle is looked up until `reset` (L-3).
+        // `alloc` sets the span anew.
+        self.note_used();
+        self.set_wide(WideGlobal::Span, 0);
+        let place = self.field(self.anchor(), PLACE);
+        let delta = self.memory.pages().wrapping_sub(owned).wrapping_mul(PAGE_NET);
+        self.set(Global::Head, self.anchor().wrapping_add(delta));
+        let new = self.next_record().wrapping_add(RECORD);
+        let old = new.wrapping_sub(delta);
+        let end = owned.wrapping_mul(PAGE_BYTES);
+        self.memory.copy(new, old, end.wrapping_sub(old));
+        let mut dirty = self.get(Global::Dirty).max(place);
+        if pages != owned {
+            // Loads will reach what is passed over, so it must not show an earlier life.
+            dirty = place;
+            if self.get(Global::HoleStart) == 0 {
+                self.set(Global::HoleStart, end);
+            }
+            self.set(Global::HoleEnd, start);
+        }
+        self.wipe(dirty, new.min(end));
+        self.set(Global::Dirty, self.anchor());
+        // Links are the words that are not below the table: places, lengths and ranks all are; and ages, if
+        // they are not, keep their order.
+        let mut at = new;
+        while at < self.anchor().wrapping_add(RECORD) {
+            let word = self.field(at, 0);
+            if word >= old {
+                self.set_field(at, 0, word.wrapping_add(delta));
+            }
+            at = at.wrapping_add(4);
+        }
+        if pages != owned {
+            self.pass();
+        }
+        true
+    }
+
+    /// Goes on behind others' pages. Nothing is put before them any more until `reset`.
+    #[inline(always)]
+    pub(crate) fn pass(&mut self) {
+        let place = self.field(self.anchor(), PLACE);
+        // Loads will reach what is passed over, so it must not show an earlier life.
+        self.wipe(place, self.get(Global::HoleStart).min(self.get(Global::Used)));
+        let record = self.next_record();
+        self.append(place, 0, self.get(Global::HoleEnd));
+        self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
+        self.enter(record, self.get(Global::HoleEnd));
+        self.set(Global::Ready, self.get(Global::HoleEnd));
+    }
+
+    /// Writes down how far this life used memory.
+    #[inline(never)]
+    pub(crate) fn note_used(&mut self) {
+        let end = (self.memory.wide_global(WideGlobal::Span) as u32).wrapping_add(crate::FIRST_HANDLE);
+        if end > self.get(Global::Used) {
+            self.set(Global::Used, end);
+        }
+        if self.next_record() < self.get(Global::Dirty) {
+            self.set(Global::Dirty, self.next_record());
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The free ranges, so that the oldest that fits is found, whatever there is.
+//!
+//! A priority search trie: a range's key is its size, and then its place; at depth d the d-th bit of the
+//! key leads to a child, and every range is older than those below it. So a subtree's root is the oldest
+//! in it, and the ranges that fit are those on the path of the size asked for and the subtrees to the
+//! right of it. A new range is the youngest, so it becomes a leaf.
+
+use crate::layout::BASE;
+use crate::record::{AGE, CHILDREN, PLACE, RANK, ROOT, Record};
+use crate::{Kernel, Memory};
+
+/// The bits that lead to a range: bit 2, bit 1, bit 0, and then from bit 63 down. They are the binary exponent of the size, what follows
+/// its first bit, and something that differs for each place. Sizes are multiples of 16, and so are places.
+#[inline(always)]
+fn key(size: u32, place: u32) -> u64 {
+    let number = u64::from(size >> 4) << 32 | u64::from(place.wrapping_mul(0x9_e377));
+    let zeros = number.leading_zeros();
+    // The first bit of the number adds one to the exponent, which is right: it is there for every number.
+    (number << zeros >> 4)
+        .wrapping_sub(u64::from(zeros) << 59)
+        .rotate_left(3)
+}
+
+/// The offset of the child that a key's bit 2 leads to.
+#[inline(always)]
+fn side(key: u64) -> u32 {
+    key as u32 & 4
+}
+
+impl<M: Memory> Kernel<M> {
+    /// Where `end` stands on the path of `record`: the record whose child it is, and 4 if the second.
+    #[inline(never)]
+    fn walk(&self, record: Record, end: Record) -> u32 {
+        let mut key = key(self.field(record, RANK), self.field(record, PLACE));
+        let mut link = self.anchor().wrapping_add(ROOT - CHILDREN);
+        loop {
+            let node = self.field(link, CHILDREN);
+            if node == end {
+                return link;
+            }
+            link = node.wrapping_add(side(key));
+            key = key.rotate_left(1);
+        }
+    }
+
+    /// Adds a free range as the youngest.
+    #[inline(never)]
+    pub(crate) fn insert(&mut self, record: Record, rank: u32) {
+        // The anchor stands for none, and none is younger than any.
+        self.set_field(record, AGE, self.field(self.anchor(), AGE));
+        self.set_field(self.anchor(), AGE, self.field(record, AGE).wrapping_add(1));
+        self.set_field(record, RANK, rank);
+        self.set_field(record, CHILDREN, self.anchor());
+        self.set_field(record, CHILDREN + 4, self.anchor());
+        let link = self.walk(record, self.anchor());
+        self.set_field(link, CHILDREN, record);
+    }
+
+    /// Takes a free range out: the older of two children moves up, and leaves a place to its own children.
+    #[inline(never)]
+    pub(crate) fn remove(&mut self, record: Record) {
+        let mut link = self.walk(record, record);
+        let mut first = self.field(record, CHILDREN);
+        let mut second = self.field(record, CHILDREN + 4);
+        loop {
+            let older = self.older(first, second);
+            self.set_field(link, CHILDREN, older);
+            if older == self.anchor() {
+                return;
+            }
+            let younger = first ^ second ^ older;
+            link = older.wrapping_add(u32::from(older == second) << 2);
+            first = self.field(older, CHILDREN);
+            second = self.field(older, CHILDREN + 4);
+            self.set_field(link ^ 4, CHILDREN, younger);
+        }
+    }
+
+    /// The older of two ranges. The anchor stands for none, and none is younger than any.
+    #[inline(never)]
+    fn older(&self, one: Record, other: Record) -> Record {
+        if self.field(one, AGE) > self.field(other, AGE) {
+            other
+        } else {
+            one
+        }
+    }
+
+    /// The oldest free range of at least `size` bytes, or the anchor.
+    #[inline(always)]
+    pub(crate) fn find_free(&self, size: u32) -> Record {
+        let mut best = self.anchor();
+        let mut key = key(size, 0);
+        let mut node = self.field(self.anchor(), ROOT);
+        while node != self.anchor() && self.field(node, RANK) < size {
+            // If the size leads to the first child, all in the second is larger.
+            if side(key) == 0 {
+                best = self.older(best, self.field(node, CHILDREN + 4));
+            }
+            node = self.field(node.wrapping_add(side(key)), CHILDREN);
+            key = key.rotate_left(1);
+        }
+        self.older(best, node)
+    }
+}
+
+const _: () = assert!(BASE >= 32, "no range has the address of none");
