@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 KIBIBYTE = 1024
 ROUNDS = {64 * KIBIBYTE: 50, KIBIBYTE * KIBIBYTE: 4, 64 * KIBIBYTE * KIBIBYTE: 1}
-"""Bytes of a cycle, and how many are timed at once: short turns, so that few of them are interrupted."""
+"""Bytes of a block, and how many cycles are timed at once: short turns, so that few are interrupted."""
+MESSAGE = KIBIBYTE
+"""Bytes that are written and read where a host does not use all of its block."""
 TURNS = 41
 HOST = """
 (module
@@ -30,60 +32,72 @@ HOST = """
   (import "kernel" "alloc" (func $alloc (param i64) (result i64)))
   (import "kernel" "memory" (memory $kernel 0))
   (memory $host 1)
-  (func (export "run") (param $length i32) (param $rounds i32)
-    (local $start i32) (local $at i32) (local $end i32)
+  (func (export "run") (param $length i32) (param $used i32) (param $rounds i32)
+    (local $start i32) (local $at i32) (local $end i32) (local $piece i32)
+    (local.set $piece (select (local.get $used) (i32.const 32768)
+      (i32.lt_u (local.get $used) (i32.const 32768))))
     (loop $round
       (call $reset)
       (local.set $start (i32.wrap_i64 (call $alloc (i64.extend_i32_u (local.get $length)))))
-      (local.set $end (i32.add (local.get $start) (local.get $length)))
+      (local.set $end (i32.add (local.get $start) (local.get $used)))
       (local.set $at (local.get $start))
       (loop $write
-        (memory.copy $kernel $host (local.get $at) (i32.const 0) (i32.const 32768))
-        (local.set $at (i32.add (local.get $at) (i32.const 32768)))
+        (memory.copy $kernel $host (local.get $at) (i32.const 0) (local.get $piece))
+        (local.set $at (i32.add (local.get $at) (local.get $piece)))
         (br_if $write (i32.lt_u (local.get $at) (local.get $end))))
       (local.set $at (local.get $start))
       (loop $read
-        (memory.copy $host $kernel (i32.const 32768) (local.get $at) (i32.const 32768))
-        (local.set $at (i32.add (local.get $at) (i32.const 32768)))
+        (memory.copy $host $kernel (i32.const 32768) (local.get $at) (local.get $piece))
+        (local.set $at (i32.add (local.get $at) (local.get $piece)))
         (br_if $read (i32.lt_u (local.get $at) (local.get $end))))
       (local.set $rounds (i32.sub (local.get $rounds) (i32.const 1)))
       (br_if $round (local.get $rounds)))))
 """
-"""A host that copies in pieces of 32 KiB. It is a module, so that no binding's overhead is timed with it."""
+"""A host that copies in pieces of up to 32 KiB: a module, so that no binding's overhead is timed with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
-    """The median time of one cycle, in seconds."""
+    """The median time of one cycle, in seconds; `used` is how many bytes are written and read in it."""
 
     kernel: str
     length: int
+    used: int
     cycles: int
     median: float
 
 
 def time_cycles(kernels: Sequence[Kernel], rounds: dict[int, int] | None = None) -> tuple[Cycle, ...]:
-    """Return a cycle for each length and kernel. Raises ModuleMalformedError for what is no kernel."""
+    """Return cycles for each length and kernel: with all of the block in use, and with a message's bytes.
+
+    Raises ModuleMalformedError for what is no kernel.
+    """
     engine = wasmtime.Engine()
-    cycles = []
+    cycles: list[Cycle] = []
     for length, count in (ROUNDS if rounds is None else rounds).items():
-        turns = [_prepare(engine, kernel, length) for kernel in kernels]
-        for turn in turns:
-            turn(count)  # memory grows and is touched for the first time here, not in the steady state
-        times: list[list[float]] = [[] for _ in kernels]
-        for _ in range(TURNS):
-            for taken, turn in zip(times, turns, strict=True):
-                started = time.perf_counter()
-                turn(count)
-                taken.append((time.perf_counter() - started) / count)
-        cycles += [
-            Cycle(kernel=kernel.name, length=length, cycles=count * TURNS, median=statistics.median(taken))
-            for kernel, taken in zip(kernels, times, strict=True)
-        ]
+        for used in (length, MESSAGE):
+            turns = [_prepare(engine, kernel, length, used) for kernel in kernels]
+            medians = _time(turns, count)
+            cycles += [
+                Cycle(kernel=kernel.name, length=length, used=used, cycles=count * TURNS, median=median)
+                for kernel, median in zip(kernels, medians, strict=True)
+            ]
     return tuple(cycles)
 
 
-def _prepare(engine: wasmtime.Engine, kernel: Kernel, length: int) -> Callable[[int], None]:
+def _time(turns: Sequence[Callable[[int], None]], count: int) -> list[float]:
+    for turn in turns:
+        turn(count)  # memory grows and is touched for the first time here, not in the steady state
+    times: list[list[float]] = [[] for _ in turns]
+    for _ in range(TURNS):
+        for taken, turn in zip(times, turns, strict=True):
+            started = time.perf_counter()
+            turn(count)
+            taken.append((time.perf_counter() - started) / count)
+    return [statistics.median(taken) for taken in times]
+
+
+def _prepare(engine: wasmtime.Engine, kernel: Kernel, length: int, used: int) -> Callable[[int], None]:
     """Return a function that runs so many cycles."""
     store = wasmtime.Store(engine)
     linker = wasmtime.Linker(engine)
@@ -97,4 +111,4 @@ def _prepare(engine: wasmtime.Engine, kernel: Kernel, length: int) -> Callable[[
     run = host.exports(store)["run"]
     if not isinstance(run, wasmtime.Func):
         raise TypeError("`run` of the host's module is a function")
-    return lambda rounds: run(store, length, rounds)
+    return lambda rounds: run(store, length, used, rounds)

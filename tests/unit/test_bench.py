@@ -125,10 +125,13 @@ def test_cycles_refuse_what_is_no_kernel() -> None:
 
 def test_cycles_are_shown_as_a_ratio() -> None:
     cycles = [
-        Cycle(kernel=name, length=65_536, cycles=1, median=median)
-        for name, median in (("ours", 2e-6), ("upstream", 7e-6))
+        Cycle(kernel=name, length=65_536, used=used, cycles=1, median=median)
+        for used in (65_536, 1024)
+        for name, median in (("ours", 2e-6 if used == 1024 else 4e-6), ("upstream", 7e-6))
     ]
-    assert "| 64 KiB | 2.0 µs | 7.0 µs | 3.5 |" in render_markdown([], [], cycles)
+    table = render_markdown([], [], cycles)
+    assert "| 64 KiB | 64 KiB | 4.0 µs | 7.0 µs | 1.8 |" in table
+    assert "| 64 KiB | 1 KiB | 2.0 µs | 7.0 µs | 3.5 |" in table
 
 
 KERNEL = b"\0asm\1\0\0\0 as if"
