@@ -246,6 +246,28 @@ fn defect_11_what_a_host_writes_at_handle_0_is_gone_after_reset() {
 }
 
 #[test]
+fn defect_11_what_a_host_writes_below_the_first_block_harms_nothing() {
+    for byte in [0x00, 0x78, 0xff] {
+        let mut kernel = kernel(4);
+        let output = kernel.alloc(1000);
+        let error = kernel.alloc(24);
+        let freed = kernel.alloc(500);
+        kernel.store_u64(output + 9, 7);
+        kernel.output_set(output, 1000);
+        kernel.error_set(error);
+        kernel.free(freed);
+        kernel.memory_mut().bytes[..2048].fill(byte);
+        kernel.check_invariants();
+        assert_eq!((kernel.output_offset(), kernel.output_length()), (output, 1000));
+        assert_eq!((kernel.error_get(), kernel.length(error)), (error, 24));
+        assert_eq!((kernel.load_u64(output + 9), kernel.load_u64(8)), (7, 0));
+        assert_ne!(kernel.alloc(100_000), 0);
+        kernel.error_set(0);
+        kernel.check_invariants();
+    }
+}
+
+#[test]
 fn a_trapping_limiter_finds_nothing_changed() {
     let mut kernel = kernel(3);
     let handle = kernel.alloc(1000);
@@ -290,6 +312,101 @@ fn under_pressure_the_oldest_freed_goes_first() {
         assert_eq!(kernel.alloc(500), handles[at]);
     }
     assert_eq!(kernel.alloc(500), 0);
+}
+
+/// A full memory of blocks of these lengths by turns, with one byte between any two.
+fn full(kernel: &mut Kernel<TestMemory>, lengths: &[u64]) -> Vec<u64> {
+    let mut handles = Vec::new();
+    for &length in lengths.iter().cycle() {
+        let handle = kernel.alloc(length);
+        if handle == 0 || kernel.alloc(1) == 0 {
+            break;
+        }
+        handles.push(handle);
+    }
+    while kernel.alloc(1) != 0 {}
+    handles
+}
+
+#[test]
+fn the_only_range_that_fits_is_found_among_many() {
+    for length in [24, 500, 2000] {
+        let mut kernel = kernel(6);
+        let lengths: Vec<u64> = (0..40)
+            .map(|at| if at == 20 { length + 16 } else { length })
+            .collect();
+        let handles = full(&mut kernel, &lengths);
+        assert!(handles.len() > 120);
+        for (at, &handle) in handles.iter().enumerate() {
+            if at % 40 != 20 || at == 20 {
+                kernel.free(handle);
+            }
+        }
+        kernel.check_invariants();
+        assert_eq!(kernel.alloc(length + 16), handles[20]);
+        assert_eq!(kernel.alloc(length + 16), 0);
+        kernel.check_invariants();
+    }
+}
+
+#[test]
+fn under_pressure_the_oldest_range_of_any_size_goes_first() {
+    let mut random = Random(5);
+    for _ in 0..20 {
+        let mut kernel = kernel(3);
+        let lengths = [40, 72, 100, 300, 1000, 90, 2000, 48];
+        let mut left: Vec<(u64, u64)> = full(&mut kernel, &lengths)
+            .into_iter()
+            .zip(lengths.iter().copied().cycle())
+            .collect();
+        for at in (1..left.len()).rev() {
+            left.swap(at, random.below(at as u64 + 1) as usize);
+        }
+        for &(handle, _) in &left {
+            kernel.free(handle);
+        }
+        // Whole ranges are asked for, so that no rest becomes a younger one.
+        while !left.is_empty() {
+            let (_, length) = left[random.below(left.len() as u64) as usize];
+            let oldest = left
+                .iter()
+                .position(|&(_, n)| (n + 31) / 16 >= (length + 31) / 16)
+                .expect("one fits");
+            let (handle, whole) = left.remove(oldest);
+            assert_eq!(kernel.alloc(whole), handle);
+            kernel.check_invariants();
+        }
+    }
+}
+
+#[test]
+fn only_what_was_used_is_cleared() {
+    let mut kernel = kernel(40);
+    let bulk_of = |kernel: &mut Kernel<TestMemory>, length: u64| {
+        kernel.memory_mut().bulk = 0;
+        assert_ne!(kernel.alloc(length), 0);
+        kernel.memory().bulk
+    };
+    assert_eq!(
+        bulk_of(&mut kernel, 100_000),
+        16,
+        "fresh pages are clean, but for a header's place"
+    );
+    kernel.reset();
+    assert_eq!(bulk_of(&mut kernel, 1000), 1024);
+    kernel.reset();
+    for _ in 0..300 {
+        assert_ne!(kernel.alloc(100), 0);
+    }
+    kernel.reset();
+    // The first life's bytes, and the records of the third.
+    assert_eq!(bulk_of(&mut kernel, 110_000), 100_000 + 16);
+    kernel.reset();
+    let grown = bulk_of(&mut kernel, 1_000_000);
+    assert!(
+        grown < 110_000 + 300 * 32 + 3 * 512,
+        "{grown} bytes were cleared or moved"
+    );
 }
 
 #[test]

@@ -226,9 +226,9 @@ def test_instances_do_not_see_each_other(workshop: Workshop) -> None:
     assert other.call("load_u64", handle) == 0
 
 
-# Zeros are left out: they look like a fresh instance (L-6).
-OVERWRITTEN = {"ones": b"\xff", "text": b"{"}
-LENGTHS_FROM_ZERO = (8, 33, 64, 100, 400, 1024, 5000)
+OVERWRITTEN = {"ones": b"\xff", "text": b"{", "zeros": b"\0"}
+LENGTHS_FROM_ZERO = (8, 33, 64, 100, 400, 1024, 2048, 5000)
+NULL_ZONE = 2048
 
 
 def overwritten(workshop: Workshop, data: bytes) -> Instance:
@@ -258,6 +258,24 @@ def test_reset_heals_what_a_host_wrote_from_address_zero(
     instance = overwritten(workshop, byte * length)
     instance.call("reset")
     check_is_fresh(instance, workshop.instantiate())
+
+
+@pytest.mark.parametrize("byte", OVERWRITTEN.values(), ids=OVERWRITTEN)
+def test_what_a_host_writes_below_the_blocks_harms_nothing(byte: bytes, workshop: Workshop) -> None:
+    """L-6, without a `reset`."""
+    instance = overwritten(workshop, b"")
+    handle = instance.call("alloc", 40)
+    instance.call("store_u64", handle, 7)
+    instance.call("output_set", handle, 40)
+    instance.call("error_set", handle)
+    before = registers(instance)
+    write(instance, 0, byte * NULL_ZONE)
+    assert registers(instance) == before
+    assert (instance.call("load_u64", handle), instance.call("length", handle)) == (7, 40)
+    assert instance.call("load_u64", 16) == 0
+    other = instance.call("alloc", 300_000)
+    assert other != 0
+    assert not read(instance, other, 300_000).strip(b"\0")
 
 
 FIRST_CALLS = {
