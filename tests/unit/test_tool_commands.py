@@ -26,7 +26,6 @@ def staged(tmp_path: Path) -> Project:
 
 def test_suite_judges_the_staged_kernel_on_all_runtimes(staged: Project) -> None:
     kernels = [str(staged.package / name) for name in FILENAMES.values()]
-    kernels += ["--known-failures", str(staged.root / "tests/conformance/kernel-known-failures.json")]
     assert find_suite_arguments([], staged) == ["run", *kernels, "--adapter", "all"]
     assert find_suite_arguments(["--runtime", "node"], staged) == ["run", *kernels, "--runtime", "node"]
     assert find_suite_arguments(["--runtime=node"], staged) == ["run", *kernels, "--runtime=node"]

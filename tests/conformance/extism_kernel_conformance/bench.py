@@ -60,6 +60,15 @@ class Bench:
         answer = self.connection.ask("call", instance=self.instance, name=name, args=args, **fields)
         self.require(_shown(answer) == f"trap {kind}", f"{name} traps: {kind}", _shown(answer))
 
+    def expect_used(self, name: str, args: list[str], *, at_least: int, fuel: int) -> int:
+        """Require that a call says how much fuel it used, within bounds, and return that."""
+        fields = {"instance": self.instance, "name": name, "args": args, "fuel": str(fuel)}
+        answer = self.connection.ask("call", **fields)
+        used = int(answer.get("used", -1))
+        wanted = f"{name}({', '.join(args)}) to use {at_least} to {fuel} fuel"
+        self.require(at_least <= used <= fuel, wanted, str(used) if used >= 0 else _shown(answer))
+        return used
+
     def write(self, address: int, data: str) -> None:
         """Write bytes that must fit."""
         answer = self.connection.ask("write", instance=self.instance, address=str(address), bytes=data)

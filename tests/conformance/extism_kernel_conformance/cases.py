@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from .steps import Step
 
 LEVELS = ("must", "should", "may")
-CAPABILITIES = ("fuel", "externref", "grow", "resume-after-trap", "context", "cancel", "logs", "http-headers")
+CAPABILITIES = (
+    "fuel",
+    "fuel-used",
+    "externref",
+    "grow",
+    "resume-after-trap",
+    "context",
+    "cancel",
+    "logs",
+    "http-headers",
+)
 KEYS = (
     "id",
     "since",

@@ -208,6 +208,16 @@ def check_fuel(bench: Bench) -> None:
     bench.expect_trap("spin", ["i32:1000000"], "fuel", fuel="0")
 
 
+def check_fuel_used(bench: Bench) -> None:
+    """Where it is declared that calls say what they used: a longer call says more, none more than it had."""
+    if "fuel-used" not in bench.declared:
+        return
+    short = bench.expect_used("spin", ["i32:10"], at_least=10, fuel=100_000)
+    bench.expect_used("spin", ["i32:1000"], at_least=50 * short, fuel=100_000)
+    again = bench.expect_used("spin", ["i32:10"], at_least=10, fuel=100_000)
+    bench.require(again == short, f"the same call to use {short} fuel again", str(again))
+
+
 def check_externref(bench: Bench) -> None:
     """Where globals of type externref are declared: a null one is read as such."""
     if "externref" in bench.declared:

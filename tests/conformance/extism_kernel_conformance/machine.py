@@ -14,6 +14,7 @@ from . import static_steps
 from . import steps as s
 from .judges import ReadJudge, judge_trap, module_bytes, require_supported, show_trap
 from .outcome import CaseFailed
+from .process import AdapterFault
 from .typed_values import parameters_of, read_result, write_value
 
 if TYPE_CHECKING:
@@ -25,6 +26,28 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 """Most bytes in one read or write request; longer steps travel as several."""
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What the calls of a `repeat` may use together, and what they used so far."""
+
+    where: str
+    limit: int
+    used: int = 0
+
+    def spend(self, answer: Answer) -> None:
+        if "used" not in answer:
+            raise AdapterFault(
+                "adapter-answer", "a call with `fuel` was answered without `used`, but it worked before"
+            )
+        self.used += int(answer["used"])
+        if self.used > self.limit:
+            raise CaseFailed(
+                where=self.where,
+                expected=f"all calls together to use at most {self.limit} fuel",
+                got=f"more than {self.limit} fuel",
+            )
 
 
 @dataclass(slots=True)
@@ -48,6 +71,7 @@ class Machine:
         self._instances: dict[str, str] = {}
         self._cells: dict[str, _Cell] = {}
         self._setup: tuple[s.Step, ...] = ()
+        self._budgets: list[_Budget] = []
 
     def play(self, setup: tuple[s.Step, ...], steps: tuple[s.Step, ...]) -> None:
         """Make the first instance, run the steps, settle every answer, drop the instances.
@@ -99,10 +123,7 @@ class Machine:
             case s.Drop():
                 self._drop(step.instance)
             case s.Repeat():
-                for index in range(step.times.evaluate(self._lookup)):
-                    if step.index is not None:
-                        self._cells[step.index] = _Cell(index)
-                    self._run(step.steps)
+                self._repeat(step)
             case s.For():
                 for expression in step.values:
                     self._cells[step.name] = _Cell(expression.evaluate(self._lookup))
@@ -111,6 +132,16 @@ class Machine:
                 self._cut(step)
             case _:
                 raise TypeError(f"no such step: {step!r}")
+
+    def _repeat(self, step: s.Repeat) -> None:
+        if step.fuel is not None:
+            self._budgets.append(_Budget(step.where, step.fuel.evaluate(self._lookup)))
+        for index in range(step.times.evaluate(self._lookup)):
+            if step.index is not None:
+                self._cells[step.index] = _Cell(index)
+            self._run(step.steps)
+        if step.fuel is not None:
+            self._budgets.pop()
 
     def _lookup(self, key: str) -> int:
         cell = self._cells.get(key)
@@ -166,8 +197,11 @@ class Machine:
             "name": step.name,
             "args": args,
         }
+        budgets = tuple(self._budgets)
         if step.fuel is not None:
             fuel = step.fuel.evaluate(self._lookup)
+        elif budgets:
+            fuel = budgets[-1].limit
         if fuel is not None:
             fields["fuel"] = str(fuel)
         expectation = None if step.expect is None else step.expect.resolve(self._lookup)
@@ -181,6 +215,8 @@ class Machine:
             judge_trap(answer, step)
             if answer["result"] != "ok":
                 return
+            for budget in budgets:
+                budget.spend(answer)
             value = read_result(answer["values"], signature, step.name)
             cell.value = value
             if expectation is not None and (value is None or not expectation.holds(value)):

@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 def probe_capabilities(session: AdapterSession) -> frozenset[str]:
     """Return the capabilities a runtime has shown.
 
-    `externref` and `grow` are tried whatever the adapter says. `fuel` and `resume-after-trap` are tried
-    where the adapter declares them: only it knows whether an instance may be trusted after a trap.
+    `externref` and `grow` are tried whatever the adapter says. The others are tried where the adapter
+    declares them: only it knows whether an instance may be trusted after a trap.
     """
     probes = {
         "externref": _has_externref,
         "grow": _has_grow,
         "fuel": _has_fuel,
+        "fuel-used": _has_fuel_used,
         "resume-after-trap": _resumes,
     }
     found: set[str] = set()
     for name, probe in probes.items():
         connection = session.connection()
         declared = frozenset(session.hello.get("capabilities", ()))
-        if name in {"fuel", "resume-after-trap"} and name not in declared:
+        if name in {"fuel", "fuel-used", "resume-after-trap"} and name not in declared:
             continue
         try:
             if probe(connection, declared):
@@ -58,6 +59,13 @@ def _has_grow(connection: Connection, declared: frozenset[str]) -> bool:
 def _has_fuel(connection: Connection, declared: frozenset[str]) -> bool:
     bench = Bench(connection, declared, "probe-fuel")
     bench.expect_trap("spin", ["i32:1000000"], "fuel", fuel="1000")
+    bench.drop_all()
+    return True
+
+
+def _has_fuel_used(connection: Connection, declared: frozenset[str]) -> bool:
+    bench = Bench(connection, declared, "probe-fuel-used")
+    bench.expect_used("spin", ["i32:100"], at_least=100, fuel=100_000)
     bench.drop_all()
     return True
 

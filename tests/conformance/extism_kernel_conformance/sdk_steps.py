@@ -35,7 +35,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     ),
     "logs": (),
     "requests": (),
-    "repeat": step_makers.KEYS["repeat"],
+    "repeat": ("index", "steps"),
 }
 
 

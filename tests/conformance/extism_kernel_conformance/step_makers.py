@@ -26,7 +26,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "let": ("be",),
     "instantiate": (),
     "drop": (),
-    "repeat": ("index", "steps"),
+    "repeat": ("index", "fuel", "steps"),
     "for": ("in", "steps"),
     "cut": ("every", "max", "then"),
 }
@@ -209,8 +209,11 @@ def _repeat(parser: StepParser, value: Json, where: str) -> s.Repeat:
     if "index" in value:
         index = parser.word(value["index"], f"{where}.index", "a loop variable")
         parser.bound.add(index)
+    fuel = parser.expression(value["fuel"], f"{where}.fuel") if "fuel" in value else None
+    if fuel is not None:
+        parser.needs |= {"fuel", "fuel-used"}
     inner = parser.parse(value.get("steps"), f"{where}.steps", in_loop=True)
-    return s.Repeat(where=where, times=times, index=index, steps=inner)
+    return s.Repeat(where=where, times=times, index=index, fuel=fuel, steps=inner)
 
 
 def _for(parser: StepParser, value: Json, where: str) -> s.For:

@@ -134,6 +134,8 @@ class Repeat(Step):
     times: Expression
     steps: tuple[Step, ...]
     index: str | None = None
+    fuel: Expression | None = None
+    """What all calls of all rounds may use together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

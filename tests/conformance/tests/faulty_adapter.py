@@ -124,7 +124,10 @@ def main() -> None:
     if FAULT == "does-not-start":
         sys.exit("no such library: libengine.so")
     server = Server(compile_module, instantiate, wasmtime.Trap, adapter_kit.find_trap_kind)
-    declared = {"declares-too-much": ["fuel", "externref", "grow"]}.get(FAULT, [])
+    declared = {
+        "declares-too-much": ["fuel", "externref", "grow"],
+        "declares-what-it-does-not-say": ["fuel-used"],
+    }.get(FAULT, [])
     hello = {
         "protocol": 1,
         "adapter": "faulty",

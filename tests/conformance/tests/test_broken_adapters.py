@@ -53,6 +53,7 @@ TRIPS_THE_LINT = {
     "floats": "lint/u64-round-trip",
     "signed-i32": "lint/i32-sign",
     "declares-too-much": "lint/fuel",
+    "declares-what-it-does-not-say": "lint/fuel-used",
     "exit-code": "lint/end-of-input",
     "ignores-the-end": "lint/end-of-input",
 }

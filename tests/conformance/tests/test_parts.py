@@ -95,6 +95,7 @@ def test_module_cut_anywhere_is_refused_or_read() -> None:
 
 ANSWERS = [
     {"id": 1, "result": "ok", "values": ["i64:1", "externref:null", "f32:00000000"]},
+    {"id": 1, "result": "ok", "values": [], "used": "77"},
     {"id": 1, "result": "trap", "kind": "fuel", "message": ""},
     {"id": 1, "result": "ok", "bytes": "00ff"},
     {"id": 1, "result": "reject", "stage": "link", "message": "no"},
@@ -109,7 +110,7 @@ ANSWERS = [
 ]  # fmt: skip
 CHANGES = [
     ("id", -1), ("id", "1"), ("id", True), ("result", "fine"), ("values", "i64:1"), ("values", ["i64:01"]),
-    ("values", ["i64:-1"]), ("bytes", "0"), ("bytes", "FF"), ("stage", "parse"),
+    ("values", ["i64:-1"]), ("used", 77), ("used", "-1"), ("bytes", "0"), ("bytes", "FF"), ("stage", "parse"),
     ("pages", 65537), ("pages", 1.5), ("pages", True), ("exports", [{"name": "a"}]), ("more", 1),
     ("capabilities", ["simd"]), ("protocol", 2), ("protocol", True), ("kind", None),
 ]  # fmt: skip

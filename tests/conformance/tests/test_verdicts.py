@@ -178,14 +178,16 @@ def test_unmet_need_is_a_skip_that_names_it(
 ) -> None:
     folder = write_cases(
         {"id": "toy/fuel", "steps": [{"call": "reset", "fuel": 100}]},
+        {"id": "toy/fuel-used", "steps": [{"repeat": 2, "fuel": 9, "steps": [{"call": "reset"}]}]},
         {"id": "toy/grow", "steps": [{"grow": 1}]},
         {"id": "toy/global", "steps": [{"global": "extism_context", "expect": "externref:null"}]},
         {"id": "toy/runs", "steps": [{"call": "reset"}]},
     )
     lines = play(cli, toy_kernel, folder)
     assert {name: line["verdict"] for name, line in lines.items() if name != "toy/runs"} == dict.fromkeys(
-        ("toy/fuel", "toy/grow", "toy/global"), "skip"
+        ("toy/fuel", "toy/fuel-used", "toy/grow", "toy/global"), "skip"
     )
+    assert "needs fuel, fuel-used" in lines["toy/fuel-used"]["message"]
     assert "needs fuel" in lines["toy/fuel"]["message"]
     assert "needs grow" in lines["toy/grow"]["message"]
 
@@ -202,6 +204,8 @@ def test_level_decides_whether_a_failure_is_red(
     assert "1 fail" in ran.out
 
 
+COST_OF_ALLOC = 28
+COST_OF_RESET = 3
 CUT_STEPS = [
     {
         "cut": {"call": "alloc", "args": [100]},
@@ -243,6 +247,30 @@ def test_cut_that_leaves_a_mark_fails_and_names_the_fuel(
     ran = run_on_wasmtime(cli, toy_kernel, folder)
     assert "after a cut at fuel" in ran.out
     assert "expected 1024, got 1128" in ran.out
+
+
+def test_fuel_of_a_repeat_bounds_the_sum_of_its_calls(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
+) -> None:
+    calls = [{"call": "alloc", "args": [8], "fuel": 100}, {"call": "reset"}]
+    enough, one_less = 10 * (COST_OF_ALLOC + COST_OF_RESET), 10 * (COST_OF_ALLOC + COST_OF_RESET) - 1
+    folder = write_cases(
+        {"id": "toy/enough", "steps": [{"repeat": 10, "fuel": enough, "steps": calls}]},
+        {
+            "id": "toy/begins-anew",
+            "steps": [{"repeat": 3, "steps": [{"repeat": 10, "fuel": enough, "steps": calls}]}],
+        },
+        {
+            "id": "toy/too-much",
+            "steps": [{"call": "reset"}, {"repeat": 10, "fuel": one_less, "steps": calls}],
+        },
+    )
+    ran = run_on_wasmtime(cli, toy_kernel, folder)
+    assert "2 pass, 1 fail" in ran.out, ran.out
+    words = (
+        f"steps[1]: expected all calls together to use at most {one_less} fuel, got more than {one_less} fuel"
+    )
+    assert words in ran.out
 
 
 def test_growth_and_globals_run_where_the_runtime_has_them(

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -41,6 +42,8 @@ class Instance {
   virtual ~Instance() = default;
   virtual std::vector<std::string> call(const std::string &name, const std::vector<std::string> &arguments,
                                         uint64_t fuel) = 0;
+  // The fuel that the last call used; only an engine that declares `fuel-used` counts it.
+  virtual std::optional<uint64_t> used() { return std::nullopt; }
   virtual uint64_t pages() = 0;
   // Returns whether the memory grew.
   virtual bool grow(uint32_t pages) = 0;
@@ -104,7 +107,9 @@ inline uint64_t bounded(Instance &instance, const json &ask, uint64_t length) {
 inline json perform(const std::string &op, Instance &instance, const json &ask) {
   if (op == "call") {
     const auto fuel = ask.contains("fuel") ? std::stoull(ask.at("fuel").get<std::string>()) : kNoLimit;
-    return {{"values", instance.call(ask.at("name"), ask.at("args"), fuel)}};
+    json answer = {{"values", instance.call(ask.at("name"), ask.at("args"), fuel)}};
+    if (const auto used = instance.used(); used && ask.contains("fuel")) answer["used"] = std::to_string(*used);
+    return answer;
   }
   if (op == "read") {
     const uint64_t length = ask.at("length"), address = bounded(instance, ask, length);

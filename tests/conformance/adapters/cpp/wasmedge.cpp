@@ -100,6 +100,8 @@ class WasmEdge final : public Instance {
     return shown;
   }
 
+  std::optional<uint64_t> used() override { return WasmEdge_StatisticsGetTotalCost(statistics_.get()); }
+
   uint64_t pages() override { return WasmEdge_MemoryInstanceGetPageSize(memory()); }
 
   bool grow(uint32_t pages) override { return WasmEdge_ResultOK(WasmEdge_MemoryInstanceGrowPage(memory(), pages)); }
@@ -139,6 +141,6 @@ int main() {
   serve({{"adapter", "wasmedge"},
          {"runtime", "wasmedge"},
          {"version", WasmEdge_VersionGet()},
-         {"capabilities", {"externref", "fuel", "grow", "resume-after-trap"}}},
+         {"capabilities", {"externref", "fuel", "fuel-used", "grow", "resume-after-trap"}}},
         [](const Bytes &binary) { return std::make_unique<WasmEdge>(binary); });
 }

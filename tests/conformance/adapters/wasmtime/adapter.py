@@ -59,7 +59,7 @@ def read_value(text: str) -> int:
 
 def hello(_: Request) -> Answer:
     version = importlib.metadata.version("wasmtime")
-    capabilities = ["fuel", "externref", "grow", "resume-after-trap"]
+    capabilities = ["fuel", "fuel-used", "externref", "grow", "resume-after-trap"]
     return {
         "protocol": 1,
         "adapter": "wasmtime-py",
@@ -83,13 +83,15 @@ def instantiate(r: Request) -> Answer:
 
 def call(r: Request) -> Answer:
     at = instances[r["instance"]]
-    at.store.set_fuel(int(r.get("fuel", UNLIMITED)))
+    fuel = int(r.get("fuel", UNLIMITED))
+    at.store.set_fuel(fuel)
     try:
         value = at.exports[r["name"]](at.store, *map(read_value, r["args"]))
     except wasmtime.Trap as trap:
         kind = KINDS.get(trap.trap_code.name if trap.trap_code else "", "other")
         return {"result": "trap", "kind": kind, "message": str(trap)}
-    return {"values": [write_value(str(kind), value) for kind in at.types[r["name"]].results]}
+    used = {"used": str(fuel - at.store.get_fuel())} if "fuel" in r else {}
+    return {"values": [write_value(str(kind), value) for kind in at.types[r["name"]].results], **used}
 
 
 def read(r: Request) -> Answer:

@@ -38,6 +38,10 @@ impl From<String> for Failure {
 /// One instance of a module in one engine; the memory is the export `memory`.
 pub trait Instance {
     fn call(&mut self, name: &str, arguments: &[Value], fuel: Option<u64>) -> Result<Vec<Value>, Failure>;
+    /// The fuel that the last call used, if the engine counts it.
+    fn used(&self) -> Option<u64> {
+        None
+    }
     /// Size of the memory in pages.
     fn size(&self) -> Result<u64, Failure>;
     /// The old size in pages, or `None` if the engine refused.
@@ -116,7 +120,11 @@ fn perform(engine: &Engine, instances: &mut Instances, ask: &Json) -> Result<Jso
             let arguments = arguments.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
             let fuel = ask["fuel"].as_str().map(number).transpose()?;
             let values = instance.call(text(ask, "name")?, &arguments, fuel)?;
-            json!({"values": values.iter().map(show).collect::<Vec<_>>()})
+            let mut answer = json!({"values": values.iter().map(show).collect::<Vec<_>>()});
+            if let (Some(_), Some(used)) = (fuel, instance.used()) {
+                answer["used"] = json!(used.to_string());
+            }
+            answer
         }
         "read" => {
             let length = ask["length"].as_u64().ok_or_else(|| "`length` is no number".to_owned())?;

@@ -9,6 +9,8 @@ use wasmi::{
 struct Wasmi {
     store: Store<()>,
     instance: wasmi::Instance,
+    /// What the last call was given.
+    given: u64,
 }
 
 fn main() {
@@ -25,7 +27,7 @@ fn main() {
         adapter: "wasmi",
         runtime: "wasmi",
         library: "wasmi",
-        capabilities: &["externref", "fuel", "grow", "resume-after-trap"],
+        capabilities: &["externref", "fuel", "fuel-used", "grow", "resume-after-trap"],
         instantiate: &|binary| {
             let module = Module::new(&engine, binary).map_err(|error| reject("compile", &error))?;
             let mut store = Store::new(&engine, ());
@@ -35,7 +37,7 @@ fn main() {
                 ErrorKind::TrapCode(_) => reject("start", &error),
                 _ => reject("link", &error),
             })?;
-            Ok(Box::new(Wasmi { store, instance }))
+            Ok(Box::new(Wasmi { store, instance, given: 0 }))
         },
     });
 }
@@ -57,9 +59,14 @@ impl Instance for Wasmi {
         let function = function.ok_or_else(|| format!("no exported function `{name}`"))?;
         let arguments: Vec<Val> = arguments.iter().copied().map(into_val).collect();
         let mut results: Vec<Val> = function.ty(&self.store).results().iter().map(|_| Val::I32(0)).collect();
-        self.store.set_fuel(fuel.unwrap_or(u64::MAX)).map_err(|error| error.to_string())?;
+        self.given = fuel.unwrap_or(u64::MAX);
+        self.store.set_fuel(self.given).map_err(|error| error.to_string())?;
         function.call(&mut self.store, &arguments, &mut results).map_err(failure)?;
         results.into_iter().map(from_val).collect()
+    }
+
+    fn used(&self) -> Option<u64> {
+        Some(self.given - self.store.get_fuel().ok()?)
     }
 
     fn size(&self) -> Result<u64, Failure> {
