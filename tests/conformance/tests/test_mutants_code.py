@@ -11,8 +11,10 @@ import wasmtime
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutants"))
 
 from kernel_mutants.code import CodeError, read_code
+from kernel_mutants.coverage import add_marks, place_marks
 from kernel_mutants.leb128 import read_signed, read_unsigned, write_signed, write_unsigned
-from kernel_mutants.meter import METER, add_meter
+from kernel_mutants.meter import METER, WEIGHT, add_meter
+from kernel_mutants.names import NamesError, demangle, read_names
 from kernel_mutants.operators import find_mutants
 
 SMALL = """(module (memory (export "memory") 1)
@@ -105,6 +107,141 @@ def test_meter_cuts_between_any_two_instructions() -> None:
     assert run(metered, "alloc", 21, meter=cost) == (42, 0)
 
 
+FILL = """(module (memory (export "memory") 1)
+  (func (export "reset") (param i32) i32.const 0 i32.const 7 local.get 0 memory.fill)
+  (func (export "alloc") (param i32) i32.const 0 i32.const 8 local.get 0 memory.copy))"""
+
+
+@pytest.mark.parametrize("name", ["reset", "alloc"])
+@pytest.mark.parametrize("length", [0, 1, 1000])
+def test_weighted_meter_counts_bytes_as_wasmtime_does(name: str, length: int) -> None:
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    engine = wasmtime.Engine(config)
+    store = wasmtime.Store(engine)
+    store.set_fuel(5000)
+    fuelled = wasmtime.Instance(store, wasmtime.Module(engine, assemble(FILL)), []).exports(store)
+    function = fuelled[name]
+    assert isinstance(function, wasmtime.Func)
+    function(store, length)
+    assert weigh(name, length, 5000, weight=1) == store.get_fuel()
+    assert weigh(name, length, 5000, weight=0) == 5000 - 5
+
+
+def weigh(name: str, length: int, fuel: int, *, weight: int) -> int:
+    """Call one export of `FILL` and return what the meter says afterwards."""
+    store = wasmtime.Store()
+    module = wasmtime.Module(store.engine, add_meter(assemble(FILL)))
+    exports = wasmtime.Instance(store, module, []).exports(store)
+    function, meter, heaviness = exports[name], exports[METER], exports[WEIGHT]
+    assert isinstance(function, wasmtime.Func)
+    assert isinstance(meter, wasmtime.Global)
+    assert isinstance(heaviness, wasmtime.Global)
+    meter.set_value(store, fuel)
+    heaviness.set_value(store, weight)
+    try:
+        function(store, length)
+    except wasmtime.Trap:
+        return -1
+    return int(meter.value(store))
+
+
+def test_fill_that_costs_more_than_is_left_is_cut() -> None:
+    assert weigh("reset", 1000, 1004, weight=1) == -1
+    assert weigh("reset", 1000, 1005, weight=1) == 0
+
+
+def test_marks_tell_which_way_a_call_went() -> None:
+    code = read_code(assemble(SMALL))
+    marks = place_marks(code)
+    module = add_marks(code, marks)
+    alloc = next(each for each in code.functions if each.name == "alloc")
+    place = {each.text: n for n, each in enumerate(alloc.instructions)}
+    then, otherwise = (marks.numbers[alloc.index, place[each]] for each in ("call 0", "i64.const 0"))
+    twice = marks.numbers[0, 0]
+    small, large = (marks_after(module, argument) for argument in (21, 500))
+    assert small >> then & 1
+    assert small >> twice & 1
+    assert not small >> otherwise & 1
+    assert large >> otherwise & 1
+    assert not large >> then & 1
+    assert not large >> twice & 1
+
+
+def marks_after(module: bytes, argument: int) -> int:
+    """Call `alloc` of a marking module and return its marks."""
+    store = wasmtime.Store()
+    exports = wasmtime.Instance(store, wasmtime.Module(store.engine, module), []).exports(store)
+    function, word = exports["alloc"], exports["mark-0"]
+    assert isinstance(function, wasmtime.Func)
+    assert isinstance(word, wasmtime.Global)
+    function(store, argument)
+    return int(word.value(store)) % 2**64
+
+
+NAMED = SMALL.replace("(module", '(module $kernel (import "global" "get" (func $imported))', 1)
+
+
+def test_names_come_from_the_linkers_module_shifted_by_its_imports() -> None:
+    raw = bytes(wasmtime.wat2wasm(NAMED))
+    assert read_names(raw, read_code(assemble(SMALL))) == {0: "twice"}
+
+
+IMPL = "56_$LT$impl$u20$extism_kernel..kernel..Kernel$LT$M$GT$$GT$"
+SYMBOLS = {
+    f"_ZN13extism_kernel4heap{IMPL}10make_place17hbc9c479f4c11e694E": [
+        "extism_kernel",
+        "heap",
+        "make_place",
+    ],
+    "_ZN13extism_kernel6kernel15Kernel$LT$M$GT$5reset17h0b107bad557db02aE": [
+        "extism_kernel",
+        "kernel",
+        "reset",
+    ],
+    "_RNvMs_NtCs1234_13extism_kernel4heapINtNtB4_6kernel6KernelpE10make_place": [
+        "extism_kernel",
+        "heap",
+        "kernel",
+        "Kernel",
+        "make_place",
+    ],
+    "memcpy": ["memcpy"],
+}
+
+
+@pytest.mark.parametrize(("symbol", "path"), SYMBOLS.items(), ids=[path[-1] for path in SYMBOLS.values()])
+def test_symbols_become_paths(symbol: str, path: list[str]) -> None:
+    assert demangle(symbol) == path
+
+
+def test_name_that_an_export_has_goes_with_its_module() -> None:
+    symbol = "_ZN13extism_kernel6kernel15Kernel$LT$M$GT$5reset17h0b107bad557db02aE"
+    code = read_code(assemble(SMALL))
+    raw = bytes(wasmtime.wat2wasm(SMALL.replace("$twice", f"${symbol}")))
+    assert read_names(raw, code) == {0: "kernel.reset"}
+
+
+WRONG_NAMES = {
+    "another-module": ('(module (func (export "reset")))', "has 1 functions, the kernel 3"),
+    "no-functions": ("(module)", "has no functions"),
+    "another-order": (
+        '(module (func (export "alloc")) (func $a) (func (export "reset")))',
+        "in another order",
+    ),
+    "no-name-section": (
+        '(module (func) (func (export "alloc")) (func (export "reset")))',
+        "no `name` section",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG_NAMES.values(), ids=WRONG_NAMES)
+def test_names_of_another_module_are_refused(text: str, message: str) -> None:
+    with pytest.raises(NamesError, match=message):
+        read_names(assemble(text), read_code(assemble(SMALL)))
+
+
 def test_every_mutant_of_the_small_module_is_another_module() -> None:
     code = read_code(assemble(SMALL))
     mutants = list(find_mutants(code))
@@ -142,13 +279,21 @@ OPERATORS = {
     "copy": ("i32.const 0 i32.const 0 i32.const 8 memory.copy", "call removed"),
     "growth": ("i32.const 1 memory.grow drop", "growth refused"),
     "call": ("i64.const 1 call $other drop", "call removed"),
+    "global-zero": ("global.get $left drop", "zero instead"),
+    "global-neighbour": ("global.get $left drop", "global.get 1"),
+    "last-global": ("global.get $right drop", "global.get 0"),
+    "dropped-global": ("i32.const 1 global.set $left", "global.set dropped"),
+    "set-neighbour": ("i32.const 1 global.set $left", "global.set 1"),
 }
 
 
 @pytest.mark.parametrize(("body", "after"), OPERATORS.values(), ids=OPERATORS)
 def test_operator_makes_a_valid_module(body: str, after: str) -> None:
     other = "(func $other (param i64) (result i64) local.get 0)"
-    code = read_code(assemble(f'(module (memory 1) (func (export "reset") (param i32) {body}) {other})'))
+    globals_ = "(global $left (mut i32) (i32.const 1)) (global $right (mut i32) (i32.const 2))"
+    code = read_code(
+        assemble(f'(module (memory 1) {globals_} (func (export "reset") (param i32) {body}) {other})')
+    )
     chosen = [mutant for mutant in find_mutants(code) if mutant.after == after]
     assert chosen, [mutant.after for mutant in find_mutants(code)]
     for mutant in chosen:

@@ -87,6 +87,42 @@ def test_listed_equivalent_that_is_killed_is_red(tmp_path: Path) -> None:
     assert key in done.stdout
 
 
+def test_survivors_that_got_a_reason_become_equivalent(few_cases: Path, tmp_path: Path) -> None:
+    need_node()
+    listed, survivors = tmp_path / "equivalent.json", tmp_path / "survivors.json"
+    listed.write_text('{"equivalent": []}')
+    only = ("--function", "store_u8", "--cases", few_cases, "--equivalent", listed)
+    run(staged_kernel(), *only, "--survivors", survivors)
+    document = json.loads(survivors.read_text())
+    first = document["survivors"][0]
+    assert first["function"] == "store_u8"
+    assert sum(line.startswith("> ") for line in first["code"]) == 1
+    first["why"] = "a reason"
+    survivors.write_text(json.dumps(document))
+    merged = run(staged_kernel(), "--merge", survivors, "--equivalent", listed)
+    left = len(document["survivors"]) - 1
+    assert merged.stdout.startswith(
+        f"1 mutants are listed as equivalent now; {left} survivors have no reason"
+    )
+    again = run(staged_kernel(), "--only", survivors, "--cases", few_cases, "--equivalent", listed)
+    assert f"| store_u8 | {left + 1} | 0 | 1 | {left} | 0.0% |" in again.stdout
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"survivors": [{"mutant": "a"}]}'])
+def test_malformed_survivors_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "survivors.json").write_text(text)
+    done = run(staged_kernel(), "--merge", tmp_path / "survivors.json")
+    assert done.returncode == 2
+    assert "this is no file of --survivors" in done.stderr
+
+
+def test_names_of_another_kernel_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "raw.wasm").write_bytes(b"\0asm\1\0\0\0")
+    done = run(staged_kernel(), "--names", tmp_path / "raw.wasm")
+    assert done.returncode == 2
+    assert "the module with the names has no functions" in done.stderr
+
+
 def test_no_such_function_is_an_error_with_a_hint() -> None:
     done = run(staged_kernel(), "--function", "nonsense")
     assert done.returncode == 2

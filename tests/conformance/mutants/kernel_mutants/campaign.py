@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .code import Code, read_code
+from .coverage import Marks, add_marks, place_marks
 from .operators import Mutant, find_mutants
-from .replay import Replay
-from .trial import Trial, load_quick_cases
+from .replay import Reach, Replay
+from .trial import Trial, load_trial_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,16 +71,18 @@ class Baseline:
     """What the unbroken kernel makes of the cases: made once, then handed to every process."""
 
     costs: Mapping[str, float]
-    """Seconds that each case takes."""
+    """Seconds that each case takes, in Node if that looks first."""
     traces: Sequence[Mapping[str, object]]
     """What each case asked, and what was answered."""
     excluded: Mapping[str, str]
     """What the cases found that the unbroken kernel fails: they prove nothing about a broken one."""
+    reached: Mapping[str, Reach] | None
+    """The code that each case runs; None without Node."""
 
 
-def make_baseline(kernel: bytes, cases: Path) -> Baseline:
-    """Play every quick case on the unbroken kernel. Raises BaselineError if it is no kernel."""
-    trial = Trial(load_quick_cases(cases))
+def make_baseline(kernel: bytes, cases: Path, *, is_quick: bool) -> Baseline:
+    """Play every case on the unbroken kernel. Raises BaselineError if it is no kernel."""
+    trial = Trial(load_trial_cases(cases))
     accepted = trial.accept(kernel)
     if accepted is None:
         raise BaselineError("the kernel does not validate")
@@ -94,18 +97,34 @@ def make_baseline(kernel: bytes, cases: Path) -> Baseline:
             traces.append(trace)
         else:
             excluded[identifier] = found
-    return Baseline(costs=costs, traces=traces, excluded=excluded)
+    reached = None
+    if is_quick:
+        reached = _find_reached(trial, kernel, traces)
+        costs = {case: reach.seconds for case, reach in reached.items()}
+    return Baseline(costs=costs, traces=traces, excluded=excluded, reached=reached)
+
+
+def _find_reached(trial: Trial, kernel: bytes, traces: Sequence[Mapping[str, object]]) -> dict[str, Reach]:
+    code = read_code(kernel)
+    marking = trial.with_code(kernel, add_marks(code, place_marks(code)))
+    replay = Replay(traces)
+    try:
+        return replay.find_marks(trial.limit(marking))
+    finally:
+        replay.close()
 
 
 class Campaign:
-    """One kernel's mutants and the cases, in one process. `is_quick` has Node look at each mutant first."""
+    """One kernel's mutants and the cases, in one process. With a quick baseline Node looks at each first."""
 
-    def __init__(self, kernel: bytes, cases: Path, baseline: Baseline, *, is_quick: bool) -> None:
-        self.code: Code = read_code(kernel)
-        self.mutants: Sequence[Mutant] = tuple(find_mutants(self.code))
-        self._trial = Trial(load_quick_cases(cases))
+    def __init__(self, code: Code, cases: Path, baseline: Baseline) -> None:
+        self.code = code
+        self.mutants: Sequence[Mutant] = tuple(find_mutants(code))
+        self._marks: Marks = place_marks(code)
+        self._reached = baseline.reached
+        self._trial = Trial(load_trial_cases(cases))
         self._order = _Order(baseline.costs)
-        self._replay = Replay(baseline.traces) if is_quick else None
+        self._replay = None if baseline.reached is None else Replay(baseline.traces)
 
     def judge(self, mutant: Mutant) -> Verdict:
         """Try the cases on one mutant until one of them notices."""
@@ -128,6 +147,9 @@ class Campaign:
     def _find_suspects(self, mutant: Mutant, kernel: Kernel) -> Iterator[list[str]]:
         """Yield the cases that may kill a mutant, the likely and cheap ones first."""
         ranked = self._order.ranked(mutant.function.name)
+        if self._reached is not None:
+            mark = self._marks.of(mutant)
+            ranked = [case for case in ranked if self._reached[case].marks >> mark & 1]
         if self._replay is None:
             yield ranked
             return
@@ -141,11 +163,11 @@ _campaign: Campaign | None = None
 
 
 def run_campaign(
-    kernel: bytes, cases: Path, baseline: Baseline, chosen: Sequence[int], *, jobs: int, is_quick: bool
+    code: Code, cases: Path, baseline: Baseline, chosen: Sequence[int], *, jobs: int
 ) -> Iterator[Verdict]:
     """Yield a verdict for each chosen mutant, given by its number; in any order with more than one job."""
     if jobs == 1:
-        campaign = Campaign(kernel, cases, baseline, is_quick=is_quick)
+        campaign = Campaign(code, cases, baseline)
         try:
             for number in chosen:
                 yield campaign.judge(campaign.mutants[number])
@@ -153,13 +175,13 @@ def run_campaign(
             campaign.close()
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, _start_worker, (kernel, cases, baseline, is_quick)) as pool:
+    with context.Pool(jobs, _start_worker, (code, cases, baseline)) as pool:
         yield from pool.imap_unordered(_judge_in_worker, chosen, chunksize=4)
 
 
-def _start_worker(kernel: bytes, cases: Path, baseline: Baseline, is_quick: bool) -> None:
+def _start_worker(code: Code, cases: Path, baseline: Baseline) -> None:
     global _campaign  # noqa: PLW0603 - one per process, made when the process starts
-    _campaign = Campaign(kernel, cases, baseline, is_quick=is_quick)
+    _campaign = Campaign(code, cases, baseline)
 
 
 def _judge_in_worker(number: int) -> Verdict:

@@ -9,10 +9,13 @@ from .leb128 import read_signed, read_unsigned, write_unsigned
 from .opcodes import BLOCK, BULK, CALL_INDIRECT, I32, I64, INDEX, MEMARG, OPCODES, TABLE, ZERO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-_TYPE, _IMPORT, _FUNCTION, _EXPORT, _CODE = 1, 2, 3, 7, 10
+_TYPE, _IMPORT, _FUNCTION, _GLOBAL, _EXPORT, _CODE = 1, 2, 3, 6, 7, 10
 _HEADER = 8
+_END = 0x0B
+_CONSTANT_KINDS = {0x41: I32, 0x42: I64, 0x23: INDEX, 0xD0: ZERO}
+"""What follows the opcodes that a global's first value may begin with."""
 _EMPTY_BLOCK = 0x40
 _BULK_PREFIX = 0xFC
 _FUNC_KIND = 0
@@ -47,7 +50,7 @@ class Function:
 
     index: int
     name: str
-    """The export's shortest name, or `function-N` for one that is not exported."""
+    """The export's shortest name; for one that is not exported the linker's, or `function-N`."""
     size_at: int
     start: int
     end: int
@@ -55,6 +58,14 @@ class Function:
     parameters: int
     results: tuple[int, ...]
     instructions: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalType:
+    """A global's value type, as its byte, and whether it can be set."""
+
+    value: int
+    is_mutable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +79,7 @@ class Code:
     section_end: int
     types: tuple[tuple[int, tuple[int, ...]], ...]
     """For each function: the number of parameters, and the result types."""
+    globals: tuple[GlobalType, ...] = ()
 
     def replace(self, function: Function, start: int, end: int, new: bytes) -> bytes:
         """Return the module with the bytes [start, end) of one body replaced, and both sizes set right."""
@@ -84,16 +96,19 @@ class Code:
         return self.data[: self.section_size_at] + size + bytes(out) + self.data[self.section_end :]
 
 
-def read_code(data: bytes) -> Code:
-    """Cut a module's code into instructions. Raises CodeError for what no kernel may use."""
-    sections = {number: (size_at, start, end) for number, size_at, start, end in _sections(data)}
+def read_code(data: bytes, names: Mapping[int, str] | None = None) -> Code:
+    """Cut a module's code into instructions. Raises CodeError for what no kernel may use.
+
+    `names` are those of functions that are not exported, by index.
+    """
+    sections = {number: (size_at, start, end) for number, size_at, start, end in read_sections(data)}
     if _IMPORT in sections:
         raise CodeError("the module imports something; a kernel imports nothing (S-1)")
     if not {_TYPE, _FUNCTION, _EXPORT, _CODE} <= sections.keys():
         raise CodeError("the module has no functions or no exports")
     signatures = _read_types(data, sections[_TYPE][1])
     types = tuple(signatures[index] for index in _read_vector(data, sections[_FUNCTION][1]))
-    names = _read_export_names(data, sections[_EXPORT][1])
+    names = {**(names or {}), **read_export_names(data, sections[_EXPORT][1])}
     size_at, start, end = sections[_CODE]
     count, at = read_unsigned(data, start)
     functions = []
@@ -120,10 +135,12 @@ def read_code(data: bytes) -> Code:
         section_start=start,
         section_end=end,
         types=types,
+        globals=tuple(_read_globals(data, sections[_GLOBAL][1])) if _GLOBAL in sections else (),
     )
 
 
-def _sections(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+def read_sections(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield for each section its number and the offsets of its size, its content and what follows it."""
     at = _HEADER
     while at < len(data):
         number = data[at]
@@ -152,7 +169,8 @@ def _read_vector(data: bytes, at: int) -> list[int]:
     return values
 
 
-def _read_export_names(data: bytes, at: int) -> dict[int, str]:
+def read_export_names(data: bytes, at: int) -> dict[int, str]:
+    """Return the shortest name under which each function is exported, by index."""
     names: dict[int, str] = {}
     count, at = read_unsigned(data, at)
     for _ in range(count):
@@ -162,6 +180,18 @@ def _read_export_names(data: bytes, at: int) -> dict[int, str]:
         if kind == _FUNC_KIND and len(name) < len(names.get(index, name + " ")):
             names[index] = name
     return names
+
+
+def _read_globals(data: bytes, at: int) -> Iterator[GlobalType]:
+    count, at = read_unsigned(data, at)
+    for _ in range(count):
+        yield GlobalType(data[at], data[at + 1] == 1)
+        at += 2
+        while data[at] != _END:
+            if data[at] not in _CONSTANT_KINDS:
+                raise CodeError(f"unknown first value of a global at offset {at:#x}")
+            _, at = _read_immediate(data, at + 1, _CONSTANT_KINDS[data[at]])
+        at += 1
 
 
 def _read_body(data: bytes, at: int, end: int) -> Iterator[Instruction]:

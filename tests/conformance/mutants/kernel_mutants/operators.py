@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .code import Code, Function, Instruction
 
 _I32, _I64 = 0x7F, 0x7E
+_ZEROS = {_I32: CODES["i32.const"] + b"\0", _I64: CODES["i64.const"] + b"\0"}
+"""The instruction that puts a zero of each type on the stack."""
 _WIDTH = {"8": 1, "16": 2, "32": 4}
 _CONTEXT = 6
 """Instructions on each side that a mutant's key takes into account."""
@@ -138,18 +140,30 @@ def _break_control(code: Code, instruction: Instruction, old: bytes) -> Iterator
             yield "call removed", drop * 3
         case "memory.grow":
             yield "growth refused", drop + CODES["i32.const"] + write_signed(-1)
-        case "global.set":
-            yield "global.set dropped", drop
+        case "global.get" | "global.set":
+            yield from _break_global(code, instruction)
         case "call":
             yield from _remove_call(code, instruction)
-        case "i64.extend_i32_u":
-            yield "i64.extend_i32_s", CODES["i64.extend_i32_s"]
-        case "i64.extend_i32_s":
-            yield "i64.extend_i32_u", CODES["i64.extend_i32_u"]
+        case "i64.extend_i32_u" | "i64.extend_i32_s":
+            other = instruction.name[:-1] + ("s" if instruction.name.endswith("u") else "u")
+            yield other, CODES[other]
 
 
 def _remove_call(code: Code, instruction: Instruction) -> Iterator[tuple[str, bytes]]:
     parameters, results = code.types[instruction.immediates[0]]
-    zeros = {_I32: CODES["i32.const"] + b"\0", _I64: CODES["i64.const"] + b"\0"}
-    if all(result in zeros for result in results):
-        yield "call removed", CODES["drop"] * parameters + b"".join(zeros[result] for result in results)
+    if all(result in _ZEROS for result in results):
+        yield "call removed", CODES["drop"] * parameters + b"".join(_ZEROS[result] for result in results)
+
+
+def _break_global(code: Code, instruction: Instruction) -> Iterator[tuple[str, bytes]]:
+    """A zero or nothing instead; then the next global of the same type, the first after the last."""
+    index = instruction.immediates[0]
+    wanted = code.globals[index]
+    if instruction.name == "global.set":
+        yield "global.set dropped", CODES["drop"]
+    elif wanted.value in _ZEROS:
+        yield "zero instead", _ZEROS[wanted.value]
+    same = [each for each, found in enumerate(code.globals) if found == wanted]
+    other = same[(same.index(index) + 1) % len(same)]
+    if other != index:
+        yield f"{instruction.name} {other}", CODES[instruction.name] + write_unsigned(other)

@@ -10,10 +10,9 @@ import base64
 import json
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from .subject import MOST_FUEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,15 +41,28 @@ def find_node() -> str:
     return node
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What one case runs."""
+
+    marks: int
+    """The marks that are set afterwards, as bits."""
+    seconds: float
+
+
 class Recorder:
     """Collects one case's requests with the answers of the unbroken kernel."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_cost: bool) -> None:
         self.operations: list[list[object]] = []
+        self._with_cost = with_cost
+        """Whether a call with a limit that costs something else counts as another answer."""
 
     def note(self, op: str, fields: Fields, answer: Answer) -> None:
         """Add one request."""
         record = _record(op, dict(fields), answer)
+        if record is not None and self._with_cost and "fuel" in fields and "used" in answer:
+            record.append(str(answer["used"]))
         if record is not None:
             self.operations.append(record)
 
@@ -68,9 +80,20 @@ class Replay:
 
         `modules` holds the kernel with each maximum of memory that a case asks for, the maximum as the key.
         """
-        texts = {pages: base64.b64encode(data).decode() for pages, data in modules.items()}
-        different: list[str] = self._ask({"modules": texts, "order": list(order), "most": most})
+        request = {"modules": _encode(modules), "order": list(order), "most": most}
+        different: list[str] = self._ask(request)
         return different
+
+    def find_marks(self, modules: Mapping[str, bytes]) -> dict[str, Reach]:
+        """Return for each case the marks that a marking kernel set, and the time it took."""
+        answer: dict[str, Any] = self._ask({"modules": _encode(modules), "cover": True})
+        return {
+            case: Reach(
+                marks=sum(int(word) << 64 * n for n, word in enumerate(found["marks"])),
+                seconds=found["seconds"],
+            )
+            for case, found in answer.items()
+        }
 
     def close(self) -> None:
         """End the process."""
@@ -88,6 +111,10 @@ class Replay:
         return json.loads(self._process.stdout.readline())
 
 
+def _encode(modules: Mapping[str, bytes]) -> dict[str, str]:
+    return {pages: base64.b64encode(data).decode() for pages, data in modules.items()}
+
+
 def _record(op: str, fields: Any, answer: Answer) -> list[object] | None:  # noqa: ANN401 - a JSON object
     instance = fields["instance"]
     if op == "call":
@@ -96,7 +123,7 @@ def _record(op: str, fields: Any, answer: Answer) -> list[object] | None:  # noq
             wanted: object = "trap"
         else:
             wanted = answer["values"][0].partition(":")[::2] if answer["values"] else None
-        return [op, instance, fields["name"], args, int(fields.get("fuel", MOST_FUEL)), wanted]
+        return [op, instance, fields["name"], args, fields.get("fuel"), wanted]
     if op in {"read", "write"}:
         data = bytes.fromhex(fields["bytes"] if op == "write" else answer["bytes"])
         address = int(fields["address"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from .campaign import Verdict
     from .equivalents import Equivalents
@@ -97,6 +99,31 @@ def write_survivors(scores: Sequence[FunctionScore]) -> Iterator[str]:
                 max(0, mutant.place - _NEIGHBOURS) : mutant.place + _NEIGHBOURS + 1
             ]
             yield "  in: " + "; ".join(f"[{i.text}]" if i.start == mutant.offset else i.text for i in around)
+
+
+def write_score(
+    path: Path, kernel: bytes, scores: Sequence[FunctionScore], excluded: Mapping[str, str], command: str
+) -> None:
+    """Write the table and the survivors to a Markdown file, whole or not at all."""
+    lines = [
+        "# Mutant score",
+        "",
+        f"Command: {command}  ",
+        f"Kernel: {len(kernel)} bytes, sha256 `{hashlib.sha256(kernel).hexdigest()}`",
+        "",
+        f"Each row must reach {ENOUGH:.0%}. Equivalent mutants: `equivalent.json`, each with its reason.",
+        "",
+        *write_table(scores),
+    ]
+    if excluded:
+        lines += ["", "Cases left out because the unbroken kernel fails them:", ""]
+        lines += [f"- `{case}`" for case in sorted(excluded)]
+    survivors = list(write_survivors(scores))
+    if survivors:
+        lines += ["", "## Survivors", "", "```", *survivors, "```"]
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def _row(name: str, counts: tuple[int, int, int, int], share: float) -> str:

@@ -8,7 +8,7 @@ import wasmtime
 from extism_kernel_conformance.connection import Answer, Connection, Fields, OnAnswer
 from extism_kernel_conformance.typed_values import parameters_of, result_of
 
-from .meter import METER
+from .meter import METER, WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,10 +26,11 @@ class _Instance:
     def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module) -> None:
         self.store = wasmtime.Store(engine)
         self.exports = wasmtime.Instance(self.store, module, []).exports(self.store)
-        memory, meter = self.exports["memory"], self.exports[METER]
+        memory, meter, weight = (self.exports[name] for name in ("memory", METER, WEIGHT))
         assert isinstance(memory, wasmtime.Memory)
         assert isinstance(meter, wasmtime.Global)
-        self.memory, self.meter = memory, meter
+        assert isinstance(weight, wasmtime.Global)
+        self.memory, self.meter, self.weight = memory, meter, weight
         self.functions: dict[str, wasmtime.Func] = {}
 
     def size(self) -> int:
@@ -48,6 +49,8 @@ class Subject(Connection):
         self._instances: dict[str, _Instance] = {}
         self.on_answer: Callable[[str, Fields, Answer], None] | None = None
         """Told of every request and its answer."""
+        self.counts_bytes = False
+        """Whether a call with a limit pays for each byte that it fills or copies."""
         self._answer: Mapping[str, Callable[[Any], Answer]] = {
             "instantiate": self._instantiate,
             "call": self._call,
@@ -115,13 +118,16 @@ class Subject(Connection):
             assert isinstance(found, wasmtime.Func)
             function = instance.functions[name] = found
         args = [int(arg.partition(":")[2]) for arg in fields["args"]]
-        instance.meter.set_value(instance.store, int(fields.get("fuel", MOST_FUEL)))
+        fuel = int(fields.get("fuel", MOST_FUEL))
+        instance.meter.set_value(instance.store, fuel)
+        instance.weight.set_value(instance.store, int(self.counts_bytes and "fuel" in fields))
         try:
             result = function(instance.store, *args)
         except wasmtime.Trap as trap:
             return {"result": "trap", "kind": _kind(trap, instance), "message": trap.message}
         kind = self._types[name][1]
-        return _ok(values=[] if kind is None else [f"{kind}:{result & _BITS[kind]}"])
+        values = [] if kind is None else [f"{kind}:{result & _BITS[kind]}"]
+        return _ok(values=values, used=fuel - instance.meter.value(instance.store))
 
     def _read(self, fields: Any) -> Answer:  # noqa: ANN401 - a JSON object
         instance, start = self._instances[fields["instance"]], int(fields["address"])
