@@ -144,9 +144,10 @@ impl<M: Memory> Kernel<M> {
                 self.set_field(self.anchor(), SPARE, self.field(rest, PLACE));
             } else {
                 rest = self.next_record();
+                // What is ready needs its records; and all stay above others' pages.
                 let ready = self.get(Global::Ready);
-                let place = self.field(self.anchor(), PLACE);
-                if rest.wrapping_sub(ready.wrapping_sub(place)) <= ready.max(self.get(Global::HoleEnd)) {
+                let unused = self.field(self.anchor(), PLACE);
+                if rest.wrapping_sub(ready.wrapping_sub(unused)) <= ready.max(self.get(Global::HoleEnd)) {
                     break 'split;
                 }
                 self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));

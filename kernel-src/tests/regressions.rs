@@ -461,3 +461,28 @@ fn pages_of_others_between_blocks_stay_theirs() {
         assert!(kernel.memory().bytes[range].iter().all(|&byte| byte == 0xee));
     }
 }
+
+#[test]
+fn records_never_reach_pages_of_others() {
+    for small in [1, 16, 40, 100] {
+        let mut kernel = kernel(4);
+        assert_ne!(kernel.alloc(100_000), 0);
+        let foreign = kernel.memory().bytes.len();
+        kernel.memory_mut().grow_by_others(1);
+        assert_ne!(kernel.alloc(20_000), 0);
+        for large in [60_000, 30_000, 3000, 1200] {
+            kernel.reset();
+            let blocks: Vec<u64> = core::iter::repeat_with(|| kernel.alloc(large))
+                .take_while(|&handle| handle != 0)
+                .collect();
+            for &handle in &blocks {
+                kernel.free(handle);
+                // Each takes a record from the table until none is left.
+                while kernel.alloc(small) != 0 {}
+                kernel.check_invariants();
+            }
+            let page = &kernel.memory().bytes[foreign..foreign + 65_536];
+            assert!(page.iter().all(|&byte| byte == 0xee));
+        }
+    }
+}
