@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from tests.integration.kernel_support import PAGE, pages, read, registers
-
-if TYPE_CHECKING:
-    from build_tools.costs import Instance
+from tests.integration.kernel_support import GETTERS, PAGE
 
 SLACK = 4096
 """Bytes that the kernel may need beside the blocks, for a few of them."""
 PER_BLOCK = 64
+
+
+class Machine(Protocol):
+    """A kernel somewhere: the module in a runtime, or its native twin."""
+
+    def call(self, name: str, *args: int) -> int:
+        """Return what an export returns, 0 for nothing."""
+
+    def read(self, address: int, length: int) -> bytes:
+        """Return bytes of memory, as a host reads them."""
+
+    def pages(self) -> int:
+        """Return the size of memory."""
+
+    def grow(self, delta: int) -> None:
+        """Grow memory, as a host does."""
+
+    def scan(self) -> None:
+        """Judge what nobody but this machine sees of its kernel."""
 
 
 @dataclass
@@ -23,7 +39,7 @@ class Model:
     `bottom` is the first handle ever, `top` the end of what was handed out since `reset`.
     """
 
-    kernel: Instance
+    kernel: Machine
     limit: int
     bottom: int
     top: int = 0
@@ -45,7 +61,7 @@ class Model:
         assert handle % 8 == 0
         assert handle >= self.bottom
         end = handle + length
-        assert end <= pages(self.kernel) * PAGE
+        assert end <= self.kernel.pages() * PAGE
         if not self.handed_out:
             assert handle == self.bottom or self.foreign, "L-2: the very first handle again"
         taken = [(start, start + len(data)) for start, data in self.live.items()]
@@ -53,7 +69,7 @@ class Model:
             taken.append((self.output[0], sum(self.output)))
         for start, stop in (*taken, *self.foreign):
             assert end <= start or stop <= handle, f"[{handle}, {end}) meets [{start}, {stop})"
-        content = bytearray(read(self.kernel, handle, length))
+        content = bytearray(self.kernel.read(handle, length))
         if handle >= self.top:
             assert not content.strip(b"\0"), "A-2: bytes not used in this life are zero"
         self.live[handle] = content
@@ -67,12 +83,11 @@ class Model:
 
     def free(self, handle: int) -> None:
         self.kernel.call("free", handle)
-        if handle not in self.live:
-            return
-        if handle in (self.output[0], self.error):
+        if handle in (self.output[0], self.error) and handle in self.live:
             self.held.add(handle)
-        else:
+        elif handle in self.live:
             self.end(handle)
+        assert self.kernel.call("length", handle) == len(self.live.get(handle, b""))
 
     def end(self, handle: int) -> None:
         del self.live[handle]
@@ -120,15 +135,16 @@ class Model:
     def note(self, address: int, data: bytes) -> None:
         if address < self.bottom or address >= self.top:
             return
+        end = address + len(data)
         for handle, content in self.live.items():
-            for at, byte in enumerate(data, address - handle):
-                if 0 <= at < len(content):
-                    content[at] = byte
+            start, stop = max(address, handle), min(end, handle + len(content))
+            if start < stop:
+                content[start - handle : stop - handle] = data[start - address : stop - address]
 
     def grow_foreign(self) -> None:
-        before = self.kernel.memory.size(self.kernel.store)
+        before = self.kernel.pages()
         if before < self.limit:
-            self.kernel.memory.grow(self.kernel.store, 1)
+            self.kernel.grow(1)
             self.foreign.append((before * PAGE, (before + 1) * PAGE))
 
     def reset(self) -> None:
@@ -139,19 +155,24 @@ class Model:
         self.input, self.output, self.error = (0, 0), (0, 0), 0
         self.top = self.handed_out = 0
 
-    def check(self) -> None:
-        """Hold every register, length and content of the kernel against the model."""
-        input_offset, input_length, *others = registers(self.kernel)
+    def check_registers(self) -> None:
+        """Hold every register of the kernel against the model."""
+        input_offset, input_length, *others = (self.kernel.call(name) for name in GETTERS)
         assert input_length == self.input[1]
         if input_length:
             assert input_offset == self.input[0]
         assert others == [*self.output, self.error]
+
+    def check(self) -> None:
+        """Hold every register, length and content of the kernel against the model."""
+        self.check_registers()
         for handle, content in self.live.items():
             assert self.kernel.call("length", handle) == len(content)
-            assert read(self.kernel, handle, len(content)) == content
+            assert self.kernel.read(handle, len(content)) == content
         for handle in self.ended - self.live.keys():
             assert self.kernel.call("length", handle) == 0
-        assert read(self.kernel, 0, 8) == bytes(8)
+        assert self.kernel.read(0, 8) == bytes(8)
+        self.kernel.scan()
 
     def check_loads(self, address: int) -> None:
         """M-1, M-2, M-4: loads at an address give what lies there, or 0 outside."""
@@ -159,14 +180,14 @@ class Model:
         if not inside and address < self.bottom:
             return  # where the first possible block begins is the kernel's own affair
         whole = address + 8 <= self.top
-        want_u8 = read(self.kernel, address, 1)[0] if inside else 0
-        want_u64 = int.from_bytes(read(self.kernel, address, 8), "little") if inside and whole else 0
+        want_u8 = self.kernel.read(address, 1)[0] if inside else 0
+        want_u64 = int.from_bytes(self.kernel.read(address, 8), "little") if inside and whole else 0
         assert self.kernel.call("load_u8", address) == want_u8
         assert self.kernel.call("load_u64", address) == want_u64
         start, length = self.input
         for offset in (0, length // 2, max(0, length - 8), length, (1 << 64) - 8):
             fits_u8, fits_u64 = offset < length, offset + 8 <= length
-            want_u8 = read(self.kernel, start + offset, 1)[0] if fits_u8 else 0
-            want_u64 = int.from_bytes(read(self.kernel, start + offset, 8), "little") if fits_u64 else 0
+            want_u8 = self.kernel.read(start + offset, 1)[0] if fits_u8 else 0
+            want_u64 = int.from_bytes(self.kernel.read(start + offset, 8), "little") if fits_u64 else 0
             assert self.kernel.call("input_load_u8", offset) == want_u8
             assert self.kernel.call("input_load_u64", offset) == want_u64

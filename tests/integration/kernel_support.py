@@ -38,6 +38,29 @@ def registers(instance: Instance) -> tuple[int, ...]:
     return tuple(instance.call(name) for name in GETTERS)
 
 
+class ModuleMachine:
+    """An instance of the module, for the model."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.call = instance.call
+
+    def read(self, address: int, length: int) -> bytes:
+        """Return bytes of memory, as a host reads them."""
+        return read(self.instance, address, length)
+
+    def pages(self) -> int:
+        """Return the size of memory."""
+        return pages(self.instance)
+
+    def grow(self, delta: int) -> None:
+        """Grow memory, as a host does."""
+        self.instance.memory.grow(self.instance.store, delta)
+
+    def scan(self) -> None:
+        """Judge nothing: a module shows no more than its exports do."""
+
+
 def with_trapping_growth(data: bytes) -> bytes:
     """Return a module whose every `memory.grow` traps, as under a limiter that traps."""
     code = _suite("mutants.kernel_mutants.code").read_code(data)
