@@ -25,7 +25,7 @@ RUST_TEST = re.compile(
     r"(?P<comment>(?:^[ \t]*//.*\n)*)^[ \t]*#\[test\]\n(?:^[ \t]*#\[.*\n)*^[ \t]*fn (?P<name>\w+)",
     re.MULTILINE,
 )
-PYTHON_FOLDERS = ("tests/unit", "tests/integration", "tests/host", "tests/conformance/tests")
+PYTHON_FOLDERS = ("tests/unit", "tests/integration", "tests/native", "tests/host", "tests/conformance/tests")
 RUST_FOLDERS = ("kernel-src/tests", "kernel-src/src")
 CASES = "tests/conformance/cases"
 PREFACE = """\

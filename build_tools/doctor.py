@@ -22,11 +22,16 @@ APT = "sudo apt-get install "
 VERSION = re.compile(r"\d+(?:\.\d+)+")
 # program -> (arguments that print its version, what it is for, package of apt, package of Homebrew)
 OPTIONAL = {
-    "cargo": (("--version",), "formatting, lints and native tests of the crate", "https://rustup.rs", ""),
+    "cargo": (
+        ("--version",),
+        "formatting, lints and native tests of the crate, and its native twin",
+        "https://rustup.rs",
+        "",
+    ),
     "node": (("--version",), "tests of the kernel in Node", "nodejs", "node"),
     "cc": (
         ("--version",),
-        "building pywasm3, for tests of the core flavour in wasm3",
+        "linking native tests, and building pywasm3 for tests of the core flavour in wasm3",
         "gcc libc6-dev",
         "gcc",
     ),

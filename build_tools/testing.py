@@ -27,6 +27,7 @@ TYPED = (
     ("tests/unit",),
     ("tests/integration",),
     ("tests/host",),
+    ("tests/native",),
     ("tests/conformance/extism_kernel_conformance",),
 )
 RUSTUP_HINT = "install Rust from https://rustup.rs, or set EXTISM_KERNEL_CARGO"
@@ -85,13 +86,13 @@ def native_steps(project: Project, cache: Path) -> list[Step | Skip]:
 
 
 def _cargo_steps(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | Skip]:
+    twin = f"--manifest-path={project.root / 'tests' / 'native' / 'Cargo.toml'}"
+    clippy, strictly = ("clippy", "--locked", "--all-targets"), ("--", "-D", "warnings")
     wanted = [
         ("cargo fmt", ("fmt", "--check"), "rustup component add rustfmt"),
-        (
-            "cargo clippy",
-            ("clippy", "--locked", "--all-targets", "--", "-D", "warnings"),
-            "rustup component add clippy",
-        ),
+        ("cargo fmt of the native twin", ("fmt", "--check", twin), "rustup component add rustfmt"),
+        ("cargo clippy", (*clippy, *strictly), "rustup component add clippy"),
+        ("cargo clippy of the native twin", (*clippy, twin, *strictly), "rustup component add clippy"),
     ]
     if not is_fast:
         wanted.append(("cargo test", ("test", "--locked"), RUSTUP_HINT))

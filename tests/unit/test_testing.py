@@ -31,11 +31,22 @@ def test_plan_has_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testing, "_works", lambda *_: True)
     steps = testing.plan(PROJECT, is_fast=False, cargo="cargo")
     assert names(steps)[:3] == ["ruff check", "ruff format", "mypy build_tools extism_kernel_pkg"]
-    assert names(steps)[-3:] == ["cargo fmt", "cargo clippy", "cargo test"]
+    assert names(steps)[-5:] == [
+        "cargo fmt",
+        "cargo fmt of the native twin",
+        "cargo clippy",
+        "cargo clippy of the native twin",
+        "cargo test",
+    ]
     clippy = next(step for step in steps if step.name == "cargo clippy")
     assert isinstance(clippy, Step)
     assert clippy.argv[-2:] == ("-D", "warnings")
     assert clippy.cwd == PROJECT.kernel_src
+    twin = next(step for step in steps if step.name == "cargo clippy of the native twin")
+    assert isinstance(twin, Step)
+    assert set(twin.argv) - set(clippy.argv) == {
+        f"--manifest-path={PROJECT.root / 'tests' / 'native' / 'Cargo.toml'}"
+    }
 
 
 def test_fast_plan_leaves_out_the_native_tests(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +71,9 @@ def test_machine_without_cargo_skips_its_lints() -> None:
     skips = [step for step in testing.plan(PROJECT, is_fast=False, cargo=None) if isinstance(step, Skip)]
     assert {(skip.name, skip.reason) for skip in skips} == {
         ("cargo fmt", "no `cargo` on PATH"),
+        ("cargo fmt of the native twin", "no `cargo` on PATH"),
         ("cargo clippy", "no `cargo` on PATH"),
+        ("cargo clippy of the native twin", "no `cargo` on PATH"),
     }
 
 
