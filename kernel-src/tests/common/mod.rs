@@ -307,7 +307,16 @@ impl Shadow {
         offset == 0 && length == 0 || offset >= FIRST && offset <= self.end() && length <= self.end() - offset
     }
 
+    /// Whether it is nowhere said what a register makes of this: an empty range where nothing was handed out
+    /// yet. The first `alloc` of an instance forgets it, the first after `reset` does not.
+    fn is_undescribed(&self, offset: u64, length: u64) -> bool {
+        offset == FIRST && length == 0 && self.bytes.is_empty()
+    }
+
     pub fn input_set(&mut self, offset: u64, length: u64) {
+        if self.is_undescribed(offset, length) {
+            return;
+        }
         self.kernel.input_set(offset, length);
         if self.accepts(offset, length) {
             self.input = (offset, length);
@@ -315,6 +324,9 @@ impl Shadow {
     }
 
     pub fn output_set(&mut self, offset: u64, length: u64) {
+        if self.is_undescribed(offset, length) {
+            return;
+        }
         self.kernel.output_set(offset, length);
         if self.accepts(offset, length) {
             self.output = (offset, length);
