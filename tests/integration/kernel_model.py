@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,8 +36,9 @@ class Machine(Protocol):
 class Model:
     """A kernel and what is known of it. Every method makes one call and judges what it did.
 
-    `live` holds each live block's bytes. `held` are blocks that were freed while a register described them.
-    `bottom` is the first handle ever, `top` the end of what was handed out since `reset`.
+    `live` holds each live block's bytes, `order` their handles in order. `held` are blocks that were freed
+    while a register described them. `bottom` is the first handle ever, `top` the end of what was handed out
+    since `reset`.
     """
 
     kernel: Machine
@@ -44,6 +46,7 @@ class Model:
     bottom: int
     top: int = 0
     live: dict[int, bytearray] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
     held: set[int] = field(default_factory=set)
     ended: set[int] = field(default_factory=set)
     foreign: list[tuple[int, int]] = field(default_factory=list)
@@ -64,7 +67,9 @@ class Model:
         assert end <= self.kernel.pages() * PAGE
         if not self.handed_out:
             assert handle == self.bottom or self.foreign, "L-2: the very first handle again"
-        taken = [(start, start + len(data)) for start, data in self.live.items()]
+        at = bisect(self.order, handle)
+        near = self.order[max(0, at - 1) : at + 1]  # live blocks are apart, so the two beside it will do
+        taken = [(start, start + len(self.live[start])) for start in near]
         if self.output[0]:
             taken.append((self.output[0], sum(self.output)))
         for start, stop in (*taken, *self.foreign):
@@ -72,10 +77,26 @@ class Model:
         content = bytearray(self.kernel.read(handle, length))
         if handle >= self.top:
             assert content == bytes(length), "A-2: bytes not used in this life are zero"
+            self.check_passed(self.top or self.bottom, handle)
         self.live[handle] = content
+        self.order.insert(at, handle)
         self.ended.discard(handle)
         self.handed_out += 1
         self.top = max(self.top, end)
+
+    def check_passed(self, start: int, stop: int) -> None:
+        """What is passed over, because it is too small or others', can be loaded, so it shows nothing.
+
+        Others' pages and what lies between two of them keep what was written there.
+        """
+        stop -= PER_BLOCK // 2  # the headers of the new block and of the bytes before it
+        parts = [(start, stop)]
+        if self.foreign:
+            parts = [(start, min(stop, self.foreign[0][0])), (max(start, self.foreign[-1][1]), stop)]
+        for low, high in parts:
+            if low < high:
+                passed = self.kernel.read(low, high - low)
+                assert passed == bytes(high - low), "L-2: bytes that are passed over show nothing"
 
     def must_fit(self, length: int) -> bool:
         room = self.limit * PAGE - self.top - SLACK - self.limit * PAGE // 256
@@ -91,6 +112,7 @@ class Model:
 
     def end(self, handle: int) -> None:
         del self.live[handle]
+        self.order.remove(handle)
         self.held.discard(handle)
         self.ended.add(handle)
         if self.input[0] == handle:
@@ -151,6 +173,7 @@ class Model:
         self.kernel.call("reset")
         self.ended |= self.live.keys()
         self.live.clear()
+        self.order.clear()
         self.held.clear()
         self.input, self.output, self.error = (0, 0), (0, 0), 0
         self.top = self.handed_out = 0

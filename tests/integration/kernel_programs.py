@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from hypothesis import strategies as st
 
 from tests.integration.kernel_model import Model
+from tests.integration.kernel_support import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,6 +72,8 @@ VOCABULARY: dict[str, tuple[Column, ...]] = {
     "alloc": (one_of(*LENGTHS),),
     "alloc_small": (one_of(SMALL),),
     "alloc_good": (one_of(SMALL, LARGE),),
+    "alloc_many": (one_of((20, 80, 250)), one_of(SMALL[:6])),
+    "alloc_rest": (one_of((0, 300, 1100, 2100, 2200, 2300, 3000, 5000, 10_000, 20_000)),),
     "free": (an_address,),
     "free_live": (one_of(PICKS),),
     "store_u8": (an_address, one_of(range(256))),
@@ -80,6 +83,7 @@ VOCABULARY: dict[str, tuple[Column, ...]] = {
     "set_part": (one_of(RANGES), one_of(PICKS), one_of(range(3))),
     "set_hostile": (one_of(RANGES), an_address, one_of(VALUES)),
     "set_output": (one_of(RANGES[1:]), one_of(PICKS), one_of(range(3))),
+    "set_across": (one_of(PICKS), one_of(PICKS), one_of((0, 8))),
     "clear": (one_of(RANGES),),
     "error": (an_address,),
     "grow_foreign": (),
@@ -87,7 +91,17 @@ VOCABULARY: dict[str, tuple[Column, ...]] = {
 }
 """What can be called, and with what."""
 CHURN = ("alloc_small", "free_live", "alloc_good", "free_live", "set_output")
-HOSTILE = ("alloc", *(name for name in VOCABULARY if name not in CHURN), "free_live")
+LIVES = (
+    "alloc",
+    "alloc_many",
+    "alloc_rest",
+    "alloc_rest",
+    "free_live",
+    "set_across",
+    "grow_foreign",
+    "reset",
+)
+HOSTILE = ("alloc", *(name for name in VOCABULARY if name not in {*CHURN, *LIVES[1:6]}), "free_live")
 
 
 def make_operation(choose: Choose, names: Sequence[str]) -> Operation:
@@ -108,13 +122,19 @@ def programs(names: Sequence[str], *, least: int, most: int) -> st.SearchStrateg
 
 
 class Player:
-    """Plays a program: turns picks into handles and addresses of the moment."""
+    """Plays a program: turns picks into handles and addresses of the moment.
+
+    Its methods are the words of the vocabulary; `play` calls the one that an operation names.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def address(self, spec: object) -> int:
-        assert isinstance(spec, tuple)
+    def play(self, operation: Operation) -> None:
+        name, *arguments = operation
+        getattr(self, str(name))(*arguments)
+
+    def address(self, spec: Address) -> int:
         kind, pick, step = spec
         model = self.model
         base = FAR[pick % len(FAR)]
@@ -126,62 +146,85 @@ class Player:
             base = self.handle(pick)
             if kind == "end":
                 base += len(model.live[base])
-        return int(base + step) % (1 << 64)
+        return (base + step) % (1 << 64)
 
-    def handle(self, pick: object) -> int:
+    def handle(self, pick: int) -> int:
         """Return a live handle; there must be one."""
         live = self.model.live
-        return list(live)[number(pick) % len(live)]
+        return list(live)[pick % len(live)]
 
-    def play(self, operation: Operation) -> None:
-        name, *rest = operation
+    def alloc(self, length: int) -> None:
+        self.model.alloc(length)
+
+    alloc_small = alloc_good = alloc
+
+    def alloc_many(self, count: int, length: int) -> None:
+        for _ in range(count):
+            self.model.alloc(length)
+
+    def alloc_rest(self, spared: int) -> None:
         model = self.model
-        if name in {"alloc", "alloc_small", "alloc_good"}:
-            model.alloc(number(rest[0]))
-        elif name == "free":
-            model.free(self.address(rest[0]))
-        elif name == "free_live":
-            if model.live:
-                model.free(self.handle(rest[0]))
-        elif name == "store_u8":
-            model.store_u8(self.address(rest[0]), number(rest[1]))
-        elif name in {"store_u64", "store_address"}:
-            value = self.address(rest[1]) if isinstance(rest[1], tuple) else number(rest[1])
-            self.store_u64(self.address(rest[0]), value)
-        elif name == "load":
-            model.check_loads(self.address(rest[0]))
-        elif name == "error":
-            model.set_error(self.address(rest[0]))
-        elif name in {"grow_foreign", "reset"}:
-            getattr(model, str(name))()
-        else:
-            self.set_register(str(name), rest)
+        self.model.alloc(max(1, model.limit * PAGE - max(model.top, model.bottom) - spared))
 
-    def store_u64(self, address: int, value: int) -> None:
+    def free(self, address: Address) -> None:
+        self.model.free(self.address(address))
+
+    def free_live(self, pick: int) -> None:
+        if self.model.live:
+            self.model.free(self.handle(pick))
+
+    def store_u8(self, address: Address, value: int) -> None:
+        self.model.store_u8(self.address(address), value)
+
+    def store_u64(self, address: Address, value: int) -> None:
+        start = self.address(address)
         # Across the start of the first block: whether the bytes inside are written is nowhere said.
-        if not self.model.bottom - 8 < address < self.model.bottom:
-            self.model.store_u64(address, value)
+        if not self.model.bottom - 8 < start < self.model.bottom:
+            self.model.store_u64(start, value)
 
-    def set_register(self, name: str, rest: list[object]) -> None:
-        set_it = self.model.set_input if rest[0] == "input" else self.model.set_output
-        if name == "clear":
-            set_it(0, 0)
-        elif name == "set_hostile":
-            start, length = self.address(rest[1]), number(rest[2])
-            if length:  # an empty range elsewhere than at (0, 0) is nowhere described
-                set_it(start, length)
-        elif self.model.live:
-            handle = self.handle(rest[1])
-            length = len(self.model.live[handle])
-            skip = number(rest[2]) * (length // 4)
-            if rest[0] == "input" and skip and handle in self.model.held:
-                return
-            set_it(handle + skip, length - skip)
+    def store_address(self, address: Address, value: Address) -> None:
+        self.store_u64(address, self.address(value))
 
+    def load(self, address: Address) -> None:
+        self.model.check_loads(self.address(address))
 
-def number(value: object) -> int:
-    assert isinstance(value, int)
-    return value
+    def set_part(self, register: str, pick: int, part: int) -> None:
+        if not self.model.live:
+            return
+        handle = self.handle(pick)
+        length = len(self.model.live[handle])
+        skip = part * (length // 4)
+        if register == "output" or not (skip and handle in self.model.held):
+            self.set_range(register, handle + skip, length - skip)
+
+    set_output = set_part
+
+    def set_across(self, one: int, other: int, skip: int) -> None:
+        if self.model.live:
+            first, last = sorted((self.handle(one), self.handle(other)))
+            length = last + len(self.model.live[last]) - first - skip
+            if length > 0:
+                self.model.set_output(first + skip, length)
+
+    def set_hostile(self, register: str, address: Address, length: int) -> None:
+        if length:  # an empty range elsewhere than at (0, 0) is nowhere described
+            self.set_range(register, self.address(address), length)
+
+    def clear(self, register: str) -> None:
+        self.set_range(register, 0, 0)
+
+    def set_range(self, register: str, start: int, length: int) -> None:
+        set_it = self.model.set_input if register == "input" else self.model.set_output
+        set_it(start, length)
+
+    def error(self, address: Address) -> None:
+        self.model.set_error(self.address(address))
+
+    def grow_foreign(self) -> None:
+        self.model.grow_foreign()
+
+    def reset(self) -> None:
+        self.model.reset()
 
 
 def run_program(kernel: Machine, program: Program, *, limit: int, bottom: int, scan_every: int = 1) -> None:

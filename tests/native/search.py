@@ -31,7 +31,9 @@ def make_program(seed: int, names: Sequence[str], length: int) -> Program:
     return [make_operation(choose, names) for _ in range(length)]
 
 
-def judge(make: Make, seeds: Iterable[int], names: Sequence[str], *, length: int) -> int:
+def judge(
+    make: Make, seeds: Iterable[int], names: Sequence[str], *, length: int, limits: Sequence[int] = LIMITS
+) -> int:
     """Run the program of every seed on a kernel of its own; return how many calls were judged.
 
     Raises AssertionError with the smallest part of the first program that fails.
@@ -39,7 +41,7 @@ def judge(make: Make, seeds: Iterable[int], names: Sequence[str], *, length: int
     bottom = make(2).call("alloc", 8)
     count = 0
     for seed in seeds:
-        limit = LIMITS[seed % len(LIMITS)]
+        limit = limits[seed % len(limits)]
 
         def find_fault(program: Program, limit: int = limit) -> str | None:
             try:

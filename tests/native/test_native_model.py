@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.kernel_programs import CHURN, HOSTILE
-from tests.native.search import judge, make_program, shrink
+from tests.integration.kernel_programs import CHURN, HOSTILE, LIVES
+from tests.native.search import LIMITS, judge, make_program, shrink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.native.twin import NativeMachine, Twin
+
+    Limits = tuple[int, ...]
+
+FEW_PAGES = (2, 3, 5)
 
 
 @pytest.fixture
@@ -28,17 +32,30 @@ def test_short_search_never_leaves_the_contract(
     assert judge(make, range(400), names, length=100) == 40_000
 
 
+def test_short_search_through_full_lives_never_leaves_the_contract(
+    make: Callable[[int], NativeMachine],
+) -> None:
+    """A-2, A-4, L-2, R-3: hundreds of blocks, the last bytes of memory, and then the next life."""
+    assert judge(make, range(200), LIVES, length=30, limits=FEW_PAGES) == 6_000
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("names", "seeds", "length"),
-    [(HOSTILE, 10_000, 100), (CHURN, 4_000, 100), (HOSTILE, 20, 4_000)],
-    ids=["hostile", "churn", "hostile-long"],
+    ("names", "seeds", "length", "limits"),
+    [
+        (HOSTILE, 10_000, 100, LIMITS),
+        (CHURN, 4_000, 100, LIMITS),
+        (HOSTILE, 20, 4_000, LIMITS),
+        (LIVES, 2_000, 30, FEW_PAGES),
+    ],
+    ids=["hostile", "churn", "hostile-long", "lives"],
 )
 def test_long_search_never_leaves_the_contract(
-    make: Callable[[int], NativeMachine], names: tuple[str, ...], seeds: int, length: int
+    make: Callable[[int], NativeMachine], names: tuple[str, ...], seeds: int, length: int, limits: Limits
 ) -> None:
-    """M-1 to M-4, A-1, A-2, A-5 to A-7, R-1 to R-4: in a million calls and more."""
-    assert judge(make, range(1_000_000, 1_000_000 + seeds), names, length=length) == seeds * length
+    """M-1 to M-4, A-1, A-2, A-4 to A-7, L-2, R-1 to R-4: in a million calls and more."""
+    places = range(1_000_000, 1_000_000 + seeds)
+    assert judge(make, places, names, length=length, limits=limits) == seeds * length
 
 
 def test_program_of_a_seed_is_always_the_same() -> None:

@@ -19,7 +19,7 @@ from build_tools.config import find_project
 from build_tools.costs import Kernel, Workshop
 from build_tools.errors import ToolFailedError
 from build_tools.testing import find_cargo
-from tests.integration.kernel_programs import CHURN, HOSTILE, programs, run_program
+from tests.integration.kernel_programs import CHURN, HOSTILE, LIVES, programs, run_program
 from tests.integration.kernel_support import ModuleMachine
 from tests.native import twin as native
 from tests.native.search import LIMITS
@@ -90,6 +90,14 @@ def test_twin_answers_hostile_program_as_the_module_does(
 @settings(COMMON, max_examples=20)
 @given(program=programs(CHURN, least=50, most=150), limit=st.sampled_from(LIMITS))
 def test_twin_answers_churn_as_the_module_does(
+    program: Program, limit: int, twin: Twin, staged: Workshop
+) -> None:
+    compare(twin, staged, program, limit)
+
+
+@settings(COMMON, max_examples=20)
+@given(program=programs(LIVES, least=5, most=20), limit=st.sampled_from((2, 3, 5)))
+def test_twin_answers_full_lives_as_the_module_does(
     program: Program, limit: int, twin: Twin, staged: Workshop
 ) -> None:
     compare(twin, staged, program, limit)
