@@ -40,14 +40,17 @@ impl<M: Memory> Kernel<M> {
         if distance >= self.get(Global::Table) {
             return self.anchor();
         }
-        let mut record = self.field(self.anchor().wrapping_sub(distance), NEXT);
+        let mut record = self.anchor().wrapping_sub(distance);
         // A stale word of the index does not lead into the stretch. If it does, all records that are passed
-        // are of ranges that begin in it: at most 128.
-        if (self.field(record, PLACE) ^ place) >> STRETCH != 0 {
+        // are of ranges that begin in it: at most 64.
+        if (self.field(self.field(record, NEXT), PLACE) ^ place) >> STRETCH != 0 {
             return self.anchor();
         }
-        while self.field(record, PLACE) < place {
+        loop {
             record = self.field(record, NEXT);
+            if self.field(record, PLACE) >= place {
+                break;
+            }
         }
         if self.field(record, PLACE) != place {
             return self.anchor();

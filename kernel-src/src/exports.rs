@@ -51,9 +51,9 @@ macro_rules! globals {
 
 globals! {
     Global, u32:
-    Head "get head=130912" "set head",
+    Head "get head=130784" "set head",
     Table "get table" "set table",
-    Dirty "get dirty=130912" "set dirty",
+    Dirty "get dirty=130784" "set dirty",
     Used "get used" "set used",
     Ready "get ready" "set ready",
     HoleStart "get hole_start" "set hole_start",
@@ -62,7 +62,7 @@ globals! {
 }
 
 const _: () = assert!(
-    FIRST_HEAD == 130_912,
+    FIRST_HEAD == 130_784,
     "the placeholders of `head` and `dirty` say how they begin"
 );
 

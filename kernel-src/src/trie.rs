@@ -9,16 +9,18 @@ use crate::layout::BASE;
 use crate::record::{AGE, CHILDREN, PLACE, RANK, ROOT, Record};
 use crate::{Kernel, Memory};
 
-/// The bits that lead to a range: bit 2, bit 1, bit 0, and then from bit 63 down. They are the binary exponent of the size, what follows
-/// its first bit, and something that differs for each place. Sizes are multiples of 16, and so are places.
-#[inline(always)]
+/// The bits that lead to a range: bit 2, bit 1, bit 0, and then from bit 63 down.
+///
+/// They are a one for each doubling of the size (the larger a range, the fewer there can be), a zero, what
+/// follows the size's first bit, and something that differs for each place. Sizes are multiples of 16, and
+/// so are places; the least size is 32.
+#[inline(never)]
 fn key(size: u32, place: u32) -> u64 {
     let number = u64::from(size >> 4) << 32 | u64::from(place.wrapping_mul(0x9_e377));
     let zeros = number.leading_zeros();
-    // The first bit of the number adds one to the exponent, which is right: it is there for every number.
-    (number << zeros >> 4)
-        .wrapping_sub(u64::from(zeros) << 59)
-        .rotate_left(3)
+    // A one and a zero where the number's first bit was, and a one more for each doubling.
+    let bits = (number << zeros >> 1) ^ u64::MAX << 62;
+    ((bits as i64) >> (30_u32.wrapping_sub(zeros) & 63)).rotate_left(4) as u64
 }
 
 /// The offset of the child that a key's bit 2 leads to.
@@ -60,19 +62,25 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub(crate) fn remove(&mut self, record: Record) {
         let mut link = self.walk(record, record);
-        let mut first = self.field(record, CHILDREN);
-        let mut second = self.field(record, CHILDREN + 4);
+        let mut older = self.field(record, CHILDREN);
+        let mut younger = self.field(record, CHILDREN + 4);
         loop {
-            let older = self.older(first, second);
+            let mut side = 4;
+            if self.field(older, AGE) > self.field(younger, AGE) {
+                (older, younger) = (younger, older);
+                side = 0;
+            }
             self.set_field(link, CHILDREN, older);
             if older == self.anchor() {
                 return;
             }
-            let younger = first ^ second ^ older;
-            link = older.wrapping_add(u32::from(older == second) << 2);
-            first = self.field(older, CHILDREN);
-            second = self.field(older, CHILDREN + 4);
-            self.set_field(link ^ 4, CHILDREN, younger);
+            link = older.wrapping_add(side);
+            let first = self.field(older, CHILDREN);
+            let second = self.field(older, CHILDREN + 4);
+            self.set_field(link, CHILDREN, younger);
+            link ^= 4;
+            older = first;
+            younger = second;
         }
     }
 

@@ -256,7 +256,7 @@ fn defect_11_what_a_host_writes_below_the_first_block_harms_nothing() {
         kernel.output_set(output, 1000);
         kernel.error_set(error);
         kernel.free(freed);
-        kernel.memory_mut().bytes[..2048].fill(byte);
+        kernel.memory_mut().bytes[..2032].fill(byte);
         kernel.check_invariants();
         assert_eq!((kernel.output_offset(), kernel.output_length()), (output, 1000));
         assert_eq!((kernel.error_get(), kernel.length(error)), (error, 24));

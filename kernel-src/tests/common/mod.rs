@@ -152,7 +152,7 @@ pub struct Shadow {
 
 const FIRST: u64 = FIRST_HANDLE as u64;
 /// Bytes of the index for each page.
-const INDEX_BYTES: u64 = 64;
+const INDEX_BYTES: u64 = 128;
 
 impl Shadow {
     pub fn new(limit: u32) -> Self {
