@@ -188,6 +188,29 @@ def test_names_come_from_the_linkers_module_shifted_by_its_imports() -> None:
 
 
 IMPL = "56_$LT$impl$u20$extism_kernel..kernel..Kernel$LT$M$GT$$GT$"
+ONLY_CALLS = """(module (func (export "alloc") (param i64 i64) local.get 0 local.get 1 call $real)
+  (func $inner (param i64) local.get 0 drop) (func $real (param i64 i64) local.get 0 call $inner))"""
+DROPPED = """(module (func (param i64) local.get 0 drop)
+  (func (export "alloc") (param i64 i64) local.get 0 call 0))"""
+
+
+def test_exported_function_that_only_calls_is_passed_over() -> None:
+    assert read_names(assemble(ONLY_CALLS), read_code(assemble(DROPPED))) == {0: "inner"}
+
+
+def test_exported_function_that_calls_an_import_stays() -> None:
+    placeholder = '(import "global" "get" (func $get (result i64)))'
+    raw = f'(module {placeholder} (func (export "alloc") (result i64) call $get) (func $f))'
+    kernel = '(module (func (export "alloc") (result i64) i64.const 0) (func))'
+    assert read_names(assemble(raw), read_code(assemble(kernel))) == {1: "f"}
+
+
+def test_function_that_swaps_its_parameters_does_more_than_call() -> None:
+    swapped = ONLY_CALLS.replace("local.get 0 local.get 1 call", "local.get 1 local.get 0 call")
+    with pytest.raises(NamesError, match="has 3 functions, the kernel 2"):
+        read_names(assemble(swapped), read_code(assemble(DROPPED)))
+
+
 SYMBOLS = {
     f"_ZN13extism_kernel4heap{IMPL}10make_place17hbc9c479f4c11e694E": [
         "extism_kernel",

@@ -1,7 +1,7 @@
 """Names for the functions that are not exported, out of the module as the linker left it.
 
 The finished kernel has no `name` section. The linker's module has one, and the same functions in the same
-order; only imports that a later stage replaces may stand before them.
+order, but for what a later stage drops: imports, and exported functions that only call another one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from .code import Code
 
-_CUSTOM, _IMPORT, _FUNCTION, _EXPORT = 0, 2, 3, 7
+_CUSTOM, _IMPORT, _EXPORT, _CODE = 0, 2, 7, 10
 _FUNCTION_NAMES = 1
 _FUNC, _TABLE, _MEMORY, _GLOBAL = range(4)
+_ONLY_CALLS = re.compile(rb"\x00((?:\x20[\x00-\x7f])*)\x10([\x80-\xff]*[\x00-\x7f])\x0b", re.DOTALL)
+"""A body without locals: `local.get` of each parameter, `call`, `end`."""
 _LEGACY_HASH = re.compile(r"h[0-9a-f]{16}")
 
 
@@ -34,26 +36,47 @@ def read_names(raw: bytes, code: Code) -> Mapping[int, str]:
     Raises NamesError if the two modules do not hold the same functions.
     """
     sections = {number: start for number, _, start, _ in read_sections(raw) if number != _CUSTOM}
-    if not {_FUNCTION, _EXPORT} <= sections.keys():
+    if not {_CODE, _EXPORT} <= sections.keys():
         raise NamesError("the module with the names has no functions or no exports")
     imported = _count_imported_functions(raw, sections[_IMPORT]) if _IMPORT in sections else 0
-    count = read_unsigned(raw, sections[_FUNCTION])[0]
-    exported = {index - imported: name for index, name in read_export_names(raw, sections[_EXPORT]).items()}
+    exported = read_export_names(raw, sections[_EXPORT])
+    kept = [
+        index
+        for index, body in enumerate(_read_bodies(raw, sections[_CODE]), imported)
+        if not (index in exported and _only_calls(body, imported))
+    ]
     here = {each.index: each.name for each in code.functions if not each.name.startswith("function-")}
-    if count != len(code.functions) or exported.keys() != here.keys():
+    there = {place for place, index in enumerate(kept) if index in exported}
+    if len(kept) != len(code.functions) or not there <= here.keys():
         raise NamesError(
-            f"the module with the names has {count} functions, the kernel {len(code.functions)}, or they are "
-            "exported in another order; build it from the same sources with the same options"
+            f"the module with the names has {len(kept)} functions, the kernel {len(code.functions)}, or they "
+            "are exported in another order; build it from the same sources with the same options"
         )
-    found = list(_read_function_names(raw))
+    found = dict(_read_function_names(raw))
     if not found:
         raise NamesError("the module with the names has no `name` section; give the linker's own output")
     paths = {
-        index - imported: demangle(name)
-        for index, name in found
-        if index - imported in {each.index for each in code.functions} - here.keys()
+        place: demangle(found[index])
+        for place, index in enumerate(kept)
+        if place not in here and index in found
     }
     return _shorten(paths, set(here.values()))
+
+
+def _read_bodies(raw: bytes, at: int) -> Iterator[bytes]:
+    count, at = read_unsigned(raw, at)
+    for _ in range(count):
+        size, at = read_unsigned(raw, at)
+        yield raw[at : at + size]
+        at += size
+
+
+def _only_calls(body: bytes, imported: int) -> bool:
+    """Whether a body does nothing but call a function of the module with the parameters it got."""
+    match = _ONLY_CALLS.fullmatch(body)
+    if match is None or read_unsigned(match[2], 0)[0] < imported:
+        return False
+    return match[1] == b"".join(bytes((0x20, n)) for n in range(len(match[1]) // 2))
 
 
 def demangle(symbol: str) -> list[str]:
