@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING  # noqa: E402 - the path comes first
 
 from kernel_mutants.campaign import Baseline, BaselineError, Verdict, make_baseline, run_campaign  # noqa: E402
 from kernel_mutants.code import Code, CodeError, read_code  # noqa: E402
-from kernel_mutants.equivalents import EquivalentsError, load_equivalents  # noqa: E402
+from kernel_mutants.equivalents import Equivalents, EquivalentsError, load_equivalents  # noqa: E402
 from kernel_mutants.names import NamesError, read_names  # noqa: E402
 from kernel_mutants.operators import Mutant, find_mutants  # noqa: E402
 from kernel_mutants.replay import NodeNotFoundError, find_node  # noqa: E402
@@ -69,7 +69,7 @@ def _run(args: argparse.Namespace) -> int:
             )
         )
         return 0
-    baseline, verdicts = _try(kernel, code, chosen, args)
+    baseline, verdicts = _try(kernel, code, chosen, equivalents, args)
     scores = score(verdicts, equivalents)
     wrong = find_killed_equivalents(verdicts, equivalents)
     print("\n".join((*write_table(scores), "", *write_survivors(scores))))
@@ -85,8 +85,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _try(
-    kernel: bytes, code: Code, chosen: Sequence[int], args: argparse.Namespace
+    kernel: bytes, code: Code, chosen: Sequence[int], equivalents: Equivalents, args: argparse.Namespace
 ) -> tuple[Baseline, list[Verdict]]:
+    """Try the mutants; the survivors found so far are written from time to time, for who cannot wait."""
     if not args.no_replay:
         find_node()
     start = time.monotonic()
@@ -104,6 +105,8 @@ def _try(
                 f"{alive} of them survived",
                 file=sys.stderr,
             )
+            if args.survivors is not None:
+                write_judging(args.survivors, score(verdicts, equivalents))
     return baseline, verdicts
 
 

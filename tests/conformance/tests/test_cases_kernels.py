@@ -14,14 +14,14 @@ SUITE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(SUITE / "mutants"))
 
 from kernel_mutants.kernels import KernelNotFoundError, fetch_sdk_kernel, find_staged_kernel  # noqa: E402 - see above
-from kernel_mutants.trial import Trial, load_quick_cases  # noqa: E402
+from kernel_mutants.trial import Trial, load_trial_cases  # noqa: E402
 
-TOPICS = sorted({case.id.partition("/")[0] for case in load_quick_cases(SUITE / "cases")})
+TOPICS = sorted({case.id.partition("/")[0] for case in load_trial_cases(SUITE / "cases")})
 
 
 @pytest.fixture(scope="module")
 def trial() -> Trial:
-    return Trial(load_quick_cases(SUITE / "cases"))
+    return Trial(load_trial_cases(SUITE / "cases"))
 
 
 @pytest.mark.parametrize("topic", TOPICS)
