@@ -14,12 +14,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_tools import files
+from build_tools import files, installer
 from build_tools.cache import find_cache
-from build_tools.errors import BuildToolsError, PythonEnvironmentError, ToolFailedError
+from build_tools.errors import BuildToolsError, DiskFullError, PythonEnvironmentError, ToolFailedError
 from build_tools.process import run
 from build_tools.progress import Progress
 
@@ -193,14 +194,17 @@ def _create(venv: Path) -> None:
         (venv / NOTES).mkdir(parents=True)
     try:
         with Progress("making the environment .venv") as progress:
-            run([sys.executable, "-m", "venv", venv], cwd=ROOT, watch=progress.update)
+            bare = () if installer.has_ensurepip() else ("--without-pip",)
+            run([sys.executable, "-m", "venv", *bare, venv], cwd=ROOT, watch=progress.update)
+        if bare:
+            installer.add_pip(venv / "bin" / "python", find_cache())
     except ToolFailedError as error:
         shutil.rmtree(venv, ignore_errors=True)
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        _check_space(error, venv)
         raise PythonEnvironmentError(
             f"this Python cannot make an environment: {_last_line(error.output)}",
             where=sys.executable,
-            hint=f"on Debian and Ubuntu `apt-get install python{version}-venv`; or `{NO_BOOTSTRAP}` and a "
+            hint=f"on Debian and Ubuntu `{installer.mend_command()}`; or `{NO_BOOTSTRAP}` and a "
             "Python that has what build_tools/requirements/build.txt lists",
         ) from None
     except BaseException:
@@ -230,6 +234,7 @@ def _install(name: str, venv: Path, python: Path) -> None:
         with Progress(f"installing the pinned dependencies ({name})") as progress:
             run([*pip, *source, "-r", lock_file(name)], cwd=ROOT, watch=progress.update)
     except ToolFailedError as error:
+        _check_space(error, venv)
         if name != "optional":
             raise PythonEnvironmentError(
                 f"the pinned dependencies could not be installed: {_last_line(error.output)}",
@@ -239,6 +244,16 @@ def _install(name: str, venv: Path, python: Path) -> None:
         log.warning("warning[optional-missing]: %s; tests that need it will skip", _last_line(error.output))
         note = b"not installed\n"
     files.write_whole(note_of(name, venv), note)
+
+
+def _check_space(error: ToolFailedError, venv: Path) -> None:
+    """Raise `DiskFullError` if that is what a tool says; it may speak of any of three places."""
+    if "No space left on device" in error.output or "Disk quota exceeded" in error.output:
+        raise DiskFullError(
+            f"the disk is full: {_last_line(error.output)}",
+            where=f"{venv}, {tempfile.gettempdir()} or {find_cache().parent}",
+            hint="free some space, or set TMPDIR and XDG_CACHE_HOME to folders that have it",
+        ) from None
 
 
 def _last_line(output: str) -> str:

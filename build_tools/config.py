@@ -17,8 +17,9 @@ from build_tools.files import guard
 
 # The modules of this package that decide what is staged.
 KERNEL_MODULES = (
-    *("abi", "compile", "crate", "debian", "features", "layout", "leb128", "lower", "model", "pins"),
-    *("pipeline", "sections", "stage", "stamp", "stamps", "sysroot", "toolchain", "validate", "wasm"),
+    *("abi", "apt", "compile", "crate", "debian", "features", "layout", "leb128", "lower", "model"),
+    *("pins", "pipeline", "sections", "stage", "stamp", "stamps", "sysroot", "toolchain", "validate"),
+    "wasm",
 )
 
 

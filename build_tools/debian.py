@@ -6,18 +6,18 @@ and the digests in `toolchain.toml` say which bytes a release is made with.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import logging
+import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_tools import files
-from build_tools.errors import DownloadError, ToolFailedError
+from build_tools import apt, files
+from build_tools.errors import DownloadError
 from build_tools.process import run
 from build_tools.progress import Progress
 
@@ -31,15 +31,6 @@ log = logging.getLogger(__name__)
 OS_RELEASE = Path("/etc/os-release")
 COMPLETE = "complete.json"
 CAN_FETCH = "its own Rust's packages"
-URI_LINE = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
-# Hooks of the system that need root, or that clean up folders that are not theirs here.
-APT_CONF = """\
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-#clear DPkg::Pre-Invoke;
-#clear DPkg::Post-Invoke;
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +38,15 @@ class Unpacked:
     """Packages in one folder, as if it were the root of a system."""
 
     root: Path
-    libraries: Path
+    library_path: tuple[Path, ...]
     linker: Path
     packages: tuple[tuple[str, str], ...]
     is_pinned: bool
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables that its programs need."""
+        return {"LD_LIBRARY_PATH": os.pathsep.join(str(path) for path in self.library_path)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +86,21 @@ def fetch(
         known = ", ".join(f"{entry.id} {entry.codename} {entry.arch}" for entry in pins.distributions)
         return f"{system}: build_tools/toolchain.toml pins no packages for it (it has {known})"
     store = _Store(cache, wanted, may_download=may_download)
-    with files.lock(cache / "toolchains" / "lock"):
+    with apt.lock(cache):
         files.sweep(cache / "toolchains")
         packages = (*wanted.packages, *(wanted.native if is_native else ()))
         unpacked = store.unpack(packages)
         missing = _find_missing_libraries(unpacked)
+        if missing & {package.soname for package in wanted.optional}:
+            # All of them, since each may want others. They stand in for the system's, which no record names
+            # either: kernel info is the same on a machine that has them.
+            extra = store.unpack(wanted.optional)
+            paths = (*unpacked.library_path, *extra.library_path)
+            unpacked = dataclasses.replace(unpacked, library_path=paths)
+            missing = _find_missing_libraries(unpacked)
         if missing:
-            extra = [package for package in wanted.optional if package.soname in missing]
-            unknown = missing - {package.soname for package in extra}
-            if unknown:
-                return (
-                    f"{system}: the packages need {', '.join(sorted(unknown))}, which is not on this system"
-                )
-            unpacked = store.unpack((*packages, *extra))
-            still = _find_missing_libraries(unpacked)
-            if still:
-                unpacked = store.unpack((*packages, *wanted.optional))
+            names = ", ".join(sorted(missing))
+            return f"{system}: the packages need {names}, which is not on this system"
     return unpacked
 
 
@@ -124,7 +119,7 @@ def survey(pins: Pins, cache: Path, *, system: System) -> str:
 def _find_missing_libraries(unpacked: Unpacked) -> set[str]:
     """Return the shared libraries that the compiler and the linker ask for and the loader lacks."""
     missing: set[str] = set()
-    env = {"LD_LIBRARY_PATH": str(unpacked.libraries), "LD_TRACE_LOADED_OBJECTS": "1"}
+    env = {**unpacked.env, "LD_TRACE_LOADED_OBJECTS": "1"}
     for program in (unpacked.root / "usr/bin/rustc", unpacked.linker):
         listing = run([program], cwd=unpacked.root, env=env)
         missing.update(re.findall(r"^\s*(\S+) => not found", listing, re.MULTILINE))
@@ -156,9 +151,11 @@ class _Store:
                 self._extract(actual, folder)
                 found = tuple((package.name, package.version) for package in actual)
         pinned = tuple((package.name, package.version) for package in packages)
+        libraries = self.wanted.libraries
         return Unpacked(
             root=folder,
-            libraries=folder / self.wanted.libraries,
+            # Some of Debian's libraries still lie in /lib.
+            library_path=tuple(folder / name for name in (libraries, libraries.removeprefix("usr/"))),
             linker=folder / self.wanted.linker,
             packages=found,
             is_pinned=found == pinned,
@@ -184,11 +181,11 @@ class _Store:
                 f"{names} must be downloaded, and `--offline` says not to",
                 hint="run once without `--offline`",
             )
-        apt = _Apt(self.cache / "apt")
-        apt.update()
-        actual = {package.name: apt.resolve(package) for package in lacking}
+        source = apt.Apt(self.cache)
+        source.update()
+        actual = {package.name: _resolve(source, package) for package in lacking}
         for package in lacking:
-            if actual[package.name].sha256 != package.sha256:
+            if actual[package.name].sha256 != package.sha256 and package.soname is None:
                 log.warning(
                     "warning[toolchain-not-pinned]: %s %s is not to be had any more; using %s "
                     "(sha256 %s), so this is no release toolchain",
@@ -202,7 +199,10 @@ class _Store:
         done = 0
         with Progress("downloading the Rust toolchain", total) as progress:
             for package in missing:
-                apt.download(package, self._path(package), progress, done)
+                offer = apt.Offer(
+                    name=package.name, version=package.version, size=package.size, sha256=package.sha256
+                )
+                source.download(offer, self._path(package), progress, done)
                 done += package.size
                 progress.update(done)
         return [actual.get(package.name, package) for package in packages]
@@ -223,6 +223,18 @@ class _Store:
                 _extract_one(self._path(package), part, package.only, progress)
             content = json.dumps([[package.name, package.version] for package in packages])
             files.write_whole(part / COMPLETE, content.encode())
+
+
+def _resolve(source: apt.Apt, package: Package) -> Package:
+    """Return the pinned package, or the one of that name that the distribution has now."""
+    offer = source.find(package.name, package.version) or source.find(package.name)
+    if offer is not None:
+        return dataclasses.replace(package, version=offer.version, sha256=offer.sha256, size=offer.size)
+    raise DownloadError(
+        f"`{package.name}` is not in the package lists of this system's sources",
+        where="/etc/apt",
+        hint="install Rust from https://rustup.rs and `rustup target add wasm32-unknown-unknown`",
+    )
 
 
 def _extract_one(archive: Path, folder: Path, only: str | None, progress: Progress) -> None:
@@ -246,113 +258,3 @@ def _read_complete(folder: Path) -> tuple[tuple[str, str], ...] | None:
         return tuple((str(name), str(version)) for name, version in json.loads(path.read_bytes()))
     except ValueError:
         return None
-
-
-class _Apt:
-    """apt on folders of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("lists/partial", "archives/partial", "state"):
-            files.make_folder(folder / name)
-        files.write_whole(folder / "apt.conf", APT_CONF.encode())
-        self.options = [
-            f"--config-file={folder / 'apt.conf'}",
-            f"-oDir::State={folder / 'state'}",
-            f"-oDir::State::Lists={folder / 'lists'}",
-            f"-oDir::State::status={folder / 'status'}",
-            f"-oDir::Cache={folder}",
-            f"-oDir::Cache::archives={folder / 'archives'}",
-            "-oAPT::Sandbox::User=",
-            "-oAcquire::Languages=none",
-            "-oAcquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-            "-oAcquire::Retries=2",
-            "-q",
-        ]
-        (folder / "status").touch()
-
-    def run(
-        self, *arguments: str, cwd: Path | None = None, watch: Progress | None = None, at: int = 0
-    ) -> str:
-        def look() -> None:
-            if watch is not None:
-                watch.update(at + _bytes_in(cwd or self.folder))
-
-        return run(
-            ["apt-get", *self.options, *arguments],
-            cwd=cwd or self.folder,
-            env={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
-            watch=look,
-        )
-
-    def update(self) -> None:
-        """Fetch the package lists. Raises `DownloadError` without network."""
-        try:
-            with Progress("reading the distribution's package lists") as progress:
-                said = self.run("update", "-oAPT::Update::Error-Mode=any", watch=progress)
-            log.debug("%s", said)
-        except ToolFailedError as error:
-            raise _no_network("the distribution's package lists", error) from None
-
-    def resolve(self, package: Package) -> Package:
-        """Return the pinned package, or the one of that name that the distribution has now."""
-        match = self._locate(f"{package.name}={package.version}") or self._locate(package.name)
-        if match is not None:
-            version = match["file"].split("_")[1].replace("%3a", ":")
-            return dataclasses.replace(
-                package, version=version, sha256=match["sha256"], size=int(match["size"])
-            )
-        raise DownloadError(
-            f"`{package.name}` is not in the package lists of this system's sources",
-            where="/etc/apt",
-            hint="install Rust from https://rustup.rs and `rustup target add wasm32-unknown-unknown`",
-        )
-
-    def _locate(self, wanted: str) -> re.Match[str] | None:
-        try:
-            return URI_LINE.search(self.run("download", "--print-uris", wanted))
-        except ToolFailedError:
-            return None
-
-    def download(self, package: Package, target: Path, progress: Progress, done: int) -> None:
-        """Fetch one package to `target`, whole and checked, or raise `DownloadError`."""
-        folder = files.make_folder(self.folder / "incoming" / f"{package.name}-{package.sha256[:12]}")
-        try:
-            self.run("download", f"{package.name}={package.version}", cwd=folder, watch=progress, at=done)
-        except ToolFailedError as error:
-            raise _no_network(f"`{package.name}`", error) from None
-        for path in folder.glob("*.deb"):
-            digest = files.read_digest(path)
-            if digest == package.sha256:
-                with files.guard(target):
-                    path.replace(target)
-                shutil.rmtree(folder, ignore_errors=True)
-                return
-            path.unlink()
-            raise DownloadError(
-                f"`{package.name}` came with digest {digest}, should be {package.sha256}",
-                hint="run the same command again; if it stays, the mirror is not to be trusted",
-            )
-        raise DownloadError(f"apt said nothing and brought no `{package.name}`", where=str(folder))
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.glob("*"):
-        with contextlib.suppress(OSError):  # apt renames its files as it goes
-            total += path.stat().st_size
-    return total
-
-
-def _no_network(what: str, error: ToolFailedError) -> DownloadError:
-    lines = [line for line in error.output.splitlines() if line.startswith(("E:", "W:", "Err:"))]
-    said = "; ".join(dict.fromkeys(lines[-3:])) or error.message
-    if "No space left" in error.output:
-        return DownloadError(
-            f"{what} could not be stored: the disk is full",
-            hint="free some space, or set XDG_CACHE_HOME elsewhere",
-        )
-    return DownloadError(
-        f"{what} could not be fetched: {said}",
-        hint="check the network and run the same command again; what came whole is kept",
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import sys
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_tools import debian, toolchain
+from build_tools import debian, installer, toolchain
 from build_tools.errors import BuildToolsError
 from build_tools.process import run
 
@@ -64,13 +63,15 @@ def can_build(diagnoses: list[Diagnosis]) -> bool:
 
 def _python() -> Diagnosis:
     version = sys.version.split()[0]
-    if importlib.util.find_spec("ensurepip") is None:
-        mend = f"{APT}python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    if not installer.has_ensurepip():
+        if installer.can_fetch():
+            found = f"{version} without ensurepip: pip comes from {installer.PACKAGE}, no root needed"
+            return Diagnosis(name="python", state="ok", found=found)
         return Diagnosis(
             name="python",
             state="missing",
             found=f"{version} without ensurepip: no environment can be made",
-            mend=mend,
+            mend="install your system's package of pip for it, or use another Python",
         )
     return Diagnosis(name="python", state="ok", found=f"{version} at {sys.executable}")
 

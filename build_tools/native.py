@@ -44,7 +44,7 @@ def compile_native_tests(project: Project, cache: Path, out: Path) -> list[Nativ
     crate = read_crate(project, target=pins.target)
     make_folder(out)
     env = {
-        "LD_LIBRARY_PATH": str(unpacked.libraries),
+        **unpacked.env,
         "CARGO_MANIFEST_DIR": str(project.kernel_src),
         "CARGO_PKG_VERSION": crate.version,
     }

@@ -195,7 +195,7 @@ def _fit(
     unpacked: debian.Unpacked | None = None,
 ) -> Toolchain | str:
     """Return a toolchain around `rustc`, or why it cannot make the kernel."""
-    env = {} if unpacked is None else {"LD_LIBRARY_PATH": str(unpacked.libraries)}
+    env = {} if unpacked is None else unpacked.env
     try:
         compiler = _ask(rustc, env)
     except BuildToolsError as error:
@@ -238,7 +238,7 @@ def _fit(
         linker=linker,
         linker_version=_linker_version(linker, env),
         sysroot=sysroot,
-        library_path=(unpacked.libraries,) if unpacked else (),
+        library_path=unpacked.library_path if unpacked else (),
         packages=unpacked.packages if unpacked else (),
         is_release=is_pinned,
     )

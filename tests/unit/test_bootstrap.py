@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools import bootstrap
-from build_tools.errors import PythonEnvironmentError, ToolFailedError
+from build_tools import bootstrap, installer
+from build_tools.errors import DiskFullError, PythonEnvironmentError, ToolFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,18 +72,23 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+NO_MATCH = "noise\nERROR: no matching distribution\nmore noise"
+NO_SPACE = "noise\nERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
+
+
 class FakeRun:
     """Stands for `run`: makes a folder for `venv`, notes what pip was asked, fails where it is told to."""
 
-    def __init__(self, fail: str = "") -> None:
+    def __init__(self, fail: str = "", said: str = NO_MATCH) -> None:
         self.fail = fail
+        self.said = said
         self.calls: list[str] = []
 
     def __call__(self, argv: Sequence[object], **_: object) -> str:
         command = " ".join(str(part) for part in argv)
         self.calls.append(command)
         if self.fail and self.fail in command:
-            raise ToolFailedError(command, 1, "noise\nERROR: no matching distribution\nmore noise")
+            raise ToolFailedError(command, 1, self.said)
         if "-m venv" in command:
             binaries = Path(str(argv[-1])) / "bin"
             binaries.mkdir(parents=True)
@@ -150,7 +155,43 @@ def test_no_network_is_named_and_the_next_run_goes_on(
     assert bootstrap.note_of("build", checkout / ".venv").exists()
 
 
-def test_python_without_ensurepip_is_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["-m venv", "build.txt"])
+def test_full_disk_is_named_with_the_places_that_may_be_meant(
+    step: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "run", FakeRun(fail=step, said=NO_SPACE))
+    with pytest.raises(DiskFullError, match="No space left on device") as caught:
+        bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert "TMPDIR" in str(caught.value.hint)
+    assert str(checkout / "cache") in str(caught.value.where)
+
+
+def test_python_without_ensurepip_gets_pip_from_elsewhere(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeRun()
+    given = []
+    monkeypatch.setattr(bootstrap, "run", fake)
+    monkeypatch.setattr(installer, "has_ensurepip", lambda: False)
+    monkeypatch.setattr(installer, "add_pip", lambda python, cache: given.append((python, cache)))
+    python = bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert "-m venv --without-pip" in fake.calls[0]
+    assert given == [(python, checkout / "cache" / "extism-kernel")]
+
+
+def test_environment_without_pip_is_not_left_behind(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(python: Path, cache: Path) -> None:
+        raise PythonEnvironmentError(f"{python} {cache}")
+
+    monkeypatch.setattr(bootstrap, "run", FakeRun())
+    monkeypatch.setattr(installer, "has_ensurepip", lambda: False)
+    monkeypatch.setattr(installer, "add_pip", no_network)
+    with pytest.raises(PythonEnvironmentError):
+        bootstrap.make_environment(checkout / ".venv", ["build"])
+    assert not (checkout / ".venv").exists()
+
+
+def test_python_that_makes_no_environment_is_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "run", FakeRun(fail="-m venv"))
     with pytest.raises(PythonEnvironmentError, match="cannot make an environment") as caught:
         bootstrap.make_environment(checkout / ".venv", ["build"])
@@ -206,7 +247,17 @@ def test_missing_dependency_is_told_apart_from_a_bug() -> None:
 def test_bootstrap_imports_nothing_but_the_standard_library() -> None:
     names = sys.stdlib_module_names
     folder = Path(bootstrap.__file__).parent
-    for name in ("__main__", "bootstrap", "cache", "errors", "files", "process", "progress"):
+    for name in (
+        "__main__",
+        "apt",
+        "bootstrap",
+        "cache",
+        "errors",
+        "files",
+        "installer",
+        "process",
+        "progress",
+    ):
         for line in (folder / f"{name}.py").read_text(encoding="utf-8").splitlines():
             if line.startswith(("import ", "from ")):
                 assert line.split()[1].split(".")[0] in names | {"build_tools"}, f"{name}: {line}"

@@ -218,9 +218,42 @@ def test_missing_library_that_is_pinned_is_fetched_too(
     entry, library = package("rustc"), dataclasses.replace(package("libodd1"), soname="libodd.so.1")
     offer(index, entry)
     offer(index, library)
+    loader_lacks(monkeypatch, [set()])
+    on_a_full_system = fetch(pins(entry, optional=(library,)), tmp_path / "cache")
     loader_lacks(monkeypatch, [{"libodd.so.1"}, set()])
     found = fetch(pins(entry, optional=(library,)), tmp_path / "cache")
-    assert found.packages == (("rustc", "1:1.0-1"), ("libodd1", "1:1.0-1"))
+    assert calls(index).count("download libodd1") == 1
+    assert len(found.library_path) > len(on_a_full_system.library_path)
+    assert found.packages == on_a_full_system.packages == (("rustc", "1:1.0-1"),), "the record is the same"
+    assert found.is_pinned
+
+
+def test_library_that_its_package_does_not_bring_is_named(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, library = package("rustc"), dataclasses.replace(package("libodd1"), soname="libodd.so.1")
+    offer(index, entry)
+    offer(index, library)
+    loader_lacks(monkeypatch, [{"libodd.so.1"}, {"libodd.so.1"}])
+    said = debian.fetch(
+        pins(entry, optional=(library,)), tmp_path / "cache", system=SYSTEM, may_download=True
+    )
+    assert "need libodd.so.1" in str(said)
+
+
+def test_newer_library_is_no_other_toolchain(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry, library = package("rustc"), dataclasses.replace(package("libodd1"), soname="libodd.so.1")
+    newer = RUSTC + b"# newer\n"
+    offer(index, entry)
+    offer(index, package("libodd1", newer, "1:1.0-2"), newer)
+    (index / "libodd1.new").touch()
+    loader_lacks(monkeypatch, [{"libodd.so.1"}, set()])
+    with caplog.at_level(logging.WARNING):
+        found = fetch(pins(entry, optional=(library,)), tmp_path / "cache")
+    assert found.is_pinned
+    assert "release toolchain" not in caplog.text
 
 
 def test_survey_says_what_can_be_fetched_and_what_is_there(index: Path, tmp_path: Path) -> None:

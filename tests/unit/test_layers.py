@@ -14,6 +14,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     for row in (
         "errors model stamps leb128 features cache progress scenarios",
         "files process release_errors",
+        "apt",
+        "installer",
         "bootstrap config wasm report sections",
         "abi layout pins version changelog archive index diff inspection costs cycles upstream clauses",
         "sysroot debian crate compile lower scan",

@@ -92,9 +92,10 @@ def test_wheel_alone_judges_a_kernel_with_an_adapter_of_ten_lines(
     wheel: Path, toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
 ) -> None:
     home = tmp_path / "venv"
-    venv.create(home, with_pip=True)
+    venv.create(home, with_pip=False)  # not every Python has `ensurepip`; ours has pip
     programs = home / ("Scripts" if os.name == "nt" else "bin")
-    installed = run(programs / "python", "-m", "pip", "install", "-q", "--no-index", wheel, cwd=tmp_path)
+    pip = (sys.executable, "-m", "pip", "--python", programs / "python")
+    installed = run(*pip, "install", "-q", "--no-index", wheel, cwd=tmp_path)
     assert installed.returncode == 0, installed.stderr
     adapter = tmp_path / "mine.py"
     adapter.write_text(readme_adapter(), encoding="utf-8")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from build_tools import installer
+from build_tools.cache import find_cache
 from build_tools.config import find_project
 from build_tools.reproduce import copy_sources
 
@@ -110,8 +112,13 @@ def find_release(folder: Path) -> Release:
 
 def new_venv(folder: Path, python: str | Path = sys.executable) -> Path:
     """Make an empty virtual environment and return its Python."""
-    run(python, "-m", "venv", folder, cwd=folder.parent)
-    return folder / "bin" / "python"
+    # Another Python was only chosen because it can do this by itself.
+    bare = python == sys.executable and not installer.has_ensurepip()
+    run(python, "-m", "venv", *(("--without-pip",) if bare else ()), folder, cwd=folder.parent)
+    made = folder / "bin" / "python"
+    if bare:
+        installer.add_pip(made, find_cache())
+    return made
 
 
 def digest(path: Path) -> str:
