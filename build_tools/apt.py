@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from build_tools import files
-from build_tools.errors import BuildToolsError, DiskFullError, DownloadError, ToolFailedError
+from build_tools.errors import DownloadError, ToolFailedError
 from build_tools.process import run
 from build_tools.progress import Progress
 
@@ -90,13 +90,13 @@ class Apt:
         )
 
     def update(self) -> None:
-        """Fetch the package lists. Raises `DownloadError` without network, `DiskFullError` without space."""
+        """Fetch the package lists. Raises `DownloadError` without network."""
         try:
             with Progress("reading the distribution's package lists") as progress:
                 said = self.run("update", "-oAPT::Update::Error-Mode=any", watch=progress)
             log.debug("%s", said)
         except ToolFailedError as error:
-            raise self._explain("the distribution's package lists", error) from None
+            raise _no_network("the distribution's package lists", error) from None
 
     def find(self, name: str, version: str | None = None) -> Offer | None:
         """Return what the lists have of a package, in one version or the newest; `None` if nothing."""
@@ -115,12 +115,12 @@ class Apt:
         )
 
     def download(self, offer: Offer, target: Path, progress: Progress, done: int = 0) -> None:
-        """Fetch one package to `target`, whole and checked. Raises `DownloadError` or `DiskFullError`."""
+        """Fetch one package to `target`, whole and checked, or raise `DownloadError`."""
         folder = files.make_folder(self.folder / "incoming" / f"{offer.name}-{offer.sha256[:12]}")
         try:
             self.run("download", f"{offer.name}={offer.version}", cwd=folder, watch=progress, at=done)
         except ToolFailedError as error:
-            raise self._explain(f"`{offer.name}`", error) from None
+            raise _no_network(f"`{offer.name}`", error) from None
         for path in folder.glob("*.deb"):
             digest = files.read_digest(path)
             if digest == offer.sha256:
@@ -135,20 +135,6 @@ class Apt:
             )
         raise DownloadError(f"apt said nothing and brought no `{offer.name}`", where=str(folder))
 
-    def _explain(self, what: str, error: ToolFailedError) -> BuildToolsError:
-        if "No space left" in error.output:
-            return DiskFullError(
-                f"{what} could not be stored: the disk is full",
-                where=str(self.folder),
-                hint="free some space, or set XDG_CACHE_HOME to a folder that has 1 GB",
-            )
-        lines = [line for line in error.output.splitlines() if line.startswith(("E:", "W:", "Err:"))]
-        said = "; ".join(dict.fromkeys(lines[-3:])) or error.message
-        return DownloadError(
-            f"{what} could not be fetched: {said}",
-            hint="check the network and run the same command again; what came whole is kept",
-        )
-
 
 def _bytes_in(folder: Path) -> int:
     total = 0
@@ -156,3 +142,12 @@ def _bytes_in(folder: Path) -> int:
         with contextlib.suppress(OSError):  # apt renames its files as it goes
             total += path.stat().st_size
     return total
+
+
+def _no_network(what: str, error: ToolFailedError) -> DownloadError:
+    lines = [line for line in error.output.splitlines() if line.startswith(("E:", "W:", "Err:"))]
+    said = "; ".join(dict.fromkeys(lines[-3:])) or error.message
+    return DownloadError(
+        f"{what} could not be fetched: {said}",
+        hint="check the network and run the same command again; what came whole is kept",
+    )

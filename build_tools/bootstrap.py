@@ -14,13 +14,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_tools import files, installer
 from build_tools.cache import find_cache
-from build_tools.errors import BuildToolsError, DiskFullError, PythonEnvironmentError, ToolFailedError
+from build_tools.errors import BuildToolsError, PythonEnvironmentError, ToolFailedError
 from build_tools.process import run
 from build_tools.progress import Progress
 
@@ -200,7 +199,6 @@ def _create(venv: Path) -> None:
             installer.add_pip(venv / "bin" / "python", find_cache())
     except ToolFailedError as error:
         shutil.rmtree(venv, ignore_errors=True)
-        _check_space(error, venv)
         raise PythonEnvironmentError(
             f"this Python cannot make an environment: {_last_line(error.output)}",
             where=sys.executable,
@@ -234,7 +232,6 @@ def _install(name: str, venv: Path, python: Path) -> None:
         with Progress(f"installing the pinned dependencies ({name})") as progress:
             run([*pip, *source, "-r", lock_file(name)], cwd=ROOT, watch=progress.update)
     except ToolFailedError as error:
-        _check_space(error, venv)
         if name != "optional":
             raise PythonEnvironmentError(
                 f"the pinned dependencies could not be installed: {_last_line(error.output)}",
@@ -244,16 +241,6 @@ def _install(name: str, venv: Path, python: Path) -> None:
         log.warning("warning[optional-missing]: %s; tests that need it will skip", _last_line(error.output))
         note = b"not installed\n"
     files.write_whole(note_of(name, venv), note)
-
-
-def _check_space(error: ToolFailedError, venv: Path) -> None:
-    """Raise `DiskFullError` if that is what a tool says; it may speak of any of three places."""
-    if "No space left on device" in error.output or "Disk quota exceeded" in error.output:
-        raise DiskFullError(
-            f"the disk is full: {_last_line(error.output)}",
-            where=f"{venv}, {tempfile.gettempdir()} or {find_cache().parent}",
-            hint="free some space, or set TMPDIR and XDG_CACHE_HOME to folders that have it",
-        ) from None
 
 
 def _last_line(output: str) -> str:

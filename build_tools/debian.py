@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 OS_RELEASE = Path("/etc/os-release")
 COMPLETE = "complete.json"
+# So that a full disk is recognised by what tar says.
+ENGLISH = {"LC_ALL": "C"}
 CAN_FETCH = "its own Rust's packages"
 
 
@@ -239,13 +241,14 @@ def _resolve(source: apt.Apt, package: Package) -> Package:
 
 def _extract_one(archive: Path, folder: Path, only: str | None, progress: Progress) -> None:
     if only is None:
-        run(["dpkg-deb", "-x", archive, folder], cwd=folder, watch=progress.update)
+        run(["dpkg-deb", "-x", archive, folder], cwd=folder, env=ENGLISH, watch=progress.update)
         return
     # dpkg-deb unpacks all or nothing; the sources of the compiler itself are most of that package.
     pipe = f'dpkg-deb --fsys-tarfile "$1" | tar -x -f - -C "$2" --wildcards "$3" "{"./usr/lib/*"}"'
     run(
         ["bash", "-o", "pipefail", "-c", pipe, "unpack", archive, folder, only],
         cwd=folder,
+        env=ENGLISH,
         watch=progress.update,
     )
 

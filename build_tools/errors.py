@@ -141,6 +141,10 @@ class DiskFullError(FileSystemError):
 
     code = "disk-full"
 
+    def __init__(self, said: str = "nothing half-written was left", *, where: str) -> None:
+        hint = "free some space, or set TMPDIR, XDG_CACHE_HOME (1 GB) or `--out` to folders that have it"
+        super().__init__(f"the disk is full; {said}", where=where, hint=hint)
+
 
 class ReadOnlyError(FileSystemError):
     """A place that must be written cannot be."""

@@ -91,11 +91,7 @@ def guard(path: Path) -> Iterator[None]:
 def translate(error: OSError, path: Path) -> FileSystemError:
     """Return our error for an operating system's."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFullError(
-            "the disk is full; nothing half-written was left",
-            where=str(path),
-            hint="free some space, or set XDG_CACHE_HOME or `--out` to a place that has it",
-        )
+        return DiskFullError(where=str(path))
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return ReadOnlyError(
             f"cannot be read or written here ({error.strerror})",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shlex
@@ -10,7 +11,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from build_tools.errors import ToolFailedError, ToolNotFoundError, ToolTimeoutError
+from build_tools.errors import DiskFullError, ToolFailedError, ToolNotFoundError, ToolTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,13 +36,14 @@ def run(  # noqa: PLR0913 - each is an option of one subprocess; all but two hav
     """Run one tool, log its command line, and return what it printed on stdout.
 
     `env` is added to our own environment. `timeout` is in seconds. `watch` is called a few times a second
-    while the tool runs. Raises `ToolNotFoundError`, `ToolFailedError` (with the tail of what it said) or
-    `ToolTimeoutError`.
+    while the tool runs. Raises `ToolNotFoundError`, `ToolFailedError` (with the tail of what it said),
+    `DiskFullError` if that is what it said, or `ToolTimeoutError`.
     """
     command = shlex.join(os.fspath(part) for part in argv)
     child = _start(argv, command, cwd=cwd, env=env, capture=True, install=install)
     out, err = _finish(child, command, timeout, watch)
     if child.returncode != 0:
+        _check_space(command, err or out)
         raise ToolFailedError(command, child.returncode, err or out, hint=hint)
     if err.strip():
         log.debug("%s", err.strip())
@@ -116,6 +118,14 @@ def _finish(
     except BaseException:
         end(child)
         raise
+
+
+def _check_space(command: str, said: str) -> None:
+    """Raise `DiskFullError` if a tool failed for want of space, whatever else it said."""
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        for line in said.splitlines():
+            if os.strerror(number) in line:
+                raise DiskFullError(line.strip(), where=command)
 
 
 def end(child: subprocess.Popen[str]) -> None:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from build_tools.errors import BuildToolsError, ToolFailedError
+from build_tools.errors import BuildToolsError, DiskFullError, ToolFailedError
 from build_tools.native import compile_native_tests
 from build_tools.process import run, run_through
 from build_tools.toolchain import CARGO_VARIABLE
@@ -72,9 +72,9 @@ def native_steps(project: Project, cache: Path) -> list[Step | Skip]:
     """Return the crate's native tests as steps, for a machine without cargo."""
     try:
         tests = compile_native_tests(project, cache, cache / "target" / "native")
-    except ToolFailedError as error:
+    except (DiskFullError, ToolFailedError) as error:
         _say(error.render())
-        return [Step(name="native tests do not compile", argv=("false",), cwd=project.kernel_src)]
+        return [Step(name="native tests cannot be compiled", argv=("false",), cwd=project.kernel_src)]
     except BuildToolsError as error:
         return [Skip(name="native tests", reason=error.message, hint=error.hint or RUSTUP_HINT)]
     if isinstance(tests, str):

@@ -29,7 +29,10 @@ def cache_folder(name: str) -> Path:
 def run(argv: list[str], *, cwd: Path | None = None) -> str:
     program = shutil.which(argv[0])
     if program is None:
-        pytest.skip(f"`{argv[0]}` is not on PATH; install it to compare with real SDKs and plug-ins")
+        pytest.skip(
+            f"`{argv[0]}` is not on PATH; to compare with real SDKs and plug-ins, run `apt-get install "
+            f"{'golang' if argv[0] == 'go' else argv[0]}`"
+        )
     try:
         done = subprocess.run(
             [program, *argv[1:]], cwd=cwd, capture_output=True, text=True, timeout=300, check=False

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from build_tools import bootstrap, installer
 from build_tools.errors import DiskFullError, PythonEnvironmentError, ToolFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SETS = {
     "kernel": (["kernel"], ("build",)),
@@ -68,27 +69,26 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lock = tmp_path / "build_tools" / "requirements" / "build.txt"
     lock.write_text("nothing-of-that-name==1.0 \\\n    --hash=sha256:00\n", encoding="utf-8")
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setattr(installer, "has_ensurepip", lambda: True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 
 
 NO_MATCH = "noise\nERROR: no matching distribution\nmore noise"
-NO_SPACE = "noise\nERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
 
 
 class FakeRun:
     """Stands for `run`: makes a folder for `venv`, notes what pip was asked, fails where it is told to."""
 
-    def __init__(self, fail: str = "", said: str = NO_MATCH) -> None:
+    def __init__(self, fail: str = "") -> None:
         self.fail = fail
-        self.said = said
         self.calls: list[str] = []
 
     def __call__(self, argv: Sequence[object], **_: object) -> str:
         command = " ".join(str(part) for part in argv)
         self.calls.append(command)
         if self.fail and self.fail in command:
-            raise ToolFailedError(command, 1, self.said)
+            raise ToolFailedError(command, 1, NO_MATCH)
         if "-m venv" in command:
             binaries = Path(str(argv[-1])) / "bin"
             binaries.mkdir(parents=True)
@@ -155,15 +155,20 @@ def test_no_network_is_named_and_the_next_run_goes_on(
     assert bootstrap.note_of("build", checkout / ".venv").exists()
 
 
-@pytest.mark.parametrize("step", ["-m venv", "build.txt"])
-def test_full_disk_is_named_with_the_places_that_may_be_meant(
-    step: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["dev", "optional"])
+def test_full_disk_is_no_missing_network(
+    name: str, checkout: Path, make_program: Callable[[str, str], Path]
 ) -> None:
-    monkeypatch.setattr(bootstrap, "run", FakeRun(fail=step, said=NO_SPACE))
-    with pytest.raises(DiskFullError, match="No space left on device") as caught:
-        bootstrap.make_environment(checkout / ".venv", ["build"])
+    bootstrap.lock_file(name).touch()
+    python = make_program("python", f'case "$*" in *{name}.txt) echo No space left on device; exit 1;; esac')
+    venv = checkout / ".venv"
+    (venv / bootstrap.NOTES).mkdir(parents=True)
+    (venv / bootstrap.NOTES / "made").touch()
+    (venv / "bin").mkdir()
+    (venv / "bin" / "python").symlink_to(python)
+    with pytest.raises(DiskFullError, match="the disk is full; No space left on device") as caught:
+        bootstrap.make_environment(venv, [name])
     assert "TMPDIR" in str(caught.value.hint)
-    assert str(checkout / "cache") in str(caught.value.where)
 
 
 def test_python_without_ensurepip_gets_pip_from_elsewhere(
@@ -242,6 +247,22 @@ def test_missing_dependency_is_told_apart_from_a_bug() -> None:
     assert theirs is not None
     assert "lacks `wasmtime`" in theirs.message
     assert bootstrap.missing_dependency(ModuleNotFoundError("no", name="build_tools.nope")) is None
+
+
+@pytest.mark.parametrize("function", ["ensure_environment", "missing_dependency"])
+def test_interrupt_at_any_import_is_one_line(
+    function: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["build_tools", "--no-bootstrap", "doctor"])
+    monkeypatch.setattr(bootstrap, function, interrupt)
+    monkeypatch.setitem(sys.modules, "build_tools.cli", None)  # so that its import fails
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("build_tools", run_name="__main__")
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted; nothing half-written was left\n"
 
 
 def test_bootstrap_imports_nothing_but_the_standard_library() -> None:

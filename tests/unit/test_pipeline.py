@@ -167,7 +167,7 @@ def test_full_disk_leaves_the_old_stage(request_: Request, monkeypatch: pytest.M
 
     def full(path: Path, data: bytes) -> Path:
         if path.name == INFO_FILENAME:
-            raise DiskFullError("the disk is full", where=str(path))
+            raise DiskFullError(where=str(path))
         return write(path, data)
 
     monkeypatch.setattr(files, "write_temporary", full)

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.errors import ToolFailedError, ToolNotFoundError, ToolTimeoutError
+from build_tools.errors import DiskFullError, ToolFailedError, ToolNotFoundError, ToolTimeoutError
 from build_tools.process import run, run_through
+from tests.processes import is_alive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,20 @@ def test_failure_keeps_the_evidence(tmp_path: Path) -> None:
         "error[tool-failed]: a tool ended with code 3\n  | why\n"
         "  at: sh -c 'echo why >&2; exit 3'\nhint: try again"
     )
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_is_named_whichever_tool_says_so(number: int, tmp_path: Path) -> None:
+    said = f"ld: cannot write: {os.strerror(number)}"
+    with pytest.raises(DiskFullError, match=f"the disk is full; {said}") as caught:
+        run(["sh", "-c", f"echo noise >&2; echo '{said}' >&2; echo more >&2; exit 1"], cwd=tmp_path)
+    assert str(caught.value.where).startswith("sh -c")
+    assert "TMPDIR, XDG_CACHE_HOME (1 GB) or `--out`" in str(caught.value.hint)
+
+
+def test_tool_that_ends_well_may_speak_of_a_full_disk(tmp_path: Path) -> None:
+    said = os.strerror(errno.ENOSPC)
+    assert run(["sh", "-c", f"echo '{said}'"], cwd=tmp_path) == f"{said}\n"
 
 
 def test_signal_is_told_apart_from_a_code(tmp_path: Path) -> None:
@@ -84,14 +99,3 @@ def test_output_that_is_not_utf8_is_no_crash(tmp_path: Path) -> None:
 
 def test_run_through_returns_the_code(tmp_path: Path) -> None:
     assert run_through([sys.executable, "-c", "raise SystemExit(7)"], cwd=tmp_path) == 7
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = subprocess.run(
-        ["/bin/ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return not state.stdout.strip().startswith("Z") and bool(state.stdout.strip())

@@ -185,7 +185,7 @@ def test_native_tests_that_do_not_compile_fail(
 
     monkeypatch.setattr(testing, "compile_native_tests", broken)
     steps = testing.native_steps(PROJECT, tmp_path)
-    assert testing.run_steps(steps, target=tmp_path) == ["native tests do not compile"]
+    assert testing.run_steps(steps, target=tmp_path) == ["native tests cannot be compiled"]
     assert "error[E0599]: no method" in capfd.readouterr().err
 
 

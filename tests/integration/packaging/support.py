@@ -65,7 +65,13 @@ class PackageIndex:
 def run(*argv: str | Path, cwd: Path, check: bool = True, env: Env | None = None) -> Done:
     """Run a program without the machine owner's settings for pip and uv; fail with its output by default."""
     environ = {name: value for name, value in os.environ.items() if name not in OWNERS_SETTINGS}
-    environ |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "NO_COLOR": "1"}
+    # uv brings its own list of authorities; a machine behind a proxy has others, which pip uses, too.
+    environ |= {
+        "UV_SYSTEM_CERTS": "1",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "NO_COLOR": "1",
+    }
     done = subprocess.run(
         [os.fspath(part) for part in argv],
         cwd=cwd,

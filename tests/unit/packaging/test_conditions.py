@@ -60,7 +60,8 @@ def test_python_is_found_in_the_version_managers_folder(
 ) -> None:
     interpreter = tmp_path / "versions" / f"{OURS}.9" / "bin" / f"python{OURS}"
     interpreter.parent.mkdir(parents=True)
-    interpreter.symlink_to(sys.executable)
+    interpreter.write_text(f"#!/bin/sh\necho {OURS}\n")  # ours may lack what an environment needs
+    interpreter.chmod(0o755)
     manager = tmp_path / "bin" / "pyenv"
     manager.parent.mkdir()
     manager.write_text(f"#!/bin/sh\necho {tmp_path}\n")
