@@ -1,7 +1,8 @@
 """An environment with the pinned dependencies, made by a Python that has none of them.
 
-Standard library only, and everything that it imports too. The environment is `.venv` in the checkout; notes
-inside it say which lock files it holds, so that a changed lock, a killed run and a broken Python are seen.
+Standard library only, and everything that it imports too. The environment is `.venv` in the checkout, or a
+folder in the user's cache where the checkout cannot be written; notes inside it say which lock files it
+holds, so that a changed lock, a killed run and a broken Python are seen.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _switch(argv: Sequence[str]) -> None:
             hint="run it with a newer one, for example `python3.12 -m build_tools ...`",
         )
     sets = sets_for(argv)
-    venv = ROOT / ".venv"
+    venv = find_environment(sets)
     if all(is_satisfied(name, venv) for name in sets):
         return
     if os.environ.get(DONE_VARIABLE):
@@ -101,6 +102,18 @@ def sets_for(argv: Sequence[str]) -> tuple[str, ...]:
         return ()
     command = next((word for word in argv if not word.startswith("-")), "")
     return COMMAND_SETS.get(command, ("build",))
+
+
+def find_environment(sets: Sequence[str]) -> Path:
+    """Return the folder of the environment: in the checkout, or in the cache where that cannot be written."""
+    venv = ROOT / ".venv"
+    if os.access(ROOT, os.W_OK) or all(note_of(name, venv).is_file() for name in sets):
+        return venv
+    return find_cache() / "environments" / _key(venv)
+
+
+def _key(venv: Path) -> str:
+    return hashlib.sha256(str(venv).encode()).hexdigest()[:16]
 
 
 def lock_file(name: str) -> Path:
@@ -161,8 +174,7 @@ def make_environment(venv: Path, sets: Sequence[str]) -> Path:
     is not ours; `ReadOnlyError` in a checkout that cannot be written.
     """
     python = venv / "bin" / "python"
-    key = hashlib.sha256(str(venv).encode()).hexdigest()[:16]
-    with files.lock(find_cache() / "environments" / f"{key}.lock"):
+    with files.lock(find_cache() / "environments" / f"{_key(venv)}.lock"):
         if not _is_healthy(venv, python):
             _create(venv)
         for name in sets:
@@ -192,7 +204,7 @@ def _create(venv: Path) -> None:
         shutil.rmtree(venv, ignore_errors=True)
         (venv / NOTES).mkdir(parents=True)
     try:
-        with Progress("making the environment .venv") as progress:
+        with Progress(f"making the environment {_short(venv)}") as progress:
             bare = () if installer.has_ensurepip() else ("--without-pip",)
             run([sys.executable, "-m", "venv", *bare, venv], cwd=ROOT, watch=progress.update)
         if bare:
@@ -209,6 +221,11 @@ def _create(venv: Path) -> None:
         shutil.rmtree(venv, ignore_errors=True)
         raise
     files.write_whole(venv / NOTES / "made", sys.version.encode())
+
+
+def _short(venv: Path) -> Path:
+    """Return a path for people: inside the checkout without what they know."""
+    return venv.relative_to(ROOT) if venv.is_relative_to(ROOT) else venv
 
 
 def _install(name: str, venv: Path, python: Path) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from build_tools.cache import find_cache
+
 PYTHON_SDK = ("extism==1.1.1", "extism-sys==1.41.0")
 AS_PDK = ("@extism/as-pdk@1.0.0", "assemblyscript@0.27.37")
 GO_SDK = "github.com/extism/go-sdk@v1.7.1"
@@ -22,8 +24,7 @@ GO_SDK = "github.com/extism/go-sdk@v1.7.1"
 
 def cache_folder(name: str) -> Path:
     """A folder that outlives the test run."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "extism-kernel" / "tests" / name
+    return find_cache() / "tests" / name
 
 
 def run(argv: list[str], *, cwd: Path | None = None) -> str:

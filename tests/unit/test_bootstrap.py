@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -215,6 +216,22 @@ def test_optional_set_that_does_not_build_is_a_warning(
     assert "tests that need it will skip" in caplog.text
     bootstrap.make_environment(checkout / ".venv", ["optional"])
     assert sum("optional.txt" in call for call in fake.calls) == 1, "it is not tried at every run"
+
+
+def test_environment_of_a_checkout_that_cannot_be_written_is_in_the_cache(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = checkout / ".venv"
+    assert bootstrap.find_environment(["build"]) == ours
+    monkeypatch.setattr(os, "access", lambda path, _: path != checkout)  # root may write everywhere
+    elsewhere = bootstrap.find_environment(["build"])
+    assert elsewhere.parent == checkout / "cache" / "extism-kernel" / "environments"
+    monkeypatch.setattr(bootstrap, "run", FakeRun())
+    assert bootstrap.make_environment(elsewhere, ["build"]) == elsewhere / "bin" / "python"
+    assert not ours.exists()
+    bootstrap.note_of("build", ours).parent.mkdir(parents=True)
+    bootstrap.note_of("build", ours).touch()
+    assert bootstrap.find_environment(["build"]) == ours, "its owner made one that will do"
 
 
 def test_foreign_python_with_other_versions_does_not_do(checkout: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -180,17 +181,60 @@ def test_digest_of_files_sees_a_moved_boundary(tmp_path: Path) -> None:
 
 
 CACHES = {
-    "xdg": ({"XDG_CACHE_HOME": "/elsewhere", "HOME": "/"}, "/elsewhere/extism-kernel"),
-    "xdg-relative": ({"XDG_CACHE_HOME": "elsewhere", "HOME": "/"}, "/.cache/extism-kernel"),
-    "xdg-empty": ({"XDG_CACHE_HOME": "", "HOME": "/"}, "/.cache/extism-kernel"),
+    "xdg": ({"XDG_CACHE_HOME": "/elsewhere"}, "/elsewhere/extism-kernel"),
+    "xdg-relative": ({"XDG_CACHE_HOME": "elsewhere"}, "HOME/.cache/extism-kernel"),
+    "xdg-empty": ({"XDG_CACHE_HOME": ""}, "HOME/.cache/extism-kernel"),
 }
 
 
 @pytest.mark.parametrize(("environ", "folder"), CACHES.values(), ids=CACHES)
-def test_cache_follows_the_specification(environ: dict[str, str], folder: str) -> None:
-    assert str(find_cache(environ)) == folder
+def test_cache_follows_the_specification(environ: dict[str, str], folder: str, tmp_path: Path) -> None:
+    assert str(find_cache({"HOME": str(tmp_path), **environ})) == folder.replace("HOME", str(tmp_path))
 
 
-def test_cache_of_a_user_without_a_home_is_named_by_user() -> None:
-    folder = find_cache({"HOME": "/nonexistent/home"})
-    assert folder.name == f"extism-kernel-{os.getuid()}"
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary files of our own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"extism-kernel-{os.getuid()}"
+
+
+@pytest.mark.parametrize(
+    "home",
+    [
+        "/nonexistent/home",
+        "/dev/null",
+        pytest.param(
+            "/proc/1/root/deep/home",
+            marks=pytest.mark.skipif(
+                os.geteuid() == 0, reason="root may look everywhere; run as another user"
+            ),
+        ),
+    ],
+)
+def test_cache_of_a_user_without_a_home_is_named_by_user(home: str, temporary: Path) -> None:
+    assert find_cache({"HOME": home}) == temporary
+    temporary.mkdir()
+    assert find_cache({"HOME": home}) == temporary
+
+
+def test_cache_of_a_home_that_cannot_be_written_is_elsewhere(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: path != home)  # root may write everywhere
+    assert find_cache({"HOME": str(home)}) == temporary
+
+
+def test_cache_that_somebody_else_put_there_is_refused(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary.mkdir()
+    stranger = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: stranger)
+    theirs = temporary.rename(temporary.with_name(f"extism-kernel-{stranger}"))
+    with pytest.raises(ReadOnlyError, match="nothing in it can be trusted") as caught:
+        find_cache({"HOME": "/dev/null"})
+    assert caught.value.where == str(theirs)
+    assert "XDG_CACHE_HOME" in str(caught.value.hint)

@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "build_tools"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "errors model stamps leb128 features cache progress scenarios",
-        "files process release_errors",
+        "errors model stamps leb128 features progress scenarios",
+        "cache files process release_errors",
         "apt",
         "installer",
         "bootstrap config wasm report sections",
