@@ -16,6 +16,7 @@ from build_tools.pipeline import Request, guess_flavour, make_kernel
 from build_tools.report import findings_to_data, render_findings, render_staged, staged_to_data, to_json
 from build_tools.testing import (
     PYTEST_NOTHING_COLLECTED,
+    check_writable,
     find_cargo,
     native_steps,
     plan,
@@ -97,6 +98,7 @@ def abi_diff(args: argparse.Namespace) -> int:
 def test(args: argparse.Namespace) -> int:
     """Run all checks; with `-k` only the tests that it names."""
     project = find_project()
+    check_writable(project)
     failed = []
     if args.expression is None:
         cargo = find_cargo()

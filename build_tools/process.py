@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3.0
+TIDY_SECONDS = 10.0
 WATCH_SECONDS = 0.2
 
 
@@ -60,7 +62,15 @@ def run_through(
     """Run one tool with its output going straight to ours, and return its exit code."""
     command = shlex.join(os.fspath(part) for part in argv)
     child = _start(argv, command, cwd=cwd, env=env, capture=False, install=install)
-    _finish(child, command, None, None)
+    try:
+        child.wait()
+    except BaseException:
+        # As Ctrl-C would do: a tool may have children in groups of their own, which only it can end.
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            child.send_signal(signal.SIGINT)
+            child.wait(TIDY_SECONDS)
+        end(child)
+        raise
     return child.returncode
 
 

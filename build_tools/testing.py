@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from build_tools.errors import BuildToolsError, DiskFullError, ToolFailedError
+from build_tools.errors import BuildToolsError, DiskFullError, ReadOnlyError, ToolFailedError
 from build_tools.native import compile_native_tests
 from build_tools.process import run, run_through
 from build_tools.toolchain import CARGO_VARIABLE
@@ -49,6 +50,17 @@ class Skip:
     name: str
     reason: str
     hint: str
+
+
+def check_writable(project: Project) -> None:
+    """Raise `ReadOnlyError` where the tests cannot run: they stage a kernel in the checkout."""
+    for folder in (project.root, project.package):
+        if not os.access(folder, os.W_OK):
+            raise ReadOnlyError(
+                "the tests write into the checkout, and it cannot be written",
+                where=str(folder),
+                hint=f"copy it first: `cp -r {shlex.quote(str(project.root))} FOLDER`",
+            )
 
 
 def plan(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | Skip]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +13,8 @@ import pytest
 from build_tools.errors import DiskFullError, ToolFailedError, ToolNotFoundError, ToolTimeoutError
 from build_tools.process import run, run_through
 from tests.processes import is_alive
+
+from .conftest import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +95,34 @@ def test_interrupt_ends_the_children(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(["sh", "-c", script], cwd=tmp_path, watch=watch)
     assert not is_alive(int((tmp_path / "pid").read_text(encoding="utf-8")))
+
+
+TIDY = """
+import sys, time
+from pathlib import Path
+from build_tools.process import run_through
+
+CHILD = "import sys, time; open(sys.argv[1] + '/started', 'w').close()\\ntry: time.sleep(60)\\n"
+CHILD += "except KeyboardInterrupt: open(sys.argv[1] + '/tidied', 'w').close()"
+run_through([sys.executable, "-c", CHILD, sys.argv[1]], cwd=Path(sys.argv[1]))
+"""
+
+
+def test_interrupt_lets_a_tool_tidy_up(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", TIDY, str(tmp_path)],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        # Whoever started the tests in the background may have had Ctrl-C ignored in all that follow.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads
+    )
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    child.wait(30)
+    assert (tmp_path / "tidied").exists()
 
 
 def test_output_that_is_not_utf8_is_no_crash(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -8,9 +9,9 @@ import pytest
 
 from build_tools import commands, debian, native, testing
 from build_tools.cli import main
-from build_tools.config import find_project
+from build_tools.config import Project, find_project
 from build_tools.debian import System
-from build_tools.errors import DownloadError, ExitCode, FindingsError, ToolFailedError
+from build_tools.errors import DownloadError, ExitCode, FindingsError, ReadOnlyError, ToolFailedError
 from build_tools.testing import Skip, Step
 
 if TYPE_CHECKING:
@@ -155,6 +156,21 @@ def test_expression_runs_no_other_check(quick: Callable[..., None], monkeypatch:
 
 
 SYSTEM = System("debian", "bookworm", "amd64")
+
+
+@pytest.mark.parametrize("name", ["", "extism_kernel_pkg"], ids=["checkout", "package"])
+def test_checkout_that_cannot_be_written_is_named_before_anything_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path)
+    project.package.mkdir()
+    testing.check_writable(project)
+    closed = tmp_path / name
+    monkeypatch.setattr(os, "access", lambda path, _: path != closed)  # root may write everywhere
+    with pytest.raises(ReadOnlyError, match="the tests write into the checkout") as caught:
+        testing.check_writable(project)
+    assert caught.value.where == str(closed)
+    assert "cp -r" in str(caught.value.hint)
 
 
 def test_native_tests_need_a_linker(
