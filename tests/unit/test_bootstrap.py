@@ -93,7 +93,9 @@ class FakeRun:
         if "-m venv" in command:
             binaries = Path(str(argv[-1])) / "bin"
             binaries.mkdir(parents=True)
-            (binaries / "python").symlink_to(sys.executable)
+            # No link: outside its own environment, ours may be a Python without pip.
+            (binaries / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+            (binaries / "python").chmod(0o755)
         return ""
 
 
