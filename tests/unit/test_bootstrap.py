@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +95,9 @@ class FakeRun:
             binaries = Path(str(argv[-1])) / "bin"
             binaries.mkdir(parents=True)
             # No link: outside its own environment, ours may be a Python without pip.
-            (binaries / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+            (binaries / "python").write_text(
+                f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8"
+            )
             (binaries / "python").chmod(0o755)
         return ""
 

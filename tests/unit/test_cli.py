@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -205,7 +206,7 @@ def test_full_disk_anywhere_is_no_bug(monkeypatch: pytest.MonkeyPatch, module: P
 
 
 def test_reader_that_has_enough_is_no_error(module: Path) -> None:
-    command = f"{sys.executable} -m build_tools --no-bootstrap inspect {module} | head -1"
+    command = f"{shlex.quote(sys.executable)} -m build_tools --no-bootstrap inspect {module} | head -1"
     done = subprocess.run(
         ["/bin/bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
     )

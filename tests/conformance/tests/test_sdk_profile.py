@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ def test_broken_adapter_is_named(
     (tmp_path / "cases").mkdir()
     toy = case(LOAD, {"invoke": "echo", "input": "x", "expect": "x"})
     (tmp_path / "cases" / "toy.json").write_text(json.dumps({"cases": [toy]}), encoding="utf-8")
-    command = f"{sys.executable} {adapter}"
+    command = shlex.join([sys.executable, str(adapter)])
     code = main(
         ["run", str(toy_kernel), "--profile", "sdk", "--cases", str(tmp_path / "cases"), "--command", command]
     )
@@ -145,7 +146,7 @@ def test_broken_promise_is_a_failure(
     adapter.write_text(ADAPTER.format(fault="none"), encoding="utf-8")
     (tmp_path / "cases").mkdir()
     (tmp_path / "cases" / "toy.json").write_text(json.dumps({"cases": [case(LOAD, step)]}), encoding="utf-8")
-    command = f"{sys.executable} {adapter}"
+    command = shlex.join([sys.executable, str(adapter)])
     args = ["--profile", "sdk", "--cases", str(tmp_path / "cases"), "--command", command, "--no-lint"]
     assert main(["run", str(toy_kernel), *args]) == 1
     assert message in capsys.readouterr().out
