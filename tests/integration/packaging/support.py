@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -64,6 +65,8 @@ class PackageIndex:
 
 def run(*argv: str | Path, cwd: Path, check: bool = True, env: Env | None = None) -> Done:
     """Run a program without the machine owner's settings for pip and uv; fail with its output by default."""
+    if argv[0] == "git" and shutil.which("git") is None:
+        pytest.skip("`git` is not on PATH; install it with `apt-get install git`")
     environ = {name: value for name, value in os.environ.items() if name not in OWNERS_SETTINGS}
     # uv brings its own list of authorities; a machine behind a proxy has others, which pip uses, too.
     environ |= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def test_copy_of_a_tree_without_git_leaves_out_leavings(tmp_path: Path) -> None:
     assert names_in(tmp_path / "copy") == ["pyproject.toml", "src/lib.rs"]
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="no `git`; install it with `apt-get install git`")
 def test_copy_of_a_checkout_holds_what_git_knows_and_what_is_new(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     make_tree(root)
