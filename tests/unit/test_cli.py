@@ -277,7 +277,7 @@ def test_readme_has_the_exit_codes() -> None:
 
 def test_ci_runs_the_test_command_and_nothing_else() -> None:
     lines = [
-        line
+        line.strip()
         for line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
         if "build_tools" in line and not line.startswith("#")
     ]
