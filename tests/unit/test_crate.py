@@ -43,6 +43,9 @@ def test_crate_of_this_project_is_understood() -> None:
     crate = read_crate(Project(ROOT), target=TARGET)
     assert crate.name == "extism_kernel"
     assert "-Cpanic=abort" in crate.options
+    assert "-Cstrip=debuginfo" in crate.options, (
+        "Debian's `core` has debug info, and its builder's paths in it"
+    )
 
 
 def test_profile_becomes_options(tmp_path: Path) -> None:
