@@ -52,8 +52,12 @@ class Diagnosis:
 
 def examine(search: toolchain.Search) -> list[Diagnosis]:
     """Return what there is. Downloads nothing and changes nothing."""
-    found = [_python(), *_toolchains(search), *_optional()]
-    return list(found)
+    rust = list(_toolchains(search))
+    if not can_build(rust):
+        found = "no toolchain that can make the kernel"
+        mend = toolchain.mend_command(search)
+        rust.append(Diagnosis(name="rust", state="missing", found=found, mend=mend))
+    return [_python(), *rust, *_optional()]
 
 
 def can_build(diagnoses: list[Diagnosis]) -> bool:

@@ -40,7 +40,6 @@ PROBE_SECONDS = 60
 TARGET_ADD_SECONDS = 120
 # A probe must not make rustup install anything by itself.
 RUSTUP_ENV = {"RUSTUP_AUTO_INSTALL": "0"}
-HINT = "`python -m build_tools doctor` says what was tried and what mends it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,17 @@ def find_toolchain(search: Search) -> Toolchain:
         if found:
             log.debug("%s: %s", name, found)
             tried.append(f"{name}: {found}")
-    raise ToolchainNotFoundError(tried, hint=HINT)
+    raise ToolchainNotFoundError(
+        tried, hint=f"{mend_command(search)}; or name a compiler in {RUSTC_VARIABLE}"
+    )
+
+
+def mend_command(search: Search) -> str:
+    """Return what to run where no toolchain was found, with root rights or without."""
+    rustup = f"install Rust from https://rustup.rs and run `rustup target add {search.read_pins().target}`"
+    if shutil.which("apt-get") is None:
+        return rustup
+    return f"{rustup} (neither needs root), or run `sudo apt-get install rustc libstd-rust-dev-wasm32 lld`"
 
 
 def candidates() -> tuple[Candidate, ...]:
@@ -186,6 +195,17 @@ def read_channel(project: Project) -> str | None:
     return channel if isinstance(channel, str) else None
 
 
+def read_oldest(project: Project) -> str:
+    """Return the oldest compiler that the crate says it can be made with."""
+    package = read_toml(project.cargo_toml).get("package")
+    oldest = package.get("rust-version") if isinstance(package, dict) else None
+    return oldest if isinstance(oldest, str) else "0"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
 def _fit(
     search: Search,
     rustc: Path,
@@ -203,6 +223,9 @@ def _fit(
     proper = compiler.sysroot / "bin" / "rustc"
     if proper.is_file():
         rustc = proper  # seen through a proxy, which would choose again in the crate's folder
+    oldest = read_oldest(search.project)
+    if _numbers(compiler.version) < _numbers(oldest):
+        return f"rustc {compiler.version} is older than {oldest}, which the crate needs"
     target = search.read_pins().target
     has_target = any((compiler.sysroot / "lib/rustlib" / target / "lib").glob("libcore-*.rlib"))
     if not has_target and rustup is not None and search.may_download and not search.is_survey:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools import debian, toolchain
+from build_tools import debian, doctor, toolchain
 from build_tools.config import find_project
 from build_tools.debian import System
 from build_tools.errors import ContractError, DownloadError, ToolchainNotFoundError, ToolchainUnfitError
@@ -35,7 +35,7 @@ def search(tmp_path: Path) -> toolchain.Search:
     return toolchain.Search(project=find_project(), cache=tmp_path / "cache", codegen=())
 
 
-def fake_rustc(sysroot: Path, version: str = "1.80.0") -> str:
+def fake_rustc(sysroot: Path, version: str = "1.90.0") -> str:
     return (
         f'case "$*" in *sysroot*) echo {sysroot};; '
         f"*) printf 'rustc x\\nrelease: {version}\\nhost: h\\ncommit-hash: abcdef0123\\n';"
@@ -60,7 +60,7 @@ def test_named_compiler_is_used(
     rustc = make_program("my-rustc", fake_rustc(make_sysroot(tmp_path / "sysroot")))
     monkeypatch.setenv(toolchain.RUSTC_VARIABLE, str(rustc))
     found = toolchain.find_toolchain(search)
-    assert (found.origin, found.version, found.sysroot) == ("environment", "1.80.0", None)
+    assert (found.origin, found.version, found.sysroot) == ("environment", "1.90.0", None)
     assert not found.is_release
     assert "not the release toolchain" in found.describe()
 
@@ -116,7 +116,7 @@ def test_proxy_without_a_toolchain_is_no_crash(search: toolchain.Search, make_pr
     with pytest.raises(ToolchainNotFoundError) as caught:
         toolchain.find_toolchain(search)
     assert len([line for line in caught.value.tried if "could not choose a version" in line]) == 2
-    assert "doctor" in caught.value.render()
+    assert f"rustup target add {TARGET}" in str(caught.value.hint)
 
 
 def test_target_is_asked_of_rustup_once_and_then_passed_over(
@@ -220,3 +220,34 @@ def test_malformed_pins_are_named(text: str, message: str, tmp_path: Path) -> No
 def test_description_names_no_path(tmp_path: Path) -> None:
     made = Toolchain(origin="path", rustc=tmp_path, version="1", commit="c" * 40, host="h", llvm="2")
     assert str(tmp_path) not in made.describe()
+
+
+def test_compiler_older_than_the_crate_allows_is_passed_over(
+    search: toolchain.Search, make_program: MakeProgram, tmp_path: Path
+) -> None:
+    assert toolchain.read_oldest(search.project) == "1.85"
+    for version, is_old in (
+        ("1.63.0", True),
+        ("1.84.1", True),
+        ("1.85.0", False),
+        ("1.100.0-nightly", False),
+    ):
+        make_program("rustc", fake_rustc(make_sysroot(tmp_path / version), version))
+        found = toolchain.try_path(search)
+        assert isinstance(found, str) == is_old, version
+        if is_old:
+            assert found == f"rustc {version} is older than 1.85, which the crate needs"
+
+
+def test_machine_without_any_compiler_is_told_both_ways(
+    search: toolchain.Search, make_program: MakeProgram
+) -> None:
+    make_program("nothing", "")
+    assert "sudo" not in toolchain.mend_command(search)
+    make_program("apt-get", "")
+    with pytest.raises(ToolchainNotFoundError) as caught:
+        toolchain.find_toolchain(search)
+    assert "https://rustup.rs" in str(caught.value.hint)
+    assert "`sudo apt-get install rustc libstd-rust-dev-wasm32 lld`" in str(caught.value.hint)
+    rust = next(item for item in doctor.examine(search) if item.name == "rust")
+    assert (rust.state, rust.mend) == ("missing", toolchain.mend_command(search))
