@@ -205,10 +205,9 @@ def _create(venv: Path) -> None:
         (venv / NOTES).mkdir(parents=True)
     try:
         with Progress(f"making the environment {_short(venv)}") as progress:
-            bare = () if installer.has_ensurepip() else ("--without-pip",)
-            run([sys.executable, "-m", "venv", *bare, venv], cwd=ROOT, watch=progress.update)
-        if bare:
-            installer.add_pip(venv / "bin" / "python", find_cache())
+            # `venv` would hide what `ensurepip` says, if it has that at all.
+            run([sys.executable, "-m", "venv", "--without-pip", venv], cwd=ROOT, watch=progress.update)
+            installer.add_pip(venv / "bin" / "python", find_cache(), watch=progress.update)
     except ToolFailedError as error:
         shutil.rmtree(venv, ignore_errors=True)
         raise PythonEnvironmentError(

@@ -9,11 +9,15 @@ import importlib.util
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from build_tools import apt, files
 from build_tools.errors import DownloadError, PythonEnvironmentError
 from build_tools.process import run
 from build_tools.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The distribution's own wheel of pip; with `python3-venv` it would be unpacked from the same file.
 PACKAGE = "python3-pip-whl"
@@ -36,12 +40,15 @@ def mend_command() -> str:
     return f"sudo apt-get install python{sys.version_info.major}.{sys.version_info.minor}-venv"
 
 
-def add_pip(python: Path, cache: Path) -> None:
+def add_pip(python: Path, cache: Path, *, watch: Callable[[], None] | None = None) -> None:
     """Put pip into an environment that was made without it. Raises `PythonEnvironmentError`."""
+    if has_ensurepip():
+        run([python, "-Im", "ensurepip", "--upgrade", "--default-pip"], cwd=python.parent, watch=watch)
+        return
     wheel = find_wheel(cache)
     # A wheel can be run as it is: Python takes the folder inside the archive for the program.
     argv: list[str | Path] = [python, wheel / "pip", "install", "-q", "--no-index", "--no-deps", wheel]
-    run(argv, cwd=wheel.parent, env={"PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+    run(argv, cwd=wheel.parent, env={"PIP_DISABLE_PIP_VERSION_CHECK": "1"}, watch=watch)
 
 
 def find_wheel(cache: Path) -> Path:

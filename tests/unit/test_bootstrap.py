@@ -71,7 +71,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lock = tmp_path / "build_tools" / "requirements" / "build.txt"
     lock.write_text("nothing-of-that-name==1.0 \\\n    --hash=sha256:00\n", encoding="utf-8")
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
-    monkeypatch.setattr(installer, "has_ensurepip", lambda: True)
+    monkeypatch.setattr(installer, "add_pip", lambda *_, **__: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 
@@ -108,7 +108,7 @@ def test_environment_is_made_once(checkout: Path, monkeypatch: pytest.MonkeyPatc
     venv = checkout / ".venv"
     first = bootstrap.make_environment(venv, ["build"])
     assert first == bootstrap.make_environment(venv, ["build"]) == venv / "bin" / "python"
-    assert [("venv" in call, "pip" in call) for call in fake.calls] == [(True, False), (True, True)]
+    assert [("-m venv" in call, "-m pip" in call) for call in fake.calls] == [(True, False), (False, True)]
     assert "--require-hashes" in fake.calls[1]
 
 
@@ -127,7 +127,7 @@ def test_changed_lock_installs_again(checkout: Path, monkeypatch: pytest.MonkeyP
     bootstrap.make_environment(checkout / ".venv", ["build"])
     bootstrap.lock_file("build").write_text("another==2 --hash=sha256:11\n", encoding="utf-8")
     bootstrap.make_environment(checkout / ".venv", ["build"])
-    assert sum("pip" in call for call in fake.calls) == 2
+    assert sum("-m pip" in call for call in fake.calls) == 2
 
 
 def test_run_killed_in_the_middle_is_made_anew(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,25 +177,21 @@ def test_full_disk_is_no_missing_network(
     assert "TMPDIR" in str(caught.value.hint)
 
 
-def test_python_without_ensurepip_gets_pip_from_elsewhere(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_gets_its_pip_from_the_installer(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRun()
     given = []
     monkeypatch.setattr(bootstrap, "run", fake)
-    monkeypatch.setattr(installer, "has_ensurepip", lambda: False)
-    monkeypatch.setattr(installer, "add_pip", lambda python, cache: given.append((python, cache)))
+    monkeypatch.setattr(installer, "add_pip", lambda python, cache, **_: given.append((python, cache)))
     python = bootstrap.make_environment(checkout / ".venv", ["build"])
     assert "-m venv --without-pip" in fake.calls[0]
     assert given == [(python, checkout / "cache" / "extism-kernel")]
 
 
 def test_environment_without_pip_is_not_left_behind(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_network(python: Path, cache: Path) -> None:
-        raise PythonEnvironmentError(f"{python} {cache}")
+    def no_network(*_: object, **__: object) -> None:
+        raise PythonEnvironmentError("no network")
 
     monkeypatch.setattr(bootstrap, "run", FakeRun())
-    monkeypatch.setattr(installer, "has_ensurepip", lambda: False)
     monkeypatch.setattr(installer, "add_pip", no_network)
     with pytest.raises(PythonEnvironmentError):
         bootstrap.make_environment(checkout / ".venv", ["build"])

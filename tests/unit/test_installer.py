@@ -77,13 +77,42 @@ def test_wheel_of_the_system_needs_no_network(
     assert calls(index) == []
 
 
-def test_wheel_is_run_to_install_itself(index: Path, make_program: MakeProgram, tmp_path: Path) -> None:
+def test_wheel_is_run_to_install_itself(
+    index: Path, make_program: MakeProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installer, "has_ensurepip", lambda: False)
     python = make_program("python", f'echo "$@" > {tmp_path}/asked')
     installer.add_pip(python, tmp_path / "cache")
     wheel = tmp_path / "cache" / "pip" / WHEEL
     asked = (tmp_path / "asked").read_text(encoding="utf-8")
     assert asked == f"{wheel}/pip install -q --no-index --no-deps {wheel}\n"
     assert "download" in calls(index)
+
+
+def test_python_with_ensurepip_needs_no_wheel(
+    index: Path, make_program: MakeProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installer, "has_ensurepip", lambda: True)
+    python = make_program("python", f'echo "$@" > {tmp_path}/asked')
+    installer.add_pip(python, tmp_path / "cache")
+    assert (tmp_path / "asked").read_text(encoding="utf-8").startswith("-Im ensurepip ")
+    assert calls(index) == []
+
+
+@pytest.mark.parametrize("has_ensurepip", [True, False])
+def test_full_disk_is_named_while_pip_is_installed(
+    index: Path,
+    make_program: MakeProgram,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    has_ensurepip: bool,
+) -> None:
+    assert index.is_dir()
+    monkeypatch.setattr(installer, "has_ensurepip", lambda: has_ensurepip)
+    python = make_program("python", "echo 'OSError: [Errno 28] No space left on device'; exit 1")
+    with pytest.raises(DiskFullError, match="No space left on device"):
+        installer.add_pip(python, tmp_path / "cache")
 
 
 FAULTS = {

@@ -121,12 +121,12 @@ def find_release(folder: Path) -> Release:
 
 def new_venv(folder: Path, python: str | Path = sys.executable) -> Path:
     """Make an empty virtual environment and return its Python."""
-    # Another Python was only chosen because it can do this by itself.
-    bare = python == sys.executable and not installer.has_ensurepip()
-    run(python, "-m", "venv", *(("--without-pip",) if bare else ()), folder, cwd=folder.parent)
+    if python != sys.executable:  # it was chosen because it can do this by itself
+        run(python, "-m", "venv", folder, cwd=folder.parent)
+        return folder / "bin" / "python"
+    run(python, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     made = folder / "bin" / "python"
-    if bare:
-        installer.add_pip(made, find_cache())
+    installer.add_pip(made, find_cache())
     return made
 
 
