@@ -12,13 +12,18 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import wasmtime
 
 from build_tools.abi import read_abi
 from build_tools.cache import find_cache
+from build_tools.compile import codegen_flags, compile_kernel
 from build_tools.config import Project, find_project
+from build_tools.crate import read_crate
 from build_tools.files import read_digest
 from build_tools.model import FILENAMES, FLAVOURS, INFO_FILENAME
+from build_tools.pins import read_pins
 from build_tools.pipeline import Request, make_kernel
+from build_tools.toolchain import Search, find_toolchain
 from build_tools.validate import Expectation, check_module
 from build_tools.wasm import parse_module
 from tests.processes import is_alive
@@ -50,6 +55,24 @@ def test_flavours_are_the_same_code(built: StagedKernel) -> None:
         section = next(entry for entry in module.sections if entry.id == 10)
         codes.append(module.data[section.offset : section.offset + section.size])
     assert codes[0] == codes[1]
+
+
+PLACEHOLDER = re.compile(r'"([gs]et [^"]+)"')
+
+
+def test_compiler_keeps_every_placeholder_apart() -> None:
+    """A rustc that takes two of them for one makes a kernel that looks sound and mixes up its globals."""
+    project = find_project()
+    abi = read_abi(project.abi_toml)
+    target = read_pins(project.toolchain_toml).target
+    search = Search(project=project, cache=find_cache(), codegen=codegen_flags(abi))
+    crate = read_crate(project, target=target)
+    compiled = compile_kernel(project, crate, abi, find_toolchain(search), target=target)
+    imported = sorted(str(entry.name) for entry in wasmtime.Module(wasmtime.Engine(), compiled.data).imports)
+    sources = sorted((project.kernel_src / "src").glob("*.rs"))
+    assert imported == sorted(
+        name for path in sources for name in PLACEHOLDER.findall(path.read_text(encoding="utf-8"))
+    )
 
 
 def copy_checkout(target: Path) -> Project:
