@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Done = subprocess.CompletedProcess[str]
 Env = Mapping[str, str]
 GIT_IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.invalid", "-c", "commit.gpgsign=false")
+UNRELEASED_ENTRIES = re.compile(r"(?<=^## \[Unreleased\]\n).*?(?=^## )", re.DOTALL | re.MULTILINE)
 OWNERS_SETTINGS = (
     "PIP_FIND_LINKS",
     "UV_FIND_LINKS",
@@ -99,8 +101,11 @@ def run_build_tools(
 
 
 def make_checkout(folder: Path) -> Path:
-    """Make a clean git checkout of the sources at hand."""
+    """Make a clean git checkout of the sources at hand, as on the day of a release: nothing is unreleased."""
     copy_sources(find_project().root, folder)
+    changelog = folder / "CHANGELOG.md"
+    text = UNRELEASED_ENTRIES.sub("", changelog.read_text(encoding="utf-8"))
+    changelog.write_text(text, encoding="utf-8")
     run("git", "init", "-q", cwd=folder)
     commit(folder)
     return folder
