@@ -43,8 +43,6 @@ def run_kernel(checkout: Path, home: Path, *, umask: int = -1) -> subprocess.Com
             "-m",
             "build_tools",
             "kernel",
-            "--allow",
-            "size-budget",
         ],
         cwd=checkout,
         env=environ,
