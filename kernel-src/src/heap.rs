@@ -187,8 +187,8 @@ impl<M: Memory> Kernel<M> {
             return;
         }
         if self.input_offset() == handle {
-            self.set_wide(WideGlobal::InputOffset, 0);
             self.set_wide(WideGlobal::InputLength, 0);
+            self.set_wide(WideGlobal::InputOffset, 0);
         }
         self.set(Global::Ordered, 0);
         let mut rank = u32::from(length <= SMALL_MAX as u32) * SMALL;

@@ -32,10 +32,10 @@ impl<M: Memory> Kernel<M> {
     pub fn reset(&mut self) {
         self.note_used();
         self.set_wide(WideGlobal::Span, 0);
-        self.set_wide(WideGlobal::InputOffset, 0);
         self.set_wide(WideGlobal::InputLength, 0);
-        self.set_wide(WideGlobal::OutputOffset, 0);
+        self.set_wide(WideGlobal::InputOffset, 0);
         self.set_wide(WideGlobal::OutputLength, 0);
+        self.set_wide(WideGlobal::OutputOffset, 0);
         self.set_wide(WideGlobal::Error, 0);
         self.set_wide(WideGlobal::OutputFreed, 0);
         self.set_wide(WideGlobal::ErrorFreed, 0);

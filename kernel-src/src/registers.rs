@@ -75,6 +75,8 @@ impl<M: Memory> Kernel<M> {
     /// Sets the input.
     pub fn input_set(&mut self, offset: u64, length: u64) {
         if self.accepts(offset, length) {
+            // A cut between two of these leaves a range that is inside (R-1, L-3).
+            self.set_wide(WideGlobal::InputLength, 0);
             self.set_wide(WideGlobal::InputOffset, offset);
             self.set_wide(WideGlobal::InputLength, length);
         }
@@ -114,6 +116,7 @@ impl<M: Memory> Kernel<M> {
     /// Sets the output, and ends a block that was freed while the output held it.
     pub fn output_set(&mut self, offset: u64, length: u64) {
         if self.accepts(offset, length) {
+            self.set_wide(WideGlobal::OutputLength, 0);
             self.set_wide(WideGlobal::OutputOffset, offset);
             self.set_wide(WideGlobal::OutputLength, length);
             let freed = self.wide(WideGlobal::OutputFreed);

@@ -68,7 +68,7 @@ def test_stamp_drops_what_the_linker_added(validated: ValidatedModule, abi: Abi)
         "core", with_aliases=True
     ).keys()
     assert module.globals == ("mut i32",), "the markers of the linker are gone, the stack pointer is not"
-    assert [name for name, _ in module.customs] == ["producers", "extism_kernel", "extism_abi"]
+    assert [name for name, _ in module.customs] == ["producers", "extism", "extism_abi"]
 
 
 def test_stamp_leaves_out_a_table_that_nothing_uses(validated: ValidatedModule, abi: Abi) -> None:

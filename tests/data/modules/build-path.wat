@@ -85,6 +85,6 @@
   (export "extism_context" (global 0))
   (data (i32.const 0) "/home/ci/kernel-src/src/heap.rs")
   (@custom "producers" "\00")
-  (@custom "extism_kernel" "1.0.0")
+  (@custom "extism" "1.0.0")
   (@custom "extism_abi" "2")
 )

@@ -85,6 +85,6 @@
   (export "extism_context" (global 0))
   (global (mut i64) (i64.const 0)) (export "span" (global 1))
   (@custom "producers" "\00")
-  (@custom "extism_kernel" "1.0.0")
+  (@custom "extism" "1.0.0")
   (@custom "extism_abi" "2")
 )

@@ -85,6 +85,6 @@
   
   ;; start
   (@custom "producers" "\00")
-  (@custom "extism_kernel" "1.0.0")
+  (@custom "extism" "1.0.0")
   (@custom "extism_abi" "2")
 )

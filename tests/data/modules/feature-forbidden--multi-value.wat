@@ -85,6 +85,6 @@
   (export "extism_context" (global 0))
   (func (result i64 i64) (i64.const 0) (i64.const 0))
   (@custom "producers" "\00")
-  (@custom "extism_kernel" "1.0.0")
+  (@custom "extism" "1.0.0")
   (@custom "extism_abi" "2")
 )

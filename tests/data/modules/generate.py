@@ -18,7 +18,7 @@ from build_tools.abi import Abi, read_abi  # noqa: E402 - the checkout is not in
 VERSION = "1.0.0"
 STAMPS = (
     '(@custom "producers" "\\00")',
-    f'(@custom "extism_kernel" "{VERSION}")',
+    f'(@custom "extism" "{VERSION}")',
     '(@custom "extism_abi" "{abi}")',
 )
 

@@ -85,6 +85,6 @@
   (export "extism_context" (global 0))
   ;; start
   (@custom "producers" "\00")
-  (@custom "extism_kernel" "0.9.9")
+  (@custom "extism" "0.9.9")
   (@custom "extism_abi" "2")
 )
