@@ -116,7 +116,7 @@ def test_fault_trips_the_lint_and_no_kernel_is_judged(
 def test_sound_adapter_passes_every_lint_check(cli: Callable[..., Ran]) -> None:
     ran = cli("lint", "--command", toy_adapter("none"))
     assert ran.code == 0, ran.out
-    assert len(ran.out.splitlines()) == 24
+    assert len(ran.out.splitlines()) == 25
     assert all(" pass " in line for line in ran.out.splitlines())
 
 
