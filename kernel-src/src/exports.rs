@@ -13,6 +13,8 @@ struct LinearMemory;
 
 /// Declares a placeholder for each access to a global and calls the one that is asked for.
 ///
+/// Each has a name of its own in Rust too: rustc 1.97 takes functions of one name and type for one.
+///
 /// Rust has no name for a WebAssembly global. The placeholders are imports from `global`, and the build
 /// (`build_tools/lower.py`) makes `global.get` and `global.set` of the calls.
 macro_rules! globals {
@@ -25,9 +27,10 @@ macro_rules! globals {
                         #[link(wasm_import_module = "global")]
                         unsafe extern "C" {
                             #[link_name = $get]
-                            safe fn get() -> $type;
+                            #[allow(non_snake_case)]
+                            safe fn $variant() -> $type;
                         }
-                        get()
+                        $variant()
                     }
                 )*}
             }
@@ -39,9 +42,10 @@ macro_rules! globals {
                         #[link(wasm_import_module = "global")]
                         unsafe extern "C" {
                             #[link_name = $set]
-                            safe fn set(value: $type);
+                            #[allow(non_snake_case)]
+                            safe fn $variant(value: $type);
                         }
-                        set(value);
+                        $variant(value);
                     }
                 )*}
             }
