@@ -170,9 +170,12 @@ def test_probes_find_what_the_kernel_profile_finds(cli: Callable[..., Ran], tmp_
     verdicts = {line["id"].removeprefix("probe/"): line["verdict"] for line in section.cases}
     failed = {case for case, verdict in verdicts.items() if verdict == "fail"}
     subject = SUITE / "mutants" / "subjects" / "go-sdk.json"
-    known = {entry["case"] for entry in read_entries(subject) if verdicts[entry["case"]] != "skip"}
+    entries = [entry for entry in read_entries(subject) if verdicts[entry["case"]] != "skip"]
+    known = {entry["case"] for entry in entries}
+    # A host counts no instructions: there a kernel that spends too many only takes longer.
+    unseen = {entry["case"] for entry in entries if entry["got"] == "trap fuel"}
     # A host offers the first names to old guests whether its kernel exports them or not.
-    assert {case for case in failed ^ known if not case.startswith("generations/")} == set()
+    assert {case for case in failed ^ known if not case.startswith("generations/")} - unseen == set()
 
 
 def test_replay_shows_the_probe_of_a_case(cli: Callable[..., Ran]) -> None:
