@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 
 import wasmtime
 
+from build_tools.costs import Kernel
 from build_tools.errors import ModuleMalformedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from build_tools.costs import Kernel
 
 KIBIBYTE = 1024
 ROUNDS = {64 * KIBIBYTE: 50, KIBIBYTE * KIBIBYTE: 4, 64 * KIBIBYTE * KIBIBYTE: 1}
 """Bytes of a block, and how many cycles are timed at once: short turns, so that few are interrupted."""
 MESSAGE = KIBIBYTE
 """Bytes that are written and read where a host does not use all of its block."""
+ALONE = "host alone"
+"""Named as the kernel of the cycles in which no kernel does anything: what they take, none can save."""
 TURNS = 41
 HOST = """
 (module
@@ -54,6 +55,13 @@ HOST = """
       (br_if $round (local.get $rounds)))))
 """
 """A host that copies in pieces of up to 32 KiB: a module, so that no binding's overhead is timed with it."""
+NOTHING = """
+(module
+  (memory (export "memory") 1026)
+  (func (export "reset"))
+  (func (export "alloc") (param i64) (result i64) (i64.const 2048)))
+"""
+"""What a host is timed with alone: no kernel, which has memory for the longest block from the beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +78,12 @@ class Cycle:
 def time_cycles(kernels: Sequence[Kernel], rounds: dict[int, int] | None = None) -> tuple[Cycle, ...]:
     """Return cycles for each length and kernel: with all of the block in use, and with a message's bytes.
 
+    The last of each are those of the host alone.
+
     Raises ModuleMalformedError for what is no kernel.
     """
     engine = wasmtime.Engine()
+    kernels = [*kernels, Kernel(name=ALONE, data=bytes(wasmtime.wat2wasm(NOTHING)))]
     cycles: list[Cycle] = []
     for length, count in (ROUNDS if rounds is None else rounds).items():
         for used in (length, MESSAGE):

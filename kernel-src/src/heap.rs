@@ -188,7 +188,6 @@ impl<M: Memory> Kernel<M> {
         }
         if self.input_offset() == handle {
             self.set_wide(WideGlobal::InputLength, 0);
-            self.set_wide(WideGlobal::InputOffset, 0);
         }
         self.set(Global::Ordered, 0);
         let mut rank = u32::from(length <= SMALL_MAX as u32) * SMALL;

@@ -46,7 +46,13 @@ impl<M: Memory> Kernel<M> {
         let mut rows = 1;
         let mut place = BASE - 1;
         let mut left = anchor;
-        let mut record = self.field(anchor, NEXT);
+        // `reset` leaves the anchor's next record as it was; the first `alloc` enters another.
+        let is_empty = self.field(anchor, PREV) == anchor;
+        let mut record = if is_empty {
+            anchor
+        } else {
+            self.field(anchor, NEXT)
+        };
         while record != anchor {
             assert!(is_record(record), "a link of the row leads to a record");
             assert_eq!(self.field(record, PREV), left, "the row reads the same backwards");

@@ -5,7 +5,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use crate::Memory;
 use crate::layout::BASE;
 use crate::memory::{Global, WideGlobal};
-use crate::record::{AGE, LENGTH, NEXT, PLACE, PREV, RECORD, ROOT};
+use crate::record::{AGE, LENGTH, PLACE, PREV, RECORD, ROOT};
 
 /// The kernel over some memory. All state is in the instance, none is here.
 #[derive(Debug, Default)]
@@ -45,7 +45,6 @@ impl<M: Memory> Kernel<M> {
         self.memory.set_long(anchor, LENGTH, 0);
         self.memory.set_long(anchor, AGE, 0);
         self.set_field(anchor, ROOT, anchor);
-        self.set_field(anchor, NEXT, anchor);
         self.set_field(anchor, PREV, anchor);
         self.set_field(anchor, PLACE, BASE);
         // The index leads to the anchor for the first stretch.

@@ -11,7 +11,7 @@ import wasmtime
 from build_tools import cli, upstream
 from build_tools.cost_report import render_costs, render_markdown
 from build_tools.costs import Kernel, measure
-from build_tools.cycles import Cycle, time_cycles
+from build_tools.cycles import ALONE, Cycle, time_cycles
 from build_tools.errors import ExitCode, ModuleMalformedError
 from build_tools.files import sha256_of
 from build_tools.scenarios import SCENARIOS, Scenario
@@ -124,14 +124,21 @@ def test_cycles_refuse_what_is_no_kernel() -> None:
 
 
 def test_cycles_are_shown_as_a_ratio() -> None:
+    medians = {65_536: (4e-6, 7e-6, 3e-6), 1024: (2e-6, 7e-6, 1e-6)}
     cycles = [
         Cycle(kernel=name, length=65_536, used=used, cycles=1, median=median)
-        for used in (65_536, 1024)
-        for name, median in (("ours", 2e-6 if used == 1024 else 4e-6), ("upstream", 7e-6))
+        for used, each in medians.items()
+        for name, median in zip(("ours", "upstream", ALONE), each, strict=True)
     ]
     table = render_markdown([], [], cycles)
-    assert "| 64 KiB | 64 KiB | 4.0 µs | 7.0 µs | 1.8 |" in table
-    assert "| 64 KiB | 1 KiB | 2.0 µs | 7.0 µs | 3.5 |" in table
+    assert "| 64 KiB | 64 KiB | 4.0 µs | 7.0 µs | 3.0 µs | 1.8 | 2.3 |" in table
+    assert "| 64 KiB | 1 KiB | 2.0 µs | 7.0 µs | 1.0 µs | 3.5 | 7.0 |" in table
+    assert "| 64 KiB | 1 KiB | 2.0 µs | 1.0 µs | - | - |" in render_markdown([], [], [cycles[3], cycles[5]])
+
+
+def test_cycles_end_with_those_of_the_host_alone(sound: bytes) -> None:
+    cycles = time_cycles([Kernel(name="tried", data=sound)], {65_536: 1})
+    assert [cycle.kernel for cycle in cycles] == ["tried", ALONE] * 2
 
 
 KERNEL = b"\0asm\1\0\0\0 as if"

@@ -298,7 +298,7 @@ impl Shadow {
             self.pending.remove(&handle);
             self.live.remove(&handle);
             if self.input.0 == handle {
-                self.input = (0, 0);
+                self.input.1 = 0;
             }
         }
     }

@@ -19,6 +19,7 @@ from kernel_mutants.equivalents import Equivalents, EquivalentsError, load_equiv
 from kernel_mutants.names import NamesError, read_names  # noqa: E402
 from kernel_mutants.operators import Mutant, find_mutants  # noqa: E402
 from kernel_mutants.replay import NodeNotFoundError, find_node  # noqa: E402
+from kernel_mutants.resume import Ledger, ResumeError  # noqa: E402
 from kernel_mutants.score import (  # noqa: E402
     find_killed_equivalents,
     score,
@@ -27,12 +28,13 @@ from kernel_mutants.score import (  # noqa: E402
     write_table,
 )
 from kernel_mutants.survivors import merge_reasons, read_keys, write_judging  # noqa: E402
+from kernel_mutants.trial import load_trial_cases  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EVERY = 100
-_ERRORS = (CodeError, NamesError, BaselineError, EquivalentsError, NodeNotFoundError, OSError)
+_ERRORS = (CodeError, NamesError, BaselineError, EquivalentsError, NodeNotFoundError, ResumeError, OSError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,13 +93,20 @@ def _try(
     if not args.no_replay:
         find_node()
     start = time.monotonic()
+    ledger = Ledger(args.resume, kernel, load_trial_cases(args.cases))
     baseline = make_baseline(kernel, args.cases, is_quick=not args.no_replay)
     for case, found in sorted(baseline.excluded.items()):
         print(f"left out, the unbroken kernel fails it: {case}: {found}", file=sys.stderr)
     print(f"{len(baseline.costs)} cases recorded in {time.monotonic() - start:.0f} s", file=sys.stderr)
-    verdicts: list[Verdict] = []
-    for verdict in run_campaign(code, args.cases, baseline, chosen, jobs=args.jobs):
+    mutants = tuple(find_mutants(code))
+    known = ledger.find(mutants, chosen)
+    if known:
+        print(f"{len(known)} of {len(chosen)} mutants were killed before", file=sys.stderr)
+    verdicts = list(known.values())
+    left = [number for number in chosen if number not in known]
+    for number, verdict in run_campaign(code, args.cases, baseline, left, jobs=args.jobs):
         verdicts.append(verdict)
+        ledger.note(number, verdict)
         if len(verdicts) % _EVERY == 0:
             alive = sum(each.killer == "" for each in verdicts)
             print(
@@ -150,6 +159,12 @@ def _make_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="write the survivors to this file, for a person to judge",
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="note what was killed in this file, and try no mutant again whose case has not changed since",
     )
     parser.add_argument(
         "--merge",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -34,7 +35,9 @@ def test_staged_kernel_keeps_every_promise_to_the_instruction(topic: str, trial:
     chosen = [
         case for case in trial.cases.values() if case.id.startswith(f"{topic}/") and case.level == "must"
     ]
-    assert not {case.id: found for case in chosen if (found := trial.play(case, kernel)) is not None}
+    assert not {
+        case.id: found for case in chosen if (found := trial.play(case, kernel, math.inf)) is not None
+    }
 
 
 def test_kernel_of_an_sdk_fails_on_just_the_known_defects(trial: Trial) -> None:
@@ -46,7 +49,9 @@ def test_kernel_of_an_sdk_fails_on_just_the_known_defects(trial: Trial) -> None:
     assert kernel is not None
     known = _known_failures(hashlib.sha256(data).hexdigest())
     found = {
-        case.id: failure for case in trial.cases.values() if (failure := trial.play(case, kernel)) is not None
+        case.id: failure
+        for case in trial.cases.values()
+        if (failure := trial.play(case, kernel, math.inf)) is not None
     }
     assert sorted(found.keys() - known.keys()) == [], "fails, but is not listed"
     assert sorted(known.keys() - found.keys()) == [], "is listed, but passes"
@@ -76,3 +81,14 @@ def _got(text: str) -> str:
 
 def _pattern(got: str) -> str:
     return got.replace("[", "[[]").replace("?", "[?]")
+
+
+def test_case_that_takes_too_long_has_failed(trial: Trial) -> None:
+    try:
+        kernel = trial.accept(find_staged_kernel().read_bytes())
+    except KernelNotFoundError as reason:
+        pytest.skip(str(reason))
+    assert kernel is not None
+    found = trial.play(trial.cases["alloc/zero-is-none"], kernel, patience=-1)
+    assert found is not None
+    assert "expected an end in time" in found

@@ -16,6 +16,7 @@ from kernel_mutants.leb128 import read_signed, read_unsigned, write_signed, writ
 from kernel_mutants.meter import METER, WEIGHT, add_meter
 from kernel_mutants.names import NamesError, demangle, read_names
 from kernel_mutants.operators import find_mutants
+from kernel_mutants.replay import NodeNotFoundError, Replay
 
 SMALL = """(module (memory (export "memory") 1)
   (func $twice (param i64) (result i64) local.get 0 i64.const 2 i64.mul)
@@ -321,3 +322,21 @@ def test_operator_makes_a_valid_module(body: str, after: str) -> None:
     assert chosen, [mutant.after for mutant in find_mutants(code)]
     for mutant in chosen:
         wasmtime.Module.validate(wasmtime.Engine(), mutant.build(code))
+
+
+@pytest.mark.parametrize(
+    ("patience", "different"), [(60_000, []), (-1, ["toy/slow"])], ids=["in-time", "too-late"]
+)
+def test_replayed_case_that_takes_too_long_is_another(patience: int, different: list[str]) -> None:
+    call = ["call", "i", "reset", [], None, None]
+    trace = {"id": "toy/slow", "pages": "1", "bytes": False, "ops": [["instantiate", "i"], call, call]}
+    try:
+        replay = Replay([trace])
+    except NodeNotFoundError as reason:
+        pytest.skip(str(reason))
+    modules = {"1": add_meter(assemble(SMALL))}
+    try:
+        found = replay.find_different(modules, order=["toy/slow"], most=3, patience=patience)
+    finally:
+        replay.close()
+    assert found == different

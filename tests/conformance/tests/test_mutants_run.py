@@ -108,6 +108,43 @@ def test_survivors_that_got_a_reason_become_equivalent(few_cases: Path, tmp_path
     assert f"| store_u8 | {left + 1} | 0 | 1 | {left} | 0.0% |" in again.stdout
 
 
+def test_campaign_goes_on_where_it_was_stopped(few_cases: Path, tmp_path: Path) -> None:
+    need_node()
+    ledger = tmp_path / "ledger.jsonl"
+    case = few_cases / "toy.json"
+    document = json.loads(case.read_text())
+    document["cases"][0]["steps"] = [
+        {"call": "alloc", "args": [1], "bind": "a"},
+        {"call": "store_u8", "args": ["$a", 7]},
+        {"call": "load_u8", "args": ["$a"], "expect": 7},
+    ]
+    case.write_text(json.dumps(document))
+    again = (staged_kernel(), "--function", "store_u8", "--cases", few_cases, "--resume", ledger)
+    first, second = run(*again), run(*again)
+    killed = len(ledger.read_text().splitlines())
+    assert killed > 0
+    assert "were killed before" not in first.stderr
+    assert f"{killed} of " in second.stderr
+    assert first.stdout == second.stdout
+    assert len(ledger.read_text().splitlines()) == killed
+    case.write_text(case.read_text().replace("reset returns", "reset comes back"))
+    assert "were killed before" not in run(*again).stderr
+
+
+LEDGERS = {
+    "no-json": ("{", "line 1: this is no file of --resume"),
+    "another-kernel": ('{"kernel": "ab", "number": 1, "killer": "a/b", "case": ""}', "verdicts of kernel ab"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), LEDGERS.values(), ids=LEDGERS)
+def test_malformed_ledger_is_refused(text: str, message: str, few_cases: Path, tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").write_text(text)
+    done = run(staged_kernel(), "--cases", few_cases, "--resume", tmp_path / "ledger.jsonl")
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"survivors": [{"mutant": "a"}]}'])
 def test_malformed_survivors_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "survivors.json").write_text(text)

@@ -164,13 +164,13 @@ _campaign: Campaign | None = None
 
 def run_campaign(
     code: Code, cases: Path, baseline: Baseline, chosen: Sequence[int], *, jobs: int
-) -> Iterator[Verdict]:
-    """Yield a verdict for each chosen mutant, given by its number; in any order with more than one job."""
+) -> Iterator[tuple[int, Verdict]]:
+    """Yield the number and the verdict of each chosen mutant; in any order with more than one job."""
     if jobs == 1:
         campaign = Campaign(code, cases, baseline)
         try:
             for number in chosen:
-                yield campaign.judge(campaign.mutants[number])
+                yield number, campaign.judge(campaign.mutants[number])
         finally:
             campaign.close()
         return
@@ -184,6 +184,6 @@ def _start_worker(code: Code, cases: Path, baseline: Baseline) -> None:
     _campaign = Campaign(code, cases, baseline)
 
 
-def _judge_in_worker(number: int) -> Verdict:
+def _judge_in_worker(number: int) -> tuple[int, Verdict]:
     assert _campaign is not None
-    return _campaign.judge(_campaign.mutants[number])
+    return number, _campaign.judge(_campaign.mutants[number])

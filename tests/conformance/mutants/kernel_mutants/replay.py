@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from extism_kernel_conformance.connection import Answer, Fields
 
 SCRIPT = Path(__file__).with_name("replay.mjs")
+PATIENCE = 10_000
+"""Milliseconds that a case may take here: several times what the dearest takes on the unbroken kernel."""
 _SHORT = 16
 """Bytes; longer reads and writes of one byte repeated travel as that byte and a length."""
 
@@ -75,12 +77,15 @@ class Replay:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._ask({"traces": list(traces)})
 
-    def find_different(self, modules: Mapping[str, bytes], *, order: Sequence[str], most: int) -> list[str]:
-        """Return the first `most` cases of `order` whose answers differ from the recorded ones.
+    def find_different(
+        self, modules: Mapping[str, bytes], *, order: Sequence[str], most: int, patience: int = PATIENCE
+    ) -> list[str]:
+        """Return the first `most` cases of `order` whose answers differ, or take more than `patience` ms.
 
-        `modules` holds the kernel with each maximum of memory that a case asks for, the maximum as the key.
+        One that takes so long is the last. `modules` holds the kernel with each maximum of memory that a case
+        asks for, the maximum as the key.
         """
-        request = {"modules": _encode(modules), "order": list(order), "most": most}
+        request = {"modules": _encode(modules), "order": list(order), "most": most, "patience": patience}
         different: list[str] = self._ask(request)
         return different
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
 from extism_kernel_conformance.connection import Answer, Connection, Fields, OnAnswer
+from extism_kernel_conformance.outcome import CaseFailed
 from extism_kernel_conformance.typed_values import parameters_of, result_of
 
 from .meter import METER, WEIGHT
@@ -49,6 +52,8 @@ class Subject(Connection):
         self._instances: dict[str, _Instance] = {}
         self.on_answer: Callable[[str, Fields, Answer], None] | None = None
         """Told of every request and its answer."""
+        self.deadline = math.inf
+        """When, by `time.monotonic`, a case has taken too long."""
         self.counts_bytes = False
         """Whether a call with a limit pays for each byte that it fills or copies."""
         self._answer: Mapping[str, Callable[[Any], Answer]] = {
@@ -76,7 +81,9 @@ class Subject(Connection):
         return True
 
     def send(self, op: str, fields: Fields, on_answer: OnAnswer) -> None:
-        """Answer one request before returning."""
+        """Answer one request before returning. Raises CaseFailed after the deadline."""
+        if time.monotonic() > self.deadline:
+            raise CaseFailed(where=op, expected="an end in time", got="none")
         answer = self._answer[op](fields)
         if self.on_answer is not None:
             self.on_answer(op, fields, answer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,8 @@ LEFT_OUT = frozenset(("reset/hundred-thousand-calls", "hosts/inputs-of-every-len
 """Cases that do not take part, because others see the same in a hundredth of the time:
 `reset/many-calls-use-the-memory-of-the-largest` and `alloc/every-length-is-exact`. The slow ones above 2 GiB
 do: only they tell signed from unsigned addresses."""
+PATIENCE = 30.0
+"""Seconds that a case may take on a broken kernel: many times what the dearest takes on an unbroken one."""
 ALL_PAGES = 65536
 """The same for slow cases, which need more."""
 
@@ -63,9 +67,10 @@ class Trial:
         limits = {_pages(case) for case in self.cases.values()}
         return {str(pages): limit_memory(kernel, pages) for pages in limits if pages >= kernel.initial_pages}
 
-    def play(self, case: Case, kernel: Kernel) -> str | None:
-        """Return what a case found wrong with a kernel, None if it passes."""
+    def play(self, case: Case, kernel: Kernel, patience: float = PATIENCE) -> str | None:
+        """Return what a case found wrong with a kernel, None if it passes within `patience` seconds."""
         self._subject.counts_bytes = _counts_bytes(case)
+        self._subject.deadline = time.monotonic() + patience
         try:
             Machine(self._subject, kernel, max_pages=_pages(case)).play(case.setup, case.steps)
         except (CaseFailed, AdapterFault) as failure:
@@ -77,7 +82,7 @@ class Trial:
         recorder = Recorder(with_cost=_adds_costs(case.steps))
         self._subject.on_answer = recorder.note
         try:
-            found = self.play(case, kernel)
+            found = self.play(case, kernel, math.inf)
         finally:
             self._subject.on_answer = None
         return found, {
