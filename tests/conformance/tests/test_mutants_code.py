@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutants"))
 from kernel_mutants.code import CodeError, read_code
 from kernel_mutants.coverage import add_marks, place_marks
 from kernel_mutants.leb128 import read_signed, read_unsigned, write_signed, write_unsigned
-from kernel_mutants.meter import METER, WEIGHT, add_meter
+from kernel_mutants.meter import BYTES, METER, WEIGHT, add_meter
 from kernel_mutants.names import NamesError, demangle, read_names
 from kernel_mutants.operators import find_mutants
 from kernel_mutants.replay import NodeNotFoundError, Replay
@@ -129,22 +129,29 @@ def test_weighted_meter_counts_bytes_as_wasmtime_does(name: str, length: int) ->
     assert weigh(name, length, 5000, weight=0) == 5000 - 5
 
 
-def weigh(name: str, length: int, fuel: int, *, weight: int) -> int:
-    """Call one export of `FILL` and return what the meter says afterwards."""
+def weigh(name: str, length: int, fuel: int, *, weight: int, most: int = 5000) -> int:
+    """Call one export of `FILL` and return what the meter says afterwards; -1 for a trap."""
     store = wasmtime.Store()
     module = wasmtime.Module(store.engine, add_meter(assemble(FILL)))
     exports = wasmtime.Instance(store, module, []).exports(store)
-    function, meter, heaviness = exports[name], exports[METER], exports[WEIGHT]
+    function, meter, heaviness, left = (exports[each] for each in (name, METER, WEIGHT, BYTES))
     assert isinstance(function, wasmtime.Func)
     assert isinstance(meter, wasmtime.Global)
     assert isinstance(heaviness, wasmtime.Global)
+    assert isinstance(left, wasmtime.Global)
     meter.set_value(store, fuel)
     heaviness.set_value(store, weight)
+    left.set_value(store, most)
     try:
         function(store, length)
     except wasmtime.Trap:
         return -1
     return int(meter.value(store))
+
+
+def test_fill_of_more_bytes_than_are_left_ends_a_call_that_nothing_limits() -> None:
+    assert weigh("reset", 100, 5000, weight=0, most=100) == 5000 - 5
+    assert weigh("reset", 100, 5000, weight=0, most=99) == -1
 
 
 def test_fill_that_costs_more_than_is_left_is_cut() -> None:

@@ -4,7 +4,8 @@ Runtimes look at their fuel, or at their clock, only where a function begins and
 speaks of any instruction, and C-1 to C-3 of every one. The metered kernel counts a global down before each
 instruction that wasmtime would count, and ends with `unreachable` when it is at zero. What `memory.fill` and
 `memory.copy` cost by the byte (C-3) counts only while the global `weight` is 1: a call that no case limits is
-limited all the same, so that a broken kernel ends, and it may fill gigabytes.
+limited all the same, so that a broken kernel ends, and it may fill gigabytes. One that fills for ever ends
+when its instance has filled as many as no case needs.
 
 All other globals are exported too, so that a used instance can be made as good as new.
 """
@@ -21,6 +22,8 @@ METER = "meter"
 """Name of the exported global: instructions that may still run, an i64."""
 WEIGHT = "weight"
 """Name of the exported global: what a byte of `memory.fill` costs, an i64."""
+BYTES = "bytes"
+"""Name of the exported global: bytes that `memory.fill` and `memory.copy` may still write, an i64."""
 
 Mark = Callable[[Function, int], bytes]
 """Code to put before an instruction, given by its number in its function."""
@@ -35,6 +38,7 @@ _FREE = frozenset(("end", "else", "block", "loop", "nop", "drop", "return", "unr
 """What wasmtime does not count either; like it, the meter counts one for entering a function."""
 _BY_THE_BYTE = frozenset(("memory.fill", "memory.copy"))
 _PLENTY = 1 << 62
+_MOST_BYTES = 1 << 36
 
 
 def add_meter(data: bytes, mark: Mark | None = None, marks: int = 0) -> bytes:
@@ -55,8 +59,10 @@ def add_meter(data: bytes, mark: Mark | None = None, marks: int = 0) -> bytes:
         **{f"mark-{n}": len(code.globals) + n for n in range(marks)},
         METER: meter,
         WEIGHT: meter + 1,
+        BYTES: meter + 3,
     }
-    new = [_global(_I64, 0)] * marks + [_global(_I64, _PLENTY), _global(_I64, 0), _global(_I32, 0)]
+    gauges = [_global(_I64, _PLENTY), _global(_I64, 0), _global(_I32, 0), _global(_I64, _MOST_BYTES)]
+    new = [_global(_I64, 0)] * marks + gauges
     return _append(
         code.with_bodies(bodies),
         {_GLOBAL: new, _EXPORT: [_export(name, index) for name, index in exports.items()]},
@@ -76,14 +82,16 @@ def _spend(meter: int) -> bytes:
 def _weigh(meter: int) -> bytes:
     """Spend the number of bytes that is on the stack, times the weight, and leave the number there."""
     get, put = CODES["global.get"], CODES["global.set"]
-    meter_, weight, length = (write_unsigned(meter + n) for n in range(3))
+    meter_, weight, length, bytes_ = (write_unsigned(meter + n) for n in range(4))
     zero = CODES["i64.const"] + write_signed(0)
     spend = (
         put + length + get + meter_ + get + length + CODES["i64.extend_i32_u"] + get + weight
         + CODES["i64.mul"] + CODES["i64.sub"] + put + meter_
     )  # fmt: skip
     stop = get + meter_ + zero + CODES["i64.lt_s"] + _IF + zero + put + meter_ + CODES["unreachable"] + _END
-    return spend + stop + get + length
+    write = get + bytes_ + get + length + CODES["i64.extend_i32_u"] + CODES["i64.sub"] + put + bytes_
+    end = get + bytes_ + zero + CODES["i64.lt_s"] + _IF + CODES["unreachable"] + _END
+    return spend + stop + write + end + get + length
 
 
 def _meter_body(code: Code, function: Function, spend: bytes, weigh: bytes, mark: Mark) -> bytes:
