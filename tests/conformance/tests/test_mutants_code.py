@@ -16,7 +16,7 @@ from kernel_mutants.leb128 import read_signed, read_unsigned, write_signed, writ
 from kernel_mutants.meter import BYTES, METER, WEIGHT, add_meter
 from kernel_mutants.names import NamesError, demangle, read_names
 from kernel_mutants.operators import find_mutants
-from kernel_mutants.replay import NodeNotFoundError, Replay
+from kernel_mutants.replay import EndlessCallError, NodeNotFoundError, Replay
 
 SMALL = """(module (memory (export "memory") 1)
   (func $twice (param i64) (result i64) local.get 0 i64.const 2 i64.mul)
@@ -152,6 +152,13 @@ def weigh(name: str, length: int, fuel: int, *, weight: int, most: int = 5000) -
 def test_fill_of_more_bytes_than_are_left_ends_a_call_that_nothing_limits() -> None:
     assert weigh("reset", 100, 5000, weight=0, most=100) == 5000 - 5
     assert weigh("reset", 100, 5000, weight=0, most=99) == -1
+
+
+def test_memory_that_grows_by_nothing_for_ever_ends_a_call() -> None:
+    text = """(module (memory (export "memory") 1)
+      (func (export "reset") loop i32.const 0 memory.grow drop br 0 end))"""
+    with pytest.raises(wasmtime.Trap, match="unreachable"):
+        run(add_meter(assemble(text)), "reset")
 
 
 def test_fill_that_costs_more_than_is_left_is_cut() -> None:
@@ -347,3 +354,23 @@ def test_replayed_case_that_takes_too_long_is_another(patience: int, different: 
     finally:
         replay.close()
     assert found == different
+
+
+def test_call_that_keeps_node_busy_is_told_and_node_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = ["call", "i", "reset", [], None, None]
+    trace = {"id": "toy/endless", "pages": "1", "bytes": False, "ops": [["instantiate", "i"], call]}
+    endless = """(module (memory (export "memory") 1)
+      (global (export "meter") (mut i64) (i64.const 0)) (global (export "weight") (mut i64) (i64.const 0))
+      (func (export "reset") loop br 0 end))"""
+    monkeypatch.setattr("kernel_mutants.replay._NODE_PATIENCE", 2.0)
+    try:
+        replay = Replay([trace])
+    except NodeNotFoundError as reason:
+        pytest.skip(str(reason))
+    try:
+        with pytest.raises(EndlessCallError):
+            replay.find_different({"1": assemble(endless)}, order=["toy/endless"], most=1)
+        sound = {"1": add_meter(assemble(SMALL))}
+        assert replay.find_different(sound, order=["toy/endless"], most=1) == []
+    finally:
+        replay.close()

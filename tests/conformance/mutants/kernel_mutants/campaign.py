@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .code import Code, read_code
 from .coverage import Marks, add_marks, place_marks
 from .operators import Mutant, find_mutants
-from .replay import Reach, Replay
+from .replay import EndlessCallError, Reach, Replay
 from .trial import Trial, load_trial_cases
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 3
 """Suspect cases that Node looks for before the first of them is judged."""
+_ENDLESS = "a call without end"
+"""Stands for the case that such a mutant fails: any adapter's answer would be waited for in vain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +133,15 @@ class Campaign:
         kernel = self._trial.accept(mutant.build(self.code))
         if kernel is None:
             return Verdict(mutant=mutant, killer="-")
-        for suspects in self._find_suspects(mutant, kernel):
-            for identifier in suspects:
-                found = self._trial.play(self._trial.cases[identifier], kernel)
-                if found is not None:
-                    self._order.note(mutant.function.name, identifier)
-                    return Verdict(mutant=mutant, killer=identifier, finding=found)
+        try:
+            for suspects in self._find_suspects(mutant, kernel):
+                for identifier in suspects:
+                    found = self._trial.play(self._trial.cases[identifier], kernel)
+                    if found is not None:
+                        self._order.note(mutant.function.name, identifier)
+                        return Verdict(mutant=mutant, killer=identifier, finding=found)
+        except EndlessCallError:
+            return Verdict(mutant=mutant, killer=_ENDLESS, finding="a call did not end in a minute")
         return Verdict(mutant=mutant, killer="")
 
     def close(self) -> None:
@@ -176,7 +181,7 @@ def run_campaign(
         return
     context = multiprocessing.get_context("spawn")
     with context.Pool(jobs, _start_worker, (code, cases, baseline)) as pool:
-        yield from pool.imap_unordered(_judge_in_worker, chosen, chunksize=4)
+        yield from pool.imap_unordered(_judge_in_worker, chosen)
 
 
 def _start_worker(code: Code, cases: Path, baseline: Baseline) -> None:

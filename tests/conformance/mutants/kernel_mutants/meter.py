@@ -5,7 +5,7 @@ speaks of any instruction, and C-1 to C-3 of every one. The metered kernel count
 instruction that wasmtime would count, and ends with `unreachable` when it is at zero. What `memory.fill` and
 `memory.copy` cost by the byte (C-3) counts only while the global `weight` is 1: a call that no case limits is
 limited all the same, so that a broken kernel ends, and it may fill gigabytes. One that fills for ever ends
-when its instance has filled as many as no case needs.
+when its instance has filled as many as no case needs, and so does one that grows memory for ever, by nothing.
 
 All other globals are exported too, so that a used instance can be made as good as new.
 """
@@ -38,7 +38,9 @@ _FREE = frozenset(("end", "else", "block", "loop", "nop", "drop", "return", "unr
 """What wasmtime does not count either; like it, the meter counts one for entering a function."""
 _BY_THE_BYTE = frozenset(("memory.fill", "memory.copy"))
 _PLENTY = 1 << 62
-_MOST_BYTES = 1 << 36
+_MOST_BYTES = 1 << 33
+_BYTES_OF_GROWTH = 1 << 21
+"""What each `memory.grow` counts as: an instance may try a few thousand."""
 
 
 def add_meter(data: bytes, mark: Mark | None = None, marks: int = 0) -> bytes:
@@ -49,10 +51,8 @@ def add_meter(data: bytes, mark: Mark | None = None, marks: int = 0) -> bytes:
     """
     code = read_code(data)
     meter = len(code.globals) + marks
-    spend = _spend(meter)
     bodies = {
-        function.index: _meter_body(code, function, spend, _weigh(meter), mark or _no_mark)
-        for function in code.functions
+        function.index: _meter_body(code, function, meter, mark or _no_mark) for function in code.functions
     }
     exports = {
         **{f"global-{n}": n for n, each in enumerate(code.globals) if each.is_mutable},
@@ -82,20 +82,28 @@ def _spend(meter: int) -> bytes:
 def _weigh(meter: int) -> bytes:
     """Spend the number of bytes that is on the stack, times the weight, and leave the number there."""
     get, put = CODES["global.get"], CODES["global.set"]
-    meter_, weight, length, bytes_ = (write_unsigned(meter + n) for n in range(4))
+    meter_, weight, length = (write_unsigned(meter + n) for n in range(3))
     zero = CODES["i64.const"] + write_signed(0)
     spend = (
         put + length + get + meter_ + get + length + CODES["i64.extend_i32_u"] + get + weight
         + CODES["i64.mul"] + CODES["i64.sub"] + put + meter_
     )  # fmt: skip
     stop = get + meter_ + zero + CODES["i64.lt_s"] + _IF + zero + put + meter_ + CODES["unreachable"] + _END
-    write = get + bytes_ + get + length + CODES["i64.extend_i32_u"] + CODES["i64.sub"] + put + bytes_
-    end = get + bytes_ + zero + CODES["i64.lt_s"] + _IF + CODES["unreachable"] + _END
-    return spend + stop + write + end + get + length
+    return spend + stop + _write(meter, get + length + CODES["i64.extend_i32_u"]) + get + length
 
 
-def _meter_body(code: Code, function: Function, spend: bytes, weigh: bytes, mark: Mark) -> bytes:
+def _write(meter: int, count: bytes) -> bytes:
+    """Take a number of bytes from those that may still be written."""
+    get, put, left = CODES["global.get"], CODES["global.set"], write_unsigned(meter + 3)
+    zero = CODES["i64.const"] + write_signed(0)
+    take = get + left + count + CODES["i64.sub"] + put + left
+    return take + get + left + zero + CODES["i64.lt_s"] + _IF + CODES["unreachable"] + _END
+
+
+def _meter_body(code: Code, function: Function, meter: int, mark: Mark) -> bytes:
     first = function.instructions[0].start
+    spend, weigh = _spend(meter), _weigh(meter)
+    grow = _write(meter, CODES["i64.const"] + write_signed(_BYTES_OF_GROWTH))
     out = bytearray(code.data[function.start : first]) + spend
     for place, instruction in enumerate(function.instructions):
         out += mark(function, place)
@@ -103,6 +111,8 @@ def _meter_body(code: Code, function: Function, spend: bytes, weigh: bytes, mark
             out += spend
         if instruction.name in _BY_THE_BYTE:
             out += weigh
+        if instruction.name == "memory.grow":
+            out += grow
         out += code.data[instruction.start : instruction.end]
     return bytes(out)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import select
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SCRIPT = Path(__file__).with_name("replay.mjs")
 PATIENCE = 10_000
 """Milliseconds that a case may take here: several times what the dearest takes on the unbroken kernel."""
+_NODE_PATIENCE = 60.0
+"""Seconds for all cases of one mutant together."""
 _SHORT = 16
 """Bytes; longer reads and writes of one byte repeated travel as that byte and a length."""
 
@@ -69,13 +72,21 @@ class Recorder:
             self.operations.append(record)
 
 
+class EndlessCallError(Exception):
+    """A broken kernel kept Node busy with one call: it fills or grows memory again and again, say."""
+
+
 class Replay:
     """One Node process that holds all recorded cases."""
 
     def __init__(self, traces: Sequence[Mapping[str, object]]) -> None:
+        self._traces = list(traces)
+        self._start()
+
+    def _start(self) -> None:
         command = [find_node(), "--liftoff-only", str(SCRIPT)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._ask({"traces": list(traces)})
+        self._ask({"traces": self._traces})
 
     def find_different(
         self, modules: Mapping[str, bytes], *, order: Sequence[str], most: int, patience: int = PATIENCE
@@ -83,10 +94,10 @@ class Replay:
         """Return the first `most` cases of `order` whose answers differ, or take more than `patience` ms.
 
         One that takes so long is the last. `modules` holds the kernel with each maximum of memory that a case
-        asks for, the maximum as the key.
+        asks for, the maximum as the key. Raises EndlessCallError; Node is started again then.
         """
         request = {"modules": _encode(modules), "order": list(order), "most": most, "patience": patience}
-        different: list[str] = self._ask(request)
+        different: list[str] = self._ask(request, _NODE_PATIENCE)
         return different
 
     def find_marks(self, modules: Mapping[str, bytes]) -> dict[str, Reach]:
@@ -108,11 +119,16 @@ class Replay:
         self._process.wait()
         self._process.stdout.close()
 
-    def _ask(self, request: Mapping[str, object]) -> Any:  # noqa: ANN401 - JSON
+    def _ask(self, request: Mapping[str, object], patience: float | None = None) -> Any:  # noqa: ANN401 - JSON
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
+        if patience is not None and not select.select([self._process.stdout], [], [], patience)[0]:
+            self._process.kill()
+            self.close()
+            self._start()
+            raise EndlessCallError
         return json.loads(self._process.stdout.readline())
 
 
