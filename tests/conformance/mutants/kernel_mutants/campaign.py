@@ -141,7 +141,7 @@ class Campaign:
                         self._order.note(mutant.function.name, identifier)
                         return Verdict(mutant=mutant, killer=identifier, finding=found)
         except EndlessCallError:
-            return Verdict(mutant=mutant, killer=_ENDLESS, finding="a call did not end in a minute")
+            return Verdict(mutant=mutant, killer=_ENDLESS, finding="a call did not end in time")
         return Verdict(mutant=mutant, killer="")
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCRIPT = Path(__file__).with_name("replay.mjs")
 PATIENCE = 10_000
 """Milliseconds that a case may take here: several times what the dearest takes on the unbroken kernel."""
-_NODE_PATIENCE = 60.0
+_NODE_PATIENCE = 20.0
 """Seconds for all cases of one mutant together."""
 _SHORT = 16
 """Bytes; longer reads and writes of one byte repeated travel as that byte and a length."""
