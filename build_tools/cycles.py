@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import wasmtime
 
-from build_tools.costs import Kernel
 from build_tools.errors import ModuleMalformedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from build_tools.costs import Kernel
 
 KIBIBYTE = 1024
 ROUNDS = {64 * KIBIBYTE: 50, KIBIBYTE * KIBIBYTE: 4, 64 * KIBIBYTE * KIBIBYTE: 1}
@@ -83,15 +84,16 @@ def time_cycles(kernels: Sequence[Kernel], rounds: dict[int, int] | None = None)
     Raises ModuleMalformedError for what is no kernel.
     """
     engine = wasmtime.Engine()
-    kernels = [*kernels, Kernel(name=ALONE, data=bytes(wasmtime.wat2wasm(NOTHING)))]
+    modules = [(kernel.name, kernel.data) for kernel in kernels]
+    modules.append((ALONE, bytes(wasmtime.wat2wasm(NOTHING))))
     cycles: list[Cycle] = []
     for length, count in (ROUNDS if rounds is None else rounds).items():
         for used in (length, MESSAGE):
-            turns = [_prepare(engine, kernel, length, used) for kernel in kernels]
+            turns = [_prepare(engine, name, data, length, used) for name, data in modules]
             medians = _time(turns, count)
             cycles += [
-                Cycle(kernel=kernel.name, length=length, used=used, cycles=count * TURNS, median=median)
-                for kernel, median in zip(kernels, medians, strict=True)
+                Cycle(kernel=name, length=length, used=used, cycles=count * TURNS, median=median)
+                for (name, _), median in zip(modules, medians, strict=True)
             ]
     return tuple(cycles)
 
@@ -108,17 +110,19 @@ def _time(turns: Sequence[Callable[[int], None]], count: int) -> list[float]:
     return [statistics.median(taken) for taken in times]
 
 
-def _prepare(engine: wasmtime.Engine, kernel: Kernel, length: int, used: int) -> Callable[[int], None]:
+def _prepare(
+    engine: wasmtime.Engine, name: str, data: bytes, length: int, used: int
+) -> Callable[[int], None]:
     """Return a function that runs so many cycles."""
     store = wasmtime.Store(engine)
     linker = wasmtime.Linker(engine)
     try:
-        module = wasmtime.Module(engine, kernel.data)
+        module = wasmtime.Module(engine, data)
         linker.define_instance(store, "kernel", wasmtime.Instance(store, module, []))
         host = linker.instantiate(store, wasmtime.Module(engine, bytes(wasmtime.wat2wasm(HOST))))
     except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ModuleMalformedError(f"is no kernel: {reason.strip()}", where=kernel.name) from None
+        raise ModuleMalformedError(f"is no kernel: {reason.strip()}", where=name) from None
     run = host.exports(store)["run"]
     if not isinstance(run, wasmtime.Func):
         raise TypeError("`run` of the host's module is a function")
