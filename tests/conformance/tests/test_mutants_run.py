@@ -132,7 +132,7 @@ def test_campaign_goes_on_where_it_was_stopped(few_cases: Path, tmp_path: Path) 
 
 
 LEDGERS = {
-    "no-json": ("{", "line 1: this is no file of --resume"),
+    "no-json": ("{", "line 1: this is no line of --resume, or only a part of one; remove it"),
     "another-kernel": ('{"kernel": "ab", "number": 1, "killer": "a/b", "case": ""}', "verdicts of kernel ab"),
 }
 

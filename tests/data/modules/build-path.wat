@@ -83,7 +83,7 @@
   (export "memory_bytes" (func 19))
   (export "extism_memory_bytes" (func 19))
   (export "extism_context" (global 0))
-  (data (i32.const 0) "/home/ci/kernel-src/src/heap.rs")
+  (data (i32.const 0) "\2fhome/ci/kernel-src/src/heap.rs")
   (@custom "producers" "\00")
   (@custom "extism" "1.0.0")
   (@custom "extism_abi" "2")

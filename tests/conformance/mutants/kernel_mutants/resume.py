@@ -42,15 +42,14 @@ class Ledger:
         }
 
     def note(self, number: int, verdict: Verdict) -> None:
-        """Add a verdict to the file, as a line of JSON."""
-        if self._path is None or verdict.killer == "":
+        """Add what a case killed to the file, as a line of JSON.
+
+        A call without end is judged by the clock, so such a mutant is tried again.
+        """
+        case = self._cases.get(verdict.killer)
+        if self._path is None or case is None:
             return
-        line = {
-            "kernel": self._kernel,
-            "number": number,
-            "killer": verdict.killer,
-            "case": self._cases.get(verdict.killer, ""),
-        }
+        line = {"kernel": self._kernel, "number": number, "killer": verdict.killer, "case": case}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -61,13 +60,14 @@ class Ledger:
                 kernel, mutant, killer, case = (line[key] for key in ("kernel", "number", "killer", "case"))
             except (ValueError, KeyError, TypeError) as error:
                 raise ResumeError(
-                    f"{path.name}, line {number}: this is no file of --resume: {error!r}"
+                    f"{path.name}, line {number}: this is no line of --resume, or only a part of one; "
+                    f"remove it: {error!r}"
                 ) from None
             if kernel != self._kernel:
                 raise ResumeError(
                     f"{path.name} has the verdicts of kernel {kernel[:16]}; give another file, or remove it"
                 )
-            if self._cases.get(killer, "") == case:
+            if self._cases.get(killer) == case:
                 self._killed[mutant] = killer
 
 
