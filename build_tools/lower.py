@@ -5,6 +5,9 @@ Rust cannot name a WebAssembly global. The kernel imports, from a module called 
 call the instruction that reads or writes it. A global begins as 0, or as the number in `get NAME=NUMBER`. No
 store to memory reaches a global.
 
+From a module called `instruction` it imports the instructions for which the compiler writes more than that. A call
+becomes the one that its name says. Types that no function has any more go.
+
 An export that does nothing but call another function with its own parameters is that function afterwards: the
 linker cannot give a function two names, and the compiler writes one that only calls.
 """
@@ -35,12 +38,18 @@ if TYPE_CHECKING:
     from build_tools.layout import Body, Instruction, Layout
     from build_tools.model import CompiledModule
 
-MODULE = "global"
+GLOBAL, INSTRUCTION = "global", "instruction"
+MODULES = frozenset({GLOBAL, INSTRUCTION})
 NAME = re.compile(r"(get|set) ([^ =]+)(?:=([0-9]{1,9}))?")
 # What a function of that type reads or writes.
 VALUES = {
     "get": {"() -> i32": "i32", "() -> i64": "i64"},
     "set": {"(i32) -> ()": "i32", "(i64) -> ()": "i64"},
+}
+# What may be imported as an instruction: its type and its bytes. All memories are the first.
+INSTRUCTIONS = {
+    "memory.copy": ("(i32, i32, i32) -> ()", b"\xfc\x0a\0\0"),
+    "memory.fill": ("(i32, i32, i32) -> ()", b"\xfc\x0b\0"),
 }
 # Type, mutable, the opcode of a constant; the number and `end` follow.
 BODIES = {"i32": b"\x7f\x01\x41", "i64": b"\x7e\x01\x42"}
@@ -66,7 +75,7 @@ def lower(data: bytes) -> bytes:
     An invalid module comes back as it is; what is wrong with it is for the validator to say.
     """
     layout = read_layout(data)
-    if all(entry.module != MODULE for entry in layout.imports) or find_invalidity(data) is not None:
+    if all(entry.module not in MODULES for entry in layout.imports) or find_invalidity(data) is not None:
         return data
     if layout.faults:
         raise ModuleMalformedError("; ".join(layout.faults), where="the linker's module")
@@ -80,15 +89,16 @@ class _Lowering:
         self.data = data
         self.layout = layout
         self.placeholders: dict[int, tuple[str, str]] = {}
+        self.instructions: dict[int, str] = {}
         self.types: dict[str, str] = {}
         self.begins: dict[str, int] = {}
         self.imported = sum(entry.kind == "global" for entry in layout.imports)
-        problems = [*self._read_placeholders(), *self._check_uses()]
+        problems = [*self._read_placeholders(), *self._read_instructions(), *self._check_uses()]
         if problems:
             raise PlaceholderError(problems)
         aliases = dict(self._find_aliases())
         self.aliases = {index: target for index, target in aliases.items() if target not in aliases}
-        self.gone = sorted({*self.placeholders, *self.aliases})
+        self.gone = sorted({*self.placeholders, *self.instructions, *self.aliases})
         self.kept = self._count_kept()
         self.numbers = {name: self.imported + self.kept + at for at, name in enumerate(self.types)}
 
@@ -96,7 +106,7 @@ class _Lowering:
         index = -1
         for entry in self.layout.imports:
             index += entry.kind == "func"
-            if entry.module != MODULE:
+            if entry.module != GLOBAL:
                 continue
             match = NAME.fullmatch(entry.name)
             value = VALUES[match[1]].get(entry.type) if match else None
@@ -113,16 +123,30 @@ class _Lowering:
                 self.placeholders[index] = (match[1], match[2])
                 self.begins[match[2]] = max(int(match[3] or 0), self.begins.get(match[2], 0))
 
+    def _read_instructions(self) -> Iterator[str]:
+        index = -1
+        for entry in self.layout.imports:
+            index += entry.kind == "func"
+            if entry.module != INSTRUCTION:
+                continue
+            wanted = INSTRUCTIONS.get(entry.name, ("",))[0]
+            if not wanted:
+                yield f"`{entry.name}` should be {' or '.join(f'`{name}`' for name in INSTRUCTIONS)}"
+            elif entry.type != wanted:
+                yield f"`{entry.name}` is `{entry.type}`, should be `{wanted}`"
+            else:
+                self.instructions[index] = entry.name
+
     def _check_uses(self) -> Iterator[str]:
         """Yield what is done with functions that this stage cannot follow."""
         for name, kind, index in self.layout.exports:
-            if kind == "func" and index in self.placeholders:
+            if kind == "func" and self._is_placeholder(index):
                 yield f"`{self._name(index)}` is exported as `{name}`"
         for body in self.layout.bodies:
             for item in body.instructions:
                 if item.mnemonic == "ref.func":
                     yield f"function {body.function} takes a reference to function {item.index}"
-                if item.mnemonic == "return_call" and item.index in self.placeholders:
+                if item.mnemonic == "return_call" and self._is_placeholder(item.index):
                     yield f"function {body.function} ends with a tail call of `{self._name(item.index)}`"
         for at, entry in enumerate(self.layout.globals, self.imported):
             if not entry.value.startswith(("i32=", "i64=")):
@@ -130,8 +154,11 @@ class _Lowering:
         if self.layout.has_elements:
             yield "an element segment holds functions"
 
+    def _is_placeholder(self, index: int) -> bool:
+        return index in self.placeholders or index in self.instructions
+
     def _name(self, index: int) -> str:
-        return " ".join(self.placeholders[index])
+        return self.instructions.get(index) or " ".join(self.placeholders[index])
 
     def _count_kept(self) -> int:
         """Return how many of the linker's globals stay: no markers, no stack pointer that nothing moves.
@@ -197,7 +224,7 @@ class _Lowering:
 
     def _imports(self) -> bytes:
         """Return the import section's content without placeholders, nothing if none is left."""
-        left = [self.data[e.start : e.end] for e in self.layout.imports if e.module != MODULE]
+        left = [self.data[e.start : e.end] for e in self.layout.imports if e.module not in MODULES]
         return encode_vector(left) if left else b""
 
     def _globals(self) -> bytes:
@@ -223,6 +250,8 @@ class _Lowering:
         return encode_unsigned(len(out)) + out
 
     def _call(self, item: Instruction) -> bytes:
+        if item.index in self.instructions:
+            return INSTRUCTIONS[self.instructions[item.index]][1]
         if item.index not in self.placeholders:
             return bytes((OPCODES[item.mnemonic],)) + encode_unsigned(self._function(item.index))
         access, name = self.placeholders[item.index]

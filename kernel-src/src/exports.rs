@@ -82,6 +82,17 @@ globals! {
     ErrorFreed "get error_freed" "set error_freed",
 }
 
+#[link(wasm_import_module = "instruction")]
+unsafe extern "C" {
+    /// The instruction `memory.fill`. What the compiler makes of `write_bytes` asks first whether there is anything to
+    /// write, or is a row of stores.
+    #[link_name = "memory.fill"]
+    fn memory_fill(to: u32, value: u32, count: u32);
+    /// The instruction `memory.copy`, likewise.
+    #[link_name = "memory.copy"]
+    fn memory_copy(to: u32, from: u32, count: u32);
+}
+
 /// A pointer to an address in linear memory.
 #[inline(always)]
 fn at(base: u32, offset: u32) -> *mut u8 {
@@ -128,19 +139,15 @@ impl Memory for LinearMemory {
     }
 
     #[inline(always)]
-    fn clear(&mut self, start: u32, count: u32) {
-        // SAFETY: nobody clears nothing, and the compiler need not ask.
-        unsafe { core::hint::assert_unchecked(count != 0) };
+    fn fill(&mut self, start: u32, value: u8, count: u32) {
         // SAFETY: as for `byte`; the range lies inside the kernel's pages.
-        unsafe { at(start, 0).write_bytes(0, count as usize) }
+        unsafe { memory_fill(start, value.into(), count) }
     }
 
     #[inline(always)]
     fn copy(&mut self, to: u32, from: u32, count: u32) {
-        // SAFETY: a table has at least one record.
-        unsafe { core::hint::assert_unchecked(count != 0) };
         // SAFETY: as for `byte`; both ranges lie inside the kernel's pages and may overlap.
-        unsafe { at(to, 0).copy_from(at(from, 0), count as usize) }
+        unsafe { memory_copy(to, from, count) }
     }
 
     #[inline(always)]

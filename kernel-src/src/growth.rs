@@ -1,14 +1,19 @@
 //! Growth: more pages, where the table then lies, and pages that belong to somebody else.
 
 use crate::heap::RESERVE;
-use crate::layout::{PAGE_BYTES, PAGE_NET};
+use crate::layout::{PAGE_BYTES, PAGE_NET, STRETCH};
 use crate::memory::{Global, WideGlobal};
-use crate::record::{PLACE, RECORD};
+use crate::record::{PLACE, PREV, RECORD};
 use crate::{Kernel, Memory};
 
 /// Memory grows by the table's bytes divided by 2 to this in pages more than are needed, so that moves
 /// of a large table are rare: by none below 8,192 records, and then by a quarter of the table.
 const AMPLE: u32 = 18;
+/// Bytes of a page's words in the index.
+const PAGE_WORDS: u32 = PAGE_BYTES - PAGE_NET;
+/// The index's words for pages of others. It leads nowhere. The first of a page can be overwritten, if a range ends
+/// where the page begins; the last cannot.
+const FOREIGN: u32 = u32::MAX;
 
 impl<M: Memory> Kernel<M> {
     /// Pages below the end of what the kernel owns.
@@ -24,11 +29,11 @@ impl<M: Memory> Kernel<M> {
 
     /// Asks for the pages that a block of `size` bytes needs and moves the table to their end. If
     /// others grew memory, or did before, the next block will lie behind their pages.
-    pub(crate) fn grow(&mut self, size: u32) -> bool {
+    pub(crate) fn grow(&mut self, place: u32, size: u32) -> bool {
         let pages = self.memory.pages();
         let owned = self.owned();
         let table = self.get(Global::Table);
-        let mut start = self.field(self.anchor(), PLACE);
+        let mut start = place;
         if pages != owned {
             start = pages.wrapping_mul(PAGE_BYTES);
         }
@@ -43,50 +48,64 @@ impl<M: Memory> Kernel<M> {
         // `alloc` sets the span anew.
         self.note_used();
         self.set_wide(WideGlobal::Span, 0);
-        let place = self.field(self.anchor(), PLACE);
         let delta = self.memory.pages().wrapping_sub(owned).wrapping_mul(PAGE_NET);
-        self.set(Global::Head, self.anchor().wrapping_add(delta));
-        let new = self.next_record().wrapping_add(RECORD);
-        let old = new.wrapping_sub(delta);
         let end = owned.wrapping_mul(PAGE_BYTES);
-        self.memory.copy(new, old, end.wrapping_sub(old));
-        let mut dirty = self.get(Global::Dirty).max(place);
+        let old = self.next_record().wrapping_add(RECORD);
+        let new = old.wrapping_add(delta);
+        let bytes = end.wrapping_sub(old);
         if pages != owned {
-            // Loads will reach what is passed over, so it must not show an earlier life.
-            dirty = place;
+            // If the call is cut, what others own stays theirs: table and index are complete before they are used.
+            self.memory.copy(new, old, bytes);
+            self.memory.fill(new.wrapping_add(bytes), FOREIGN as u8, start.wrapping_sub(end) >> STRETCH << 2);
             if self.get(Global::HoleStart) == 0 {
                 self.set(Global::HoleStart, end);
             }
             self.set(Global::HoleEnd, start);
         }
-        self.wipe(dirty, new.min(end));
+        self.set(Global::Head, self.anchor().wrapping_add(delta));
+        self.memory.copy(new, old, bytes);
+        self.wipe(self.get(Global::Dirty).max(place), new.min(end));
         self.set(Global::Dirty, self.anchor());
         // Links are the words that are not below the table: places, lengths and ranks all are; and ages, if
         // they are not, keep their order.
         let mut at = new;
-        while at < self.anchor().wrapping_add(RECORD) {
+        loop {
             let word = self.field(at, 0);
             if word >= old {
                 self.set_field(at, 0, word.wrapping_add(delta));
             }
             at = at.wrapping_add(4);
+            if at >= self.anchor().wrapping_add(RECORD) {
+                break;
+            }
         }
         if pages != owned {
-            self.pass();
+            self.pass(place);
         }
         true
     }
 
     /// Goes on behind others' pages. Nothing is put before them any more until `reset`.
-    #[inline(always)]
-    pub(crate) fn pass(&mut self) {
-        let place = self.field(self.anchor(), PLACE);
-        // Loads will reach what is passed over, so it must not show an earlier life.
-        self.wipe(place, self.get(Global::HoleStart).min(self.get(Global::Used)));
+    #[inline(never)]
+    pub(crate) fn pass(&mut self, place: u32) {
+        // Loads will reach what is passed over, so what is ours must not show an earlier life.
+        let end = self.get(Global::HoleEnd).min(self.get(Global::Used));
+        let mut at = place;
+        while at < end {
+            let next = (at | (PAGE_BYTES - 1)).wrapping_add(1);
+            let words = self.anchor().wrapping_add(at / PAGE_BYTES * PAGE_WORDS);
+            if self.memory.word(words, RECORD + PAGE_WORDS - 4) != FOREIGN {
+                self.wipe(at, next);
+            }
+            at = next;
+        }
         let record = self.next_record();
-        self.append(place, 0, self.get(Global::HoleEnd));
+        // Length, rank, place and the one before are the anchor's.
+        self.memory.copy(record, self.anchor(), RECORD);
+        self.set_field(self.anchor(), PLACE, self.get(Global::HoleEnd));
+        self.join(record, self.anchor());
+        self.join(self.field(record, PREV), record);
         self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
-        self.enter(record, self.get(Global::HoleEnd));
         self.set(Global::Ready, self.get(Global::HoleEnd));
     }
 

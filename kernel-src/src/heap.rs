@@ -7,7 +7,7 @@ use crate::record::{LENGTH, NEXT, PLACE, PREV, RANK, RECORD, Record, SPARE};
 use crate::{Kernel, Memory};
 
 /// Set in the rank of a range that holds a small block: it is reused only under pressure.
-const SMALL: u32 = 4;
+const SMALL: u32 = 1;
 /// Bytes of the records of a stretch full of the smallest blocks: as many as the blocks have.
 const STRETCH_RECORDS: u32 = (RECORD << STRETCH) / (2 * HEADER);
 /// Unused bytes that only records may take: that of the next block, and some that let ranges be split when
@@ -24,10 +24,10 @@ impl<M: Memory> Kernel<M> {
         let size = (length as u32).wrapping_add(HEADER + 15) & !15;
         let mut place = self.field(self.anchor(), PLACE);
         if (place.wrapping_add(size) > self.get(Global::Ready)) | (length.wrapping_sub(1) >= SMALL_MAX) {
-            if let Err(handle) = self.make_place(length, size) {
-                return handle;
+            match self.make_place(length, size) {
+                Ok(ready) => place = ready,
+                Err(handle) => return handle,
             }
-            place = self.field(self.anchor(), PLACE);
         }
         self.append(place, length, place.wrapping_add(size));
         // The span comes first: it says what is to be cleared if the call is cut here (L-3).
@@ -43,7 +43,7 @@ impl<M: Memory> Kernel<M> {
 
     /// The slow path of `alloc`: the bytes at the anchor's place are ready for the block, or what else to return.
     #[inline(always)]
-    fn make_place(&mut self, length: u64, size: u32) -> Result<(), u64> {
+    fn make_place(&mut self, length: u64, size: u32) -> Result<u32, u64> {
         // A fresh instance, or a call that was cut while it changed the trie.
         if self.get(Global::Ordered) == 0 {
             self.reset();
@@ -53,9 +53,12 @@ impl<M: Memory> Kernel<M> {
             return Err(0);
         }
         loop {
-            let has_space = self.has_space(size);
-            if !has_space && self.field(self.anchor(), PLACE) < self.get(Global::HoleEnd) {
-                self.pass();
+            let place = self.field(self.anchor(), PLACE);
+            let has_space = self.has_space(place, size);
+            // (Above the anchor are pages of others only if a growth was cut: the next one sees to them.)
+            let hole_end = self.get(Global::HoleEnd);
+            if !has_space && (place < hole_end) & (hole_end < self.anchor()) {
+                self.pass(place);
                 continue;
             }
             if !has_space | (length > SMALL_MAX) {
@@ -68,10 +71,10 @@ impl<M: Memory> Kernel<M> {
                 }
             }
             if has_space {
-                self.prepare(size);
-                return Ok(());
+                self.prepare(place, size);
+                return Ok(place);
             }
-            if !self.grow(size) {
+            if !self.grow(place, size) {
                 return Err(0);
             }
         }
@@ -80,19 +83,19 @@ impl<M: Memory> Kernel<M> {
     /// Whether a block of `size` more bytes fits into the unused bytes, which end below the table and its
     /// reserve, or below others' pages; and whether records do, which must stay above those.
     #[inline(always)]
-    fn has_space(&self, size: u32) -> bool {
+    fn has_space(&self, place: u32, size: u32) -> bool {
         let hole_start = self.get(Global::HoleStart);
-        let place = self.field(self.anchor(), PLACE);
         let hole_end = self.get(Global::HoleEnd);
-        let limit = self.next_record().wrapping_sub(RESERVE);
+        let kept = self.get(Global::Table).wrapping_add(RESERVE);
+        let limit = self.anchor().wrapping_sub(kept);
+        // A hole that is above the anchor, because a growth was cut, wraps and does not count.
         (hole_start.wrapping_sub(place) >= size)
-            & (hole_end <= limit)
+            & (self.anchor().wrapping_sub(hole_end) >= kept)
             & (u64::from(place) + u64::from(size) <= u64::from(limit))
     }
 
     /// Makes the next `size` bytes clean and the table ready for more records.
-    fn prepare(&mut self, size: u32) {
-        let place = self.field(self.anchor(), PLACE);
+    fn prepare(&mut self, place: u32, size: u32) {
         let end = place.wrapping_add(size);
         let record = self.next_record();
         self.set_field(record, PLACE, place);
@@ -114,7 +117,7 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub(crate) fn wipe(&mut self, start: u32, end: u32) {
         if start < end {
-            self.memory.clear(start, end.wrapping_sub(start));
+            self.memory.fill(start, 0, end.wrapping_sub(start));
         }
     }
 
@@ -190,7 +193,7 @@ impl<M: Memory> Kernel<M> {
             self.set_wide(WideGlobal::InputLength, 0);
         }
         self.set(Global::Ordered, 0);
-        let mut rank = u32::from(length <= SMALL_MAX as u32) * SMALL;
+        let mut rank = u32::from(length <= SMALL_MAX as u32);
         self.memory.set_long(record, LENGTH, 0);
         let next = self.field(record, NEXT);
         rank |= self.absorb(next, next);

@@ -72,7 +72,7 @@ impl<M: Memory> Kernel<M> {
                     left == anchor || self.field(left, LENGTH) != 0 || self.field(left, RANK) == 0,
                     "free neighbours have coalesced"
                 );
-                assert_eq!(rank & !4, size, "a free range's rank is its size");
+                assert_eq!(rank & !1, size, "a free range's rank is its size");
                 free.push(record);
             } else {
                 assert!(length <= size - 16, "a block is as large as its length");

@@ -5,7 +5,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use crate::Memory;
 use crate::layout::BASE;
 use crate::memory::{Global, WideGlobal};
-use crate::record::{AGE, LENGTH, PLACE, PREV, RECORD, ROOT};
+use crate::record::{PLACE, PREV, RECORD, ROOT};
 
 /// The kernel over some memory. All state is in the instance, none is here.
 #[derive(Debug, Default)]
@@ -42,13 +42,11 @@ impl<M: Memory> Kernel<M> {
         self.set(Global::Table, RECORD);
         self.set(Global::Ready, 0);
         let anchor = self.anchor();
-        self.memory.set_long(anchor, LENGTH, 0);
-        self.memory.set_long(anchor, AGE, 0);
+        // And the index, whose first word lies behind it, leads to it for the first stretch.
+        self.memory.fill(anchor, 0, RECORD + 4);
         self.set_field(anchor, ROOT, anchor);
         self.set_field(anchor, PREV, anchor);
         self.set_field(anchor, PLACE, BASE);
-        // The index leads to the anchor for the first stretch.
-        self.memory.set_word(self.index_word(BASE), RECORD, 0);
         self.set(Global::Ordered, 1);
     }
 }

@@ -74,8 +74,8 @@ pub trait Memory {
     fn long(&self, base: u32, offset: u32) -> u64;
     /// Writes eight bytes.
     fn set_long(&mut self, base: u32, offset: u32, value: u64);
-    /// Writes `count` zero bytes.
-    fn clear(&mut self, start: u32, count: u32);
+    /// Writes `count` bytes of one value.
+    fn fill(&mut self, start: u32, value: u8, count: u32);
     /// Copies `count` bytes; the ranges may overlap.
     fn copy(&mut self, to: u32, from: u32, count: u32);
     /// The pages there are, whoever asked for them.

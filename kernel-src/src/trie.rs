@@ -20,7 +20,7 @@ fn key(size: u32, place: u32) -> u64 {
     let zeros = number.leading_zeros();
     // A one and a zero where the number's first bit was, and a one more for each doubling.
     let bits = (number << zeros >> 1) ^ u64::MAX << 62;
-    ((bits as i64) >> (30_u32.wrapping_sub(zeros) & 63)).rotate_left(4) as u64
+    ((bits as i64) >> (30_u32.wrapping_sub(zeros) & 63)).rotate_left(3) as u64
 }
 
 /// The offset of the child that a key's bit 2 leads to.
@@ -34,14 +34,14 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     fn walk(&self, record: Record, end: Record) -> u32 {
         let mut key = key(self.field(record, RANK), self.field(record, PLACE));
-        let mut link = self.anchor().wrapping_add(ROOT - CHILDREN);
+        let mut node = self.anchor();
         loop {
-            let node = self.field(link, CHILDREN);
+            let link = node.wrapping_add(side(key));
+            node = self.field(link, CHILDREN);
+            key = key.rotate_left(1);
             if node == end {
                 return link;
             }
-            link = node.wrapping_add(side(key));
-            key = key.rotate_left(1);
         }
     }
 
@@ -99,16 +99,18 @@ impl<M: Memory> Kernel<M> {
     pub(crate) fn find_free(&self, size: u32) -> Record {
         let mut best = self.anchor();
         let mut key = key(size, 0);
-        let mut node = self.field(self.anchor(), ROOT);
-        while node != self.anchor() && self.field(node, RANK) < size {
+        let mut node = self.anchor();
+        loop {
             // If the size leads to the first child, all in the second is larger.
             if side(key) == 0 {
                 best = self.older(best, self.field(node, CHILDREN + 4));
             }
             node = self.field(node.wrapping_add(side(key)), CHILDREN);
             key = key.rotate_left(1);
+            if (node == self.anchor()) | (self.field(node, RANK) >= size) {
+                return self.older(best, node);
+            }
         }
-        self.older(best, node)
     }
 }
 

@@ -389,8 +389,8 @@ fn only_what_was_used_is_cleared() {
     };
     assert_eq!(
         bulk_of(&mut kernel, 100_000),
-        16,
-        "fresh pages are clean, but for a header's place"
+        36 + 16,
+        "fresh pages are clean, but for the anchor's and a header's place"
     );
     kernel.reset();
     assert_eq!(bulk_of(&mut kernel, 1000), 1024);
@@ -459,6 +459,39 @@ fn pages_of_others_between_blocks_stay_theirs() {
     }
     for range in foreign {
         assert!(kernel.memory().bytes[range].iter().all(|&byte| byte == 0xee));
+    }
+}
+
+#[test]
+fn what_lies_between_pages_of_others_shows_no_earlier_life() {
+    let mut kernel = kernel(100);
+    let mut blocks = Vec::new();
+    let mut foreign = Vec::new();
+    for life in 0..3_u8 {
+        // Twice and more in a life, so that pages of the kernel come to lie between them.
+        for _ in 0..=life {
+            let block = kernel.alloc(150_000);
+            blocks.push(block);
+            for at in (0..150_000).step_by(8) {
+                kernel.store_u64(block + at, u64::MAX);
+            }
+            let start = kernel.memory().bytes.len();
+            kernel.memory_mut().grow_by_others(2);
+            foreign.push(start..kernel.memory().bytes.len());
+        }
+        assert_ne!(kernel.alloc(200_000), 0, "the last pages of others are noticed");
+        kernel.check_invariants();
+        kernel.reset();
+        let last = kernel.alloc(400_000);
+        for &block in &blocks {
+            assert!(block < last);
+            for at in (0..150_000).step_by(8) {
+                assert_eq!(kernel.load_u64(block + at), 0);
+            }
+        }
+        for range in &foreign {
+            assert!(kernel.memory().bytes[range.clone()].iter().all(|&byte| byte == 0xee));
+        }
     }
 }
 

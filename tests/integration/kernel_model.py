@@ -87,13 +87,12 @@ class Model:
     def check_passed(self, start: int, stop: int) -> None:
         """What is passed over, because it is too small or others', can be loaded, so it shows nothing.
 
-        Others' pages and what lies between two of them keep what was written there.
+        Others' pages keep what was written there.
         """
         stop -= PER_BLOCK // 2  # the headers of the new block and of the bytes before it
-        parts = [(start, stop)]
-        if self.foreign:
-            parts = [(start, min(stop, self.foreign[0][0])), (max(start, self.foreign[-1][1]), stop)]
-        for low, high in parts:
+        bounds = [start, *(place for pages in self.foreign for place in pages), stop]
+        parts = zip(bounds[::2], bounds[1::2], strict=True)
+        for low, high in ((max(low, start), min(high, stop)) for low, high in parts):
             if low < high:
                 passed = self.kernel.read(low, high - low)
                 assert passed == bytes(high - low), "L-2: bytes that are passed over show nothing"

@@ -234,6 +234,44 @@ def test_reset_restores_a_fresh_state_after_every_cut_of_a_growth(
     assert sweep(CUTS[name], metered, fresh, is_complete=True) == []
 
 
+OTHERS = b"\xee" * 65_536
+
+
+def grow_by_others(instance: Instance) -> int:
+    """Return where a page begins that somebody else grew and filled."""
+    start = pages(instance) * 65_536
+    instance.memory.grow(instance.store, 1)
+    write(instance, start, OTHERS)
+    return start
+
+
+@pytest.mark.parametrize("growths", [1, 2])
+def test_pages_of_others_stay_theirs_after_any_cut(growths: int, metered: Metered) -> None:
+    """L-3, A-3, L-2: wherever the kernel was while it noted them, it writes nothing there in later lives."""
+
+    def set_up(instance: Instance) -> list[int]:
+        foreign = [grow_by_others(instance)]
+        for _ in range(1, growths):
+            fill(instance, 150_000)
+            foreign.append(grow_by_others(instance))
+        return foreign
+
+    whole = metered.instantiate()
+    set_up(whole)
+    total = whole.fuel_of("alloc", 100_000)
+    for fuel in places(total):
+        instance = metered.instantiate()
+        foreign = set_up(instance)
+        assert instance.cut(fuel, "alloc", 100_000)
+        for length in (300_000, 400_000):
+            instance.call("reset")
+            handle = instance.call("alloc", length)
+            assert not read(instance, handle, length).strip(b"\0")
+            write(instance, handle, MARK * length)
+        for start in foreign:
+            assert read(instance, start, 65_536) == OTHERS, f"cut at {fuel} of {total}"
+
+
 def test_cuts_in_a_row_on_one_instance_are_all_mended(metered: Metered, fresh: list[int]) -> None:
     """L-3, L-5: the damage of one cut does not add to that of the next, nor does memory grow."""
     instance = metered.instantiate()

@@ -58,7 +58,6 @@ def test_long_search_never_leaves_the_contract(
     assert judge(make, places, names, length=length, limits=limits) == seeds * length
 
 
-@pytest.mark.xfail(reason="bytes of the kernel between two areas of others outlive `reset`")
 def test_bytes_between_pages_of_others_are_not_seen_in_the_next_life(twin: Twin) -> None:
     """L-2: a load must not show what a block held before `reset`, wherever it was."""
     kernel = twin.instantiate(pages=64)

@@ -69,9 +69,9 @@ impl Memory for TestMemory {
     fn set_long(&mut self, base: u32, offset: u32, value: u64) {
         self.set(base, offset, value.to_le_bytes());
     }
-    fn clear(&mut self, start: u32, count: u32) {
+    fn fill(&mut self, start: u32, value: u8, count: u32) {
         self.bulk += u64::from(count);
-        self.bytes[start as usize..][..count as usize].fill(0);
+        self.bytes[start as usize..][..count as usize].fill(value);
     }
     fn copy(&mut self, to: u32, from: u32, count: u32) {
         self.bulk += u64::from(count);

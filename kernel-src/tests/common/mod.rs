@@ -105,8 +105,8 @@ impl Shadow {
         if end > self.end() {
             self.bytes.resize((end - FIRST) as usize, 0);
         }
-        // Other people's pages keep what anybody wrote there, and so do pages between two such.
-        if let (Some(&(low, _)), Some(&(_, high))) = (self.holes.first(), self.holes.last()) {
+        // Other people's pages keep what anybody wrote there.
+        for &(low, high) in &self.holes {
             for at in low..high.min(end) {
                 self.bytes[(at - FIRST) as usize] = self.kernel.memory().bytes[at as usize];
             }
