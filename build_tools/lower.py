@@ -5,8 +5,8 @@ Rust cannot name a WebAssembly global. The kernel imports, from a module called 
 call the instruction that reads or writes it. A global begins as 0, or as the number in `get NAME=NUMBER`. No
 store to memory reaches a global.
 
-From a module called `instruction` it imports the instructions for which the compiler writes more than that. A call
-becomes the one that its name says. Types that no function has any more go.
+From a module called `instruction` it imports the instructions for which the compiler writes more than
+that. A call becomes the one that its name says.
 
 An export that does nothing but call another function with its own parameters is that function afterwards: the
 linker cannot give a function two names, and the compiler writes one that only calls.
@@ -209,7 +209,7 @@ class _Lowering:
         if self.layout.start is not None:
             sections[SECTION_START] = encode_unsigned(self._function(self.layout.start))
         out = HEADER
-        pending = encode_section(SECTION_GLOBAL, self._globals())
+        pending = encode_section(SECTION_GLOBAL, self._globals()) if self.kept or self.numbers else b""
         for section in read_sections(self.data):
             if section.id not in BEFORE_GLOBALS and pending:
                 out += pending

@@ -2,7 +2,7 @@
 
 use crate::layout::{FIRST_HANDLE, HEADER, STRETCH};
 use crate::memory::{Global, WideGlobal};
-use crate::record::{LENGTH, NEXT, PLACE, RECORD, Record};
+use crate::record::{LENGTH, NEXT, PLACE, RANK, RECORD, Record};
 use crate::{Kernel, Memory};
 
 impl<M: Memory> Kernel<M> {
@@ -29,10 +29,12 @@ impl<M: Memory> Kernel<M> {
             return self.anchor();
         }
         let place = (handle as u32).wrapping_sub(HEADER);
+        // The rank that a live block has, which is none, and its place.
+        let key = u64::from(place) << 32;
         let hint = self.memory.word(place, 4);
         if hint < self.get(Global::Table) {
             let record = self.anchor().wrapping_sub(hint & !(RECORD - 1));
-            if self.field(record, PLACE) == place {
+            if self.memory.long(record, RANK) == key {
                 return record;
             }
         }
@@ -52,7 +54,7 @@ impl<M: Memory> Kernel<M> {
                 break;
             }
         }
-        if self.field(record, PLACE) != place {
+        if self.memory.long(record, RANK) != key {
             return self.anchor();
         }
         record

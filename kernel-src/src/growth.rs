@@ -56,7 +56,11 @@ impl<M: Memory> Kernel<M> {
         if pages != owned {
             // If the call is cut, what others own stays theirs: table and index are complete before they are used.
             self.memory.copy(new, old, bytes);
-            self.memory.fill(new.wrapping_add(bytes), FOREIGN as u8, start.wrapping_sub(end) >> STRETCH << 2);
+            self.memory.fill(
+                new.wrapping_add(bytes),
+                FOREIGN as u8,
+                start.wrapping_sub(end) >> STRETCH << 2,
+            );
             if self.get(Global::HoleStart) == 0 {
                 self.set(Global::HoleStart, end);
             }

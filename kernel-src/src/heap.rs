@@ -161,7 +161,7 @@ impl<M: Memory> Kernel<M> {
             self.join(rest, self.field(record, NEXT));
             self.join(record, rest);
         }
-        self.set_field(record, LENGTH, length as u32);
+        self.memory.set_long(record, LENGTH, length);
         self.set_field(place, 4, self.anchor().wrapping_sub(record));
         let span = u64::from(place)
             .wrapping_add(length)
@@ -212,7 +212,7 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     fn absorb(&mut self, free: Record, gone: Record) -> u32 {
         let rank = self.field(free, RANK);
-        if self.field(free, LENGTH) != 0 || rank == 0 {
+        if rank == 0 {
             return 0;
         }
         self.remove(free);

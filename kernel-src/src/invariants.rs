@@ -2,7 +2,7 @@
 
 use crate::layout::{BASE, FIRST_HANDLE, PAGE_NET};
 use crate::memory::{Global, WideGlobal};
-use crate::record::{AGE, CHILDREN, LENGTH, NEXT, PLACE, PREV, RANK, RECORD, ROOT, Record, SPARE};
+use crate::record::{AGE, CHILDREN, LENGTH, LINK, NEXT, PLACE, PREV, RANK, RECORD, ROOT, Record, SPARE};
 use crate::{Kernel, Memory};
 
 impl<M: Memory> Kernel<M> {
@@ -32,6 +32,7 @@ impl<M: Memory> Kernel<M> {
             "the table hangs below a whole number of pages"
         );
         assert_eq!(self.get(Global::Ordered), 1, "no call was cut");
+        assert_eq!(self.memory.long(anchor, 0), 0, "what loads fall back on is zero");
         let unused = self.field(anchor, PLACE);
         assert!(
             unused <= self.next_record() + RECORD,
@@ -67,10 +68,17 @@ impl<M: Memory> Kernel<M> {
                     place + size <= self.get(Global::HoleEnd),
                     "it ends with others' pages"
                 );
-            } else if length == 0 {
-                assert!(
-                    left == anchor || self.field(left, LENGTH) != 0 || self.field(left, RANK) == 0,
-                    "free neighbours have coalesced"
+            } else if rank != 0 {
+                assert_eq!(self.field(left, RANK), 0, "free neighbours have coalesced");
+                assert_eq!(
+                    self.field(self.field(record, LINK), CHILDREN),
+                    record,
+                    "a free range knows where it hangs"
+                );
+                assert_eq!(
+                    self.length(u64::from(place + 16)),
+                    0,
+                    "a free range has no length"
                 );
                 assert_eq!(rank & !1, size, "a free range's rank is its size");
                 free.push(record);
@@ -102,7 +110,7 @@ impl<M: Memory> Kernel<M> {
         let mut spares = 0;
         let mut spare = self.field(anchor, SPARE);
         while spare != 0 {
-            assert!(is_record(spare) && self.field(spare, LENGTH) == 0);
+            assert!(is_record(spare));
             spares += 1;
             assert!(spares <= table, "the spare records end");
             spare = self.field(spare, PLACE);

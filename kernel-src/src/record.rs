@@ -14,31 +14,33 @@ pub type Record = u32;
 /// A field's offset in its record.
 pub type Field = u32;
 
-/// The length of a live block; 0 in every other record.
+/// The length of a live block; 0 in the anchor.
 pub const LENGTH: Field = 0;
-/// A free range's size, and in its lowest bits whether it held a small block; 0 in the anchor, in a range
-/// that must stay as it is, and while a range is being freed. A live block's means nothing.
+/// Where a free range hangs in the trie: the record whose child it is, and 4 if the second.
+pub const LINK: Field = LENGTH;
+/// A free range's size, and in its lowest bit whether it held a small block. 0 in every other record of the row:
+/// that of a live block, the anchor, a range that must stay as it is, one that is being freed.
 pub const RANK: Field = 4;
+/// The address of the range's header; in the anchor, where the next appended one will begin; in a spare
+/// record the next spare one, or 0.
+pub const PLACE: Field = 8;
 /// Smaller in a range that was freed before another; in the anchor, what the next one will get.
-pub const AGE: Field = 8;
+pub const AGE: Field = 12;
 /// Two words: the roots of a free range's subtrees.
-pub const CHILDREN: Field = 12;
+pub const CHILDREN: Field = 16;
 /// The first of the records that merging gave back: the anchor's word where others have their first child.
 pub const SPARE: Field = CHILDREN;
 /// The root of the trie: the anchor's second child.
 pub const ROOT: Field = CHILDREN + 4;
 /// The next record in address order (the anchor after the last).
-pub const NEXT: Field = 20;
+pub const NEXT: Field = 24;
 /// The previous record in address order.
-pub const PREV: Field = 24;
-/// The address of the range's header; in the anchor, where the next appended one will begin; in a spare
-/// record the next spare one, or 0.
-pub const PLACE: Field = 28;
+pub const PREV: Field = 28;
 /// Bytes of a record.
 pub const RECORD: u32 = 32;
 
 const _: () = assert!(RANK == LENGTH + 4, "one store writes both");
-const _: () = assert!(SPARE == AGE + 4, "one store clears both");
+const _: () = assert!(PLACE == RANK + 4, "one load reads both");
 
 impl<M: Memory> Kernel<M> {
     #[inline(always)]

@@ -5,22 +5,24 @@
 //! in it, and the ranges that fit are those on the path of the size asked for and the subtrees to the
 //! right of it. A new range is the youngest, so it becomes a leaf.
 
+use crate::kernel::in_order;
 use crate::layout::BASE;
-use crate::record::{AGE, CHILDREN, PLACE, RANK, ROOT, Record};
+use crate::record::{AGE, CHILDREN, LINK, PLACE, RANK, Record};
 use crate::{Kernel, Memory};
 
-/// The bits that lead to a range: bit 2, bit 1, bit 0, and then from bit 63 down.
+/// The bits that lead to a range: bit 1, which is set, for the root is the anchor's second child; bit 0, and then
+/// from bit 63 down.
 ///
-/// They are a one for each doubling of the size (the larger a range, the fewer there can be), a zero, what
-/// follows the size's first bit, and something that differs for each place. Sizes are multiples of 16, and
-/// so are places; the least size is 32.
+/// They are a one for each four doublings of the size (the larger a range, the fewer there can be), a zero, two bits
+/// for the doublings that are left, what follows the size's first bit, and something that differs for each place.
+/// Sizes are multiples of 16, and so are places; the least size is 32.
 #[inline(never)]
 fn key(size: u32, place: u32) -> u64 {
     let number = u64::from(size >> 4) << 32 | u64::from(place.wrapping_mul(0x9_e377));
     let zeros = number.leading_zeros();
-    // A one and a zero where the number's first bit was, and a one more for each doubling.
-    let bits = (number << zeros >> 1) ^ u64::MAX << 62;
-    ((bits as i64) >> (30_u32.wrapping_sub(zeros) & 63)).rotate_left(3) as u64
+    let doublings = 30_u32.wrapping_sub(zeros);
+    let bits = number << zeros << 1 >> 4 | u64::from(doublings & 3 | 8) << 60;
+    ((bits as i64) >> (doublings >> 2)).rotate_left(2) as u64
 }
 
 /// The offset of the child that a key's bit 2 leads to.
@@ -30,55 +32,56 @@ fn side(key: u64) -> u32 {
 }
 
 impl<M: Memory> Kernel<M> {
-    /// Where `end` stands on the path of `record`: the record whose child it is, and 4 if the second.
-    #[inline(never)]
-    fn walk(&self, record: Record, end: Record) -> u32 {
-        let mut key = key(self.field(record, RANK), self.field(record, PLACE));
-        let mut node = self.anchor();
-        loop {
-            let link = node.wrapping_add(side(key));
-            node = self.field(link, CHILDREN);
-            key = key.rotate_left(1);
-            if node == end {
-                return link;
-            }
-        }
-    }
-
     /// Adds a free range as the youngest.
     #[inline(never)]
     pub(crate) fn insert(&mut self, record: Record, rank: u32) {
         // The anchor stands for none, and none is younger than any.
-        self.set_field(record, AGE, self.field(self.anchor(), AGE));
-        self.set_field(self.anchor(), AGE, self.field(record, AGE).wrapping_add(1));
+        let age = self.field(self.anchor(), AGE);
+        self.set_field(record, AGE, age);
+        self.set_field(self.anchor(), AGE, age.wrapping_add(1));
         self.set_field(record, RANK, rank);
         self.set_field(record, CHILDREN, self.anchor());
         self.set_field(record, CHILDREN + 4, self.anchor());
-        let link = self.walk(record, self.anchor());
+        let mut key = key(rank, self.field(record, PLACE));
+        let mut node = self.anchor();
+        let mut link;
+        loop {
+            key = key.rotate_left(1);
+            link = node.wrapping_add(side(key));
+            node = self.field(link, CHILDREN);
+            if node == self.anchor() {
+                break;
+            }
+        }
+        // Only a rank tells that this is no length.
+        in_order();
+        self.set_field(record, LINK, link);
         self.set_field(link, CHILDREN, record);
     }
 
     /// Takes a free range out: the older of two children moves up, and leaves a place to its own children.
     #[inline(never)]
     pub(crate) fn remove(&mut self, record: Record) {
-        let mut link = self.walk(record, record);
+        let mut link = self.field(record, LINK);
         let mut older = self.field(record, CHILDREN);
         let mut younger = self.field(record, CHILDREN + 4);
         loop {
-            let mut side = 4;
-            if self.field(older, AGE) > self.field(younger, AGE) {
+            let is_second_older = self.field(older, AGE) > self.field(younger, AGE);
+            if is_second_older {
                 (older, younger) = (younger, older);
-                side = 0;
             }
             self.set_field(link, CHILDREN, older);
             if older == self.anchor() {
                 return;
             }
-            link = older.wrapping_add(side);
+            self.set_field(older, LINK, link);
             let first = self.field(older, CHILDREN);
             let second = self.field(older, CHILDREN + 4);
-            self.set_field(link, CHILDREN, younger);
-            link ^= 4;
+            link = older.wrapping_add(u32::from(is_second_older) << 2);
+            self.set_field(link ^ 4, CHILDREN, younger);
+            if younger != self.anchor() {
+                self.set_field(younger, LINK, link ^ 4);
+            }
             older = first;
             younger = second;
         }
@@ -101,12 +104,12 @@ impl<M: Memory> Kernel<M> {
         let mut key = key(size, 0);
         let mut node = self.anchor();
         loop {
+            key = key.rotate_left(1);
             // If the size leads to the first child, all in the second is larger.
             if side(key) == 0 {
                 best = self.older(best, self.field(node, CHILDREN + 4));
             }
             node = self.field(node.wrapping_add(side(key)), CHILDREN);
-            key = key.rotate_left(1);
             if (node == self.anchor()) | (self.field(node, RANK) >= size) {
                 return self.older(best, node);
             }

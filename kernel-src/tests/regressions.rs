@@ -490,7 +490,11 @@ fn what_lies_between_pages_of_others_shows_no_earlier_life() {
             }
         }
         for range in &foreign {
-            assert!(kernel.memory().bytes[range.clone()].iter().all(|&byte| byte == 0xee));
+            assert!(
+                kernel.memory().bytes[range.clone()]
+                    .iter()
+                    .all(|&byte| byte == 0xee)
+            );
         }
     }
 }

@@ -216,6 +216,22 @@ def test_number_counts_whichever_placeholder_comes_first(order: str) -> None:
     assert lower(wasm(*imports, "(func)")) == wasm("(global (mut i64) (i64.const 7))", "(func)")
 
 
+FILL = '(import "instruction" "memory.fill" (func (param i32 i32 i32)))'
+COPY = '(import "instruction" "memory.copy" (func (param i32 i32 i32)))'
+
+
+@pytest.mark.parametrize("access", ["alone", "with-a-global"])
+def test_call_of_an_instruction_is_that_instruction(access: str) -> None:
+    rest = """(memory 1) (func (param i32 i32 i32)
+      {0} ({{}} (local.get 0) (local.get 1) (local.get 2)) ({{}} (local.get 1) (local.get 0) (i32.const 7)))
+      (export "memory" (memory 0))"""
+    got = "(drop ({}))" if access == "with-a-global" else ""
+    imports, globals_ = ([GET_SPAN], [SPAN]) if got else ([], [])
+    calls = rest.format(got.format("call 0")).format(f"call {len(imports)}", f"call {len(imports) + 1}")
+    instructions = rest.format(got.format("global.get 0")).format("memory.fill", "memory.copy")
+    assert lower(wasm(*imports, FILL, COPY, calls)) == wasm(*globals_, instructions)
+
+
 def test_export_that_only_calls_another_is_that_function() -> None:
     caller = "(func $caller (call $free (i64.const 1)))"
     free = "(func $free (type 1) (drop (local.get 0)))"
@@ -319,6 +335,27 @@ FAULTS = {
     "reference-in-a-global": (
         GET_SPAN + "(global funcref (ref.func 0))",
         "global 0 begins as `ref.func=0`, should be a whole number",
+    ),
+    "instruction-of-another-name": (
+        '(import "instruction" "memory.init" (func (param i32 i32 i32)))',
+        "`memory.init` should be `memory.copy` or `memory.fill`",
+    ),
+    "instruction-of-another-type": (
+        '(import "instruction" "memory.fill" (func (param i32 i64 i32)))',
+        "`memory.fill` is `(i32, i64, i32) -> ()`, should be `(i32, i32, i32) -> ()`",
+    ),
+    "instruction-is-a-global": (
+        '(import "instruction" "memory.fill" (global i32))',
+        "`memory.fill` is `global`, should be `(i32, i32, i32) -> ()`",
+    ),
+    "instruction-exported": (FILL + '(export "f" (func 0))', "`memory.fill` is exported as `f`"),
+    "instruction-as-reference": (
+        FILL + "(global funcref (ref.func 0)) (func (drop (ref.func 0)))",
+        "function 1 takes a reference to function 0",
+    ),
+    "instruction-as-tail-call": (
+        COPY + "(func (param i32 i32 i32) (return_call 0 (local.get 0) (local.get 1) (local.get 2)))",
+        "function 1 ends with a tail call of `memory.copy`",
     ),
     "tail-call": (
         GET_SPAN + "(func (result i64) (return_call 0))",
