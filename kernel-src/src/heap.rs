@@ -14,6 +14,17 @@ const STRETCH_RECORDS: u32 = (RECORD << STRETCH) / (2 * HEADER);
 /// all else is full.
 pub const RESERVE: u32 = 65 * RECORD;
 
+/// Bytes from the first handle to the end of the block whose header is at `place`.
+#[inline(always)]
+fn span(place: u32, length: u64) -> u64 {
+    u64::from(
+        place
+            .wrapping_add(HEADER)
+            .wrapping_add(length as u32)
+            .wrapping_sub(FIRST_HANDLE),
+    )
+}
+
 impl<M: Memory> Kernel<M> {
     /// Reserves `length` bytes and returns their handle, or 0.
     ///
@@ -31,11 +42,7 @@ impl<M: Memory> Kernel<M> {
         }
         self.append(place, length, place.wrapping_add(size));
         // The span comes first: it says what is to be cleared if the call is cut here (L-3).
-        let end = u64::from(place).wrapping_add(length);
-        self.set_wide(
-            WideGlobal::Span,
-            end.wrapping_sub(u64::from(FIRST_HANDLE - HEADER)),
-        );
+        self.set_wide(WideGlobal::Span, span(place, length));
         self.set_field(place, 4, self.get(Global::Table));
         self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
         u64::from(place.wrapping_add(HEADER))
@@ -163,9 +170,7 @@ impl<M: Memory> Kernel<M> {
         }
         self.memory.set_long(record, LENGTH, length);
         self.set_field(place, 4, self.anchor().wrapping_sub(record));
-        let span = u64::from(place)
-            .wrapping_add(length)
-            .wrapping_sub(u64::from(FIRST_HANDLE - HEADER));
+        let span = span(place, length);
         if span > self.memory.wide_global(WideGlobal::Span) {
             self.set_wide(WideGlobal::Span, span);
         }
