@@ -52,12 +52,10 @@ impl<M: Memory> Kernel<M> {
         let end = owned.wrapping_mul(PAGE_BYTES);
         let old = self.next_record().wrapping_add(RECORD);
         let new = old.wrapping_add(delta);
-        let bytes = end.wrapping_sub(old);
         if pages != owned {
-            // If the call is cut, what others own stays theirs: table and index are complete before they are used.
-            self.memory.copy(new, old, bytes);
+            // Where the index will be; if the call is cut, what others own stays theirs.
             self.memory.fill(
-                new.wrapping_add(bytes),
+                new.wrapping_add(end.wrapping_sub(old)),
                 FOREIGN as u8,
                 start.wrapping_sub(end) >> STRETCH << 2,
             );
@@ -66,8 +64,13 @@ impl<M: Memory> Kernel<M> {
             }
             self.set(Global::HoleEnd, start);
         }
-        self.set(Global::Head, self.anchor().wrapping_add(delta));
-        self.memory.copy(new, old, bytes);
+        // Table and index are complete before they are used, unless they overwrite the anchor.
+        let head = self.anchor().wrapping_add(delta);
+        if table >= delta {
+            self.set(Global::Head, head);
+        }
+        self.memory.copy(new, old, end.wrapping_sub(old));
+        self.set(Global::Head, head);
         self.wipe(self.get(Global::Dirty).max(place), new.min(end));
         self.set(Global::Dirty, self.anchor());
         // Links are the words that are not below the table: places, lengths and ranks all are; and ages, if
