@@ -6,6 +6,7 @@ itself, before each instruction.
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -232,6 +233,32 @@ def test_reset_restores_a_fresh_state_after_every_cut_of_a_growth(
 ) -> None:
     """L-3: the moves of the kernel's records, instruction by instruction."""
     assert sweep(CUTS[name], metered, fresh, is_complete=True) == []
+
+
+@pytest.mark.parametrize(
+    ("blocks", "length"), [(9, 130_000), (2200, 60_000)], ids=["small-table", "table-over-itself"]
+)
+def test_nothing_is_told_wrong_while_a_table_moves(blocks: int, length: int, metered: Metered) -> None:
+    """L-3, A-6, M-1: until `reset`, a length is right or 0, and loads show no record."""
+    size = pages(metered.instantiate())
+
+    def cut_at(fuel: int) -> tuple[Instance, list[int]]:
+        instance = metered.instantiate()
+        handles = [instance.call("alloc", 24) for _ in range(blocks)]
+        nonlocal size
+        size = pages(instance)
+        assert instance.cut(fuel, "alloc", length), f"not cut at {fuel}"
+        return instance, handles
+
+    granted = bisect.bisect_left(range(DENSE), True, key=lambda fuel: pages(cut_at(fuel)[0]) > size)
+    assert 0 < granted < DENSE * 3 // 4
+    for fuel in range(granted, granted + DENSE // 4):
+        instance, handles = cut_at(fuel)
+        assert pages(instance) == size + 1, "the new place overlaps the old one, if the table is large"
+        for handle in (*handles[:: blocks // 9], handles[-1] + 8, 1 << 40):
+            assert instance.call("length", handle) in {0, 24}, f"cut at {fuel}, {granted} is the growth"
+            assert instance.call("load_u64", handle + (1 << 32)) == 0
+            assert instance.call("input_load_u64", handle) == 0
 
 
 OTHERS = b"\xee" * 65_536
