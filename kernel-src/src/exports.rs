@@ -5,7 +5,7 @@
 
 use core::arch::wasm32::{memory_grow, memory_size};
 
-use crate::{FIRST_HEAD, Global, Kernel, Memory, WideGlobal};
+use crate::{Address, FIRST_HEAD, Global, Handle, Kernel, Memory, PageCount, WideGlobal};
 
 /// The module's linear memory, which the kernel addresses by number, and its globals. The linker puts no
 /// Rust object above its unused stack, which ends where the blocks begin.
@@ -151,13 +151,13 @@ impl Memory for LinearMemory {
     }
 
     #[inline(always)]
-    fn pages(&self) -> u32 {
-        memory_size(0) as u32
+    fn pages(&self) -> PageCount {
+        PageCount::new(memory_size(0) as u32)
     }
 
     #[inline(always)]
-    fn grow(&mut self, delta: u32) -> bool {
-        memory_grow(0, delta as usize) != usize::MAX
+    fn grow(&mut self, delta: PageCount) -> bool {
+        memory_grow(0, delta.get() as usize) != usize::MAX
     }
 
     #[inline(always)]
@@ -187,7 +187,8 @@ fn kernel() -> Kernel<LinearMemory> {
     Kernel::new(LinearMemory)
 }
 
-/// Declares exports that pass their arguments on to the method of the same name.
+/// Declares exports that pass their arguments on to the method of the same name. A handle and an address are an
+/// `i64` to WebAssembly.
 macro_rules! exports {
     ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "` of abi.toml; see [`Kernel::", stringify!($name), "`].")]
@@ -200,22 +201,22 @@ macro_rules! exports {
 }
 
 exports! {
-    alloc(length: u64) -> u64;
-    free(handle: u64);
-    length(handle: u64) -> u64;
-    load_u8(address: u64) -> u8;
-    load_u64(address: u64) -> u64;
-    store_u64(address: u64, value: u64);
-    input_set(offset: u64, length: u64);
-    input_offset() -> u64;
+    alloc(length: u64) -> Handle;
+    free(handle: Handle);
+    length(handle: Handle) -> u64;
+    load_u8(address: Address) -> u8;
+    load_u64(address: Address) -> u64;
+    store_u64(address: Address, value: u64);
+    input_set(offset: Address, length: u64);
+    input_offset() -> Address;
     input_length() -> u64;
     input_load_u8(offset: u64) -> u8;
     input_load_u64(offset: u64) -> u64;
-    output_set(offset: u64, length: u64);
-    output_offset() -> u64;
+    output_set(offset: Address, length: u64);
+    output_offset() -> Address;
     output_length() -> u64;
-    error_set(handle: u64);
-    error_get() -> u64;
+    error_set(handle: Handle);
+    error_get() -> Handle;
     reset();
     memory_bytes() -> u64;
 }
@@ -223,14 +224,14 @@ exports! {
 /// `store_u8` of abi.toml: only the low 8 bits count, whatever the guest passes (S-6).
 // SAFETY: the name is the ABI's, and nothing else in this module has it.
 #[unsafe(no_mangle)]
-pub extern "C" fn store_u8(address: u64, value: u32) {
+pub extern "C" fn store_u8(address: Address, value: u32) {
     kernel().store_u8(address, value as u8);
 }
 
 /// `length_unsafe` of abi.toml: the same function as `length`.
 // SAFETY: the name is the ABI's, and nothing else in this module has it.
 #[unsafe(no_mangle)]
-pub extern "C" fn length_unsafe(handle: u64) -> u64 {
+pub extern "C" fn length_unsafe(handle: Handle) -> u64 {
     kernel().length(handle)
 }
 

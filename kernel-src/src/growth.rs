@@ -4,7 +4,7 @@ use crate::heap::RESERVE;
 use crate::layout::{PAGE_BYTES, PAGE_NET, STRETCH};
 use crate::memory::{Global, WideGlobal};
 use crate::record::{PLACE, PREV, RECORD};
-use crate::{Kernel, Memory};
+use crate::{Kernel, Memory, PageCount};
 
 /// Memory grows by the table's bytes divided by 2 to this in pages more than are needed, so that moves
 /// of a large table are rare: by none below 8,192 records, and then by a quarter of the table.
@@ -19,7 +19,7 @@ impl<M: Memory> Kernel<M> {
     /// Pages below the end of what the kernel owns.
     #[inline(always)]
     fn owned(&self) -> u32 {
-        self.anchor().wrapping_add(RECORD) / PAGE_NET
+        self.anchor().at().wrapping_add(RECORD) / PAGE_NET
     }
 
     /// The bytes of linear memory that the kernel manages.
@@ -30,7 +30,7 @@ impl<M: Memory> Kernel<M> {
     /// Asks for the pages that a block of `size` bytes needs and moves the table to their end. If
     /// others grew memory, or did before, the next block will lie behind their pages.
     pub(crate) fn grow(&mut self, place: u32, size: u32) -> bool {
-        let pages = self.memory.pages();
+        let pages = self.memory.pages().get();
         let owned = self.owned();
         let table = self.get(Global::Table);
         let mut start = place;
@@ -41,16 +41,22 @@ impl<M: Memory> Kernel<M> {
             + u64::from(size)
             + u64::from(table.wrapping_add(RESERVE + 2 * RECORD + PAGE_NET - 1));
         let need = (bytes / u64::from(PAGE_NET)) as u32;
-        if !(self.memory.grow(need + (table >> AMPLE) - pages) || self.memory.grow(need - pages)) {
+        let ample = PageCount::new(need + (table >> AMPLE) - pages);
+        if !(self.memory.grow(ample) || self.memory.grow(PageCount::new(need - pages))) {
             return false;
         }
         // If the call is cut while links are being moved, no handle is looked up until `reset` (L-3).
         // `alloc` sets the span anew.
         self.note_used();
         self.set_wide(WideGlobal::Span, 0);
-        let delta = self.memory.pages().wrapping_sub(owned).wrapping_mul(PAGE_NET);
+        let delta = self
+            .memory
+            .pages()
+            .get()
+            .wrapping_sub(owned)
+            .wrapping_mul(PAGE_NET);
         let end = owned.wrapping_mul(PAGE_BYTES);
-        let old = self.next_record().wrapping_add(RECORD);
+        let old = self.next_record().at().wrapping_add(RECORD);
         let new = old.wrapping_add(delta);
         if pages != owned {
             // Where the index will be; if the call is cut, what others own stays theirs.
@@ -65,24 +71,24 @@ impl<M: Memory> Kernel<M> {
             self.set(Global::HoleEnd, start);
         }
         // Table and index are complete before they are used, unless they overwrite the anchor.
-        let head = self.anchor().wrapping_add(delta);
+        let head = self.anchor().at().wrapping_add(delta);
         if table >= delta {
             self.set(Global::Head, head);
         }
         self.memory.copy(new, old, end.wrapping_sub(old));
         self.set(Global::Head, head);
         self.wipe(self.get(Global::Dirty).max(place), new.min(end));
-        self.set(Global::Dirty, self.anchor());
+        self.set(Global::Dirty, self.anchor().at());
         // Links are the words that are not below the table: places, lengths and ranks all are; and ages, if
         // they are not, keep their order.
         let mut at = new;
         loop {
-            let word = self.field(at, 0);
+            let word = self.memory.word(at, 0);
             if word >= old {
-                self.set_field(at, 0, word.wrapping_add(delta));
+                self.memory.set_word(at, 0, word.wrapping_add(delta));
             }
             at = at.wrapping_add(4);
-            if at >= self.anchor().wrapping_add(RECORD) {
+            if at >= self.anchor().at().wrapping_add(RECORD) {
                 break;
             }
         }
@@ -100,7 +106,7 @@ impl<M: Memory> Kernel<M> {
         let mut at = place;
         while at < end {
             let next = (at | (PAGE_BYTES - 1)).wrapping_add(1);
-            let words = self.anchor().wrapping_add(at / PAGE_BYTES * PAGE_WORDS);
+            let words = self.anchor().at().wrapping_add(at / PAGE_BYTES * PAGE_WORDS);
             if self.memory.word(words, RECORD + PAGE_WORDS - 4) != FOREIGN {
                 self.wipe(at, next);
             }
@@ -108,10 +114,10 @@ impl<M: Memory> Kernel<M> {
         }
         let record = self.next_record();
         // Length, rank, place and the one before are the anchor's.
-        self.memory.copy(record, self.anchor(), RECORD);
+        self.memory.copy(record.at(), self.anchor().at(), RECORD);
         self.set_field(self.anchor(), PLACE, self.get(Global::HoleEnd));
         self.join(record, self.anchor());
-        self.join(self.field(record, PREV), record);
+        self.join(self.link(record, PREV), record);
         self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
         self.set(Global::Ready, self.get(Global::HoleEnd));
     }
@@ -123,8 +129,8 @@ impl<M: Memory> Kernel<M> {
         if end > self.get(Global::Used) {
             self.set(Global::Used, end);
         }
-        if self.next_record() < self.get(Global::Dirty) {
-            self.set(Global::Dirty, self.next_record());
+        if self.next_record().at() < self.get(Global::Dirty) {
+            self.set(Global::Dirty, self.next_record().at());
         }
     }
 }

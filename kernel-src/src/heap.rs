@@ -4,7 +4,7 @@ use crate::kernel::in_order;
 use crate::layout::{FIRST_HANDLE, HEADER, SMALL_MAX, STRETCH};
 use crate::memory::{Global, WideGlobal};
 use crate::record::{LENGTH, NEXT, PLACE, PREV, RANK, RECORD, Record, SPARE};
-use crate::{Kernel, Memory};
+use crate::{Handle, Kernel, Memory};
 
 /// Set in the rank of a range that holds a small block: it is reused only under pressure.
 const SMALL: u32 = 1;
@@ -13,6 +13,12 @@ const STRETCH_RECORDS: u32 = (RECORD << STRETCH) / (2 * HEADER);
 /// Unused bytes that only records may take: that of the next block, and some that let ranges be split when
 /// all else is full.
 pub const RESERVE: u32 = 65 * RECORD;
+
+/// The handle of the block whose header is at `place`.
+#[inline(always)]
+fn handle(place: u32) -> Handle {
+    Handle::new(u64::from(place.wrapping_add(HEADER)))
+}
 
 /// Bytes from the first handle to the end of the block whose header is at `place`.
 #[inline(always)]
@@ -31,7 +37,7 @@ impl<M: Memory> Kernel<M> {
     /// Bounded by a constant (C-1) but for what grows with memory: the table moves, and bytes that were used
     /// before `reset` are cleared.
     #[inline(always)]
-    pub fn alloc(&mut self, length: u64) -> u64 {
+    pub fn alloc(&mut self, length: u64) -> Handle {
         let size = (length as u32).wrapping_add(HEADER + 15) & !15;
         let mut place = self.field(self.anchor(), PLACE);
         if (place.wrapping_add(size) > self.get(Global::Ready)) | (length.wrapping_sub(1) >= SMALL_MAX) {
@@ -43,28 +49,28 @@ impl<M: Memory> Kernel<M> {
         self.append(place, length, place.wrapping_add(size));
         // The span comes first: it says what is to be cleared if the call is cut here (L-3).
         self.set_wide(WideGlobal::Span, span(place, length));
-        self.set_field(place, 4, self.get(Global::Table));
+        self.memory.set_word(place, 4, self.get(Global::Table));
         self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
-        u64::from(place.wrapping_add(HEADER))
+        handle(place)
     }
 
     /// The slow path of `alloc`: the bytes at the anchor's place are ready for the block, or what else to return.
     #[inline(always)]
-    fn make_place(&mut self, length: u64, size: u32) -> Result<u32, u64> {
+    fn make_place(&mut self, length: u64, size: u32) -> Result<u32, Handle> {
         // A fresh instance, or a call that was cut while it changed the trie.
         if self.get(Global::Ordered) == 0 {
             self.reset();
         }
         // A size that wrapped is small, and so is that of 0 bytes.
         if length >> 32 != 0 || size < 2 * HEADER {
-            return Err(0);
+            return Err(Handle::NONE);
         }
         loop {
             let place = self.field(self.anchor(), PLACE);
             let has_space = self.has_space(place, size);
             // (Above the anchor are pages of others only if a growth was cut: the next one sees to them.)
             let hole_end = self.get(Global::HoleEnd);
-            if !has_space && (place < hole_end) & (hole_end < self.anchor()) {
+            if !has_space && (place < hole_end) & (hole_end < self.anchor().at()) {
                 self.pass(place);
                 continue;
             }
@@ -82,7 +88,7 @@ impl<M: Memory> Kernel<M> {
                 return Ok(place);
             }
             if !self.grow(place, size) {
-                return Err(0);
+                return Err(Handle::NONE);
             }
         }
     }
@@ -94,10 +100,10 @@ impl<M: Memory> Kernel<M> {
         let hole_start = self.get(Global::HoleStart);
         let hole_end = self.get(Global::HoleEnd);
         let kept = self.get(Global::Table).wrapping_add(RESERVE);
-        let limit = self.anchor().wrapping_sub(kept);
+        let limit = self.anchor().at().wrapping_sub(kept);
         // A hole that is above the anchor, because a growth was cut, wraps and does not count.
         (hole_start.wrapping_sub(place) >= size)
-            & (self.anchor().wrapping_sub(hole_end) >= kept)
+            & (self.anchor().at().wrapping_sub(hole_end) >= kept)
             & (u64::from(place) + u64::from(size) <= u64::from(limit))
     }
 
@@ -113,7 +119,7 @@ impl<M: Memory> Kernel<M> {
         let mut ready = end.wrapping_sub(1) | ((1 << STRETCH) - 1);
         if (end < self.get(Global::Used))
             | (ready > self.get(Global::Dirty))
-            | (ready.wrapping_add(RESERVE + STRETCH_RECORDS) > self.next_record())
+            | (ready.wrapping_add(RESERVE + STRETCH_RECORDS) > self.next_record().at())
         {
             ready = end;
         }
@@ -133,12 +139,12 @@ impl<M: Memory> Kernel<M> {
     fn is_output(&self, record: Record, size: u32) -> bool {
         let place = self.field(record, PLACE);
         // One of two ranges begins in the other where they meet.
-        ((self.output_offset() as u32).wrapping_sub(place) < size)
-            | (place.wrapping_sub(self.output_offset() as u32) < self.output_length() as u32)
+        ((self.output_offset().get() as u32).wrapping_sub(place) < size)
+            | (place.wrapping_sub(self.output_offset().get() as u32) < self.output_length() as u32)
     }
 
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.
-    fn reuse(&mut self, record: Record, length: u64, size: u32) -> u64 {
+    fn reuse(&mut self, record: Record, length: u64, size: u32) -> Handle {
         self.set(Global::Ordered, 0);
         let place = self.field(record, PLACE);
         let rest_size = self.size(record).wrapping_sub(size);
@@ -149,15 +155,16 @@ impl<M: Memory> Kernel<M> {
             }
             // A record that merging gave back, or the table's next; when neither is left, the block keeps
             // the whole range.
-            let mut rest = self.field(self.anchor(), SPARE);
-            if rest != 0 {
+            let mut rest = self.link(self.anchor(), SPARE);
+            if rest != Record::NONE {
                 self.set_field(self.anchor(), SPARE, self.field(rest, PLACE));
             } else {
                 rest = self.next_record();
                 // What is ready needs its records; and all stay above others' pages.
                 let ready = self.get(Global::Ready);
                 let unused = self.field(self.anchor(), PLACE);
-                if rest.wrapping_sub(ready.wrapping_sub(unused)) <= ready.max(self.get(Global::HoleEnd)) {
+                if rest.at().wrapping_sub(ready.wrapping_sub(unused)) <= ready.max(self.get(Global::HoleEnd))
+                {
                     break 'split;
                 }
                 self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
@@ -165,44 +172,44 @@ impl<M: Memory> Kernel<M> {
             self.set_field(rest, PLACE, place.wrapping_add(size));
             self.set_field(rest, LENGTH, 0);
             self.insert(rest, rest_size | self.field(record, RANK) & SMALL);
-            self.join(rest, self.field(record, NEXT));
+            self.join(rest, self.link(record, NEXT));
             self.join(record, rest);
         }
-        self.memory.set_long(record, LENGTH, length);
-        self.set_field(place, 4, self.anchor().wrapping_sub(record));
+        self.memory.set_long(record.at(), LENGTH, length);
+        self.memory.set_word(place, 4, self.distance(record));
         let span = span(place, length);
         if span > self.memory.wide_global(WideGlobal::Span) {
             self.set_wide(WideGlobal::Span, span);
         }
         self.set(Global::Ordered, 1);
-        u64::from(place.wrapping_add(HEADER))
+        handle(place)
     }
 
     /// Ends the live block with this handle, or does nothing. Bounded by a constant (C-1).
     #[inline(never)]
-    pub fn free(&mut self, handle: u64) {
+    pub fn free(&mut self, handle: Handle) {
         let mut record = self.find(handle);
         let length = self.field(record, LENGTH);
         if length == 0 || self.get(Global::Ordered) == 0 {
             return;
         }
-        if self.output_offset() == handle {
-            self.set_wide(WideGlobal::OutputFreed, handle);
+        if self.output_offset() == handle.address() {
+            self.set_wide(WideGlobal::OutputFreed, handle.get());
             return;
         }
         if self.error_get() == handle {
-            self.set_wide(WideGlobal::ErrorFreed, handle);
+            self.set_wide(WideGlobal::ErrorFreed, handle.get());
             return;
         }
-        if self.input_offset() == handle {
+        if self.input_offset() == handle.address() {
             self.set_wide(WideGlobal::InputLength, 0);
         }
         self.set(Global::Ordered, 0);
         let mut rank = u32::from(length <= SMALL_MAX as u32);
-        self.memory.set_long(record, LENGTH, 0);
-        let next = self.field(record, NEXT);
+        self.memory.set_long(record.at(), LENGTH, 0);
+        let next = self.link(record, NEXT);
         rank |= self.absorb(next, next);
-        let prev = self.field(record, PREV);
+        let prev = self.link(record, PREV);
         let before = self.absorb(prev, record);
         if before != 0 {
             record = prev;
@@ -221,10 +228,10 @@ impl<M: Memory> Kernel<M> {
             return 0;
         }
         self.remove(free);
-        self.join(self.field(gone, PREV), self.field(gone, NEXT));
+        self.join(self.link(gone, PREV), self.link(gone, NEXT));
         self.set_field(gone, PLACE, self.field(self.anchor(), SPARE));
         in_order();
-        self.set_field(self.anchor(), SPARE, gone);
+        self.set_link(self.anchor(), SPARE, gone);
         rank
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::layout::{BASE, FIRST_HANDLE, PAGE_NET};
 use crate::memory::{Global, WideGlobal};
-use crate::record::{AGE, CHILDREN, LENGTH, LINK, NEXT, PLACE, PREV, RANK, RECORD, ROOT, Record, SPARE};
-use crate::{Kernel, Memory};
+use crate::record::{AGE, LENGTH, LINK, NEXT, PLACE, PREV, RANK, RECORD, ROOT, Record, SPARE, Slot};
+use crate::{Handle, Kernel, Memory};
 
 impl<M: Memory> Kernel<M> {
     /// The memory, as the host sees it.
@@ -24,22 +24,26 @@ impl<M: Memory> Kernel<M> {
         }
         let table = self.get(Global::Table) / RECORD;
         let is_record = |record: Record| {
-            record < anchor && (anchor - record) % RECORD == 0 && record > self.next_record()
+            record < anchor && self.distance(record) % RECORD == 0 && record > self.next_record()
         };
         assert_eq!(
-            (anchor + RECORD) % PAGE_NET,
+            (anchor.at() + RECORD) % PAGE_NET,
             0,
             "the table hangs below a whole number of pages"
         );
         assert_eq!(self.get(Global::Ordered), 1, "no call was cut");
-        assert_eq!(self.memory.long(anchor, 0), 0, "what loads fall back on is zero");
+        assert_eq!(
+            self.memory.long(anchor.at(), 0),
+            0,
+            "what loads fall back on is zero"
+        );
         let unused = self.field(anchor, PLACE);
         assert!(
-            unused <= self.next_record() + RECORD,
+            unused <= self.next_record().at() + RECORD,
             "the blocks end below the table"
         );
         assert!(
-            self.next_record() + RECORD > self.get(Global::HoleEnd),
+            self.next_record().at() + RECORD > self.get(Global::HoleEnd),
             "the table is above the hole"
         );
 
@@ -48,15 +52,11 @@ impl<M: Memory> Kernel<M> {
         let mut place = BASE - 1;
         let mut left = anchor;
         // `reset` leaves the anchor's next record as it was; the first `alloc` enters another.
-        let is_empty = self.field(anchor, PREV) == anchor;
-        let mut record = if is_empty {
-            anchor
-        } else {
-            self.field(anchor, NEXT)
-        };
+        let is_empty = self.link(anchor, PREV) == anchor;
+        let mut record = if is_empty { anchor } else { self.link(anchor, NEXT) };
         while record != anchor {
             assert!(is_record(record), "a link of the row leads to a record");
-            assert_eq!(self.field(record, PREV), left, "the row reads the same backwards");
+            assert_eq!(self.link(record, PREV), left, "the row reads the same backwards");
             assert!(self.field(record, PLACE) > place, "the row is in address order");
             place = self.field(record, PLACE);
             assert_eq!(place % 16, 0);
@@ -71,12 +71,12 @@ impl<M: Memory> Kernel<M> {
             } else if rank != 0 {
                 assert_eq!(self.field(left, RANK), 0, "free neighbours have coalesced");
                 assert_eq!(
-                    self.field(self.field(record, LINK), CHILDREN),
+                    self.child(Slot::new(self.field(record, LINK))),
                     record,
                     "a free range knows where it hangs"
                 );
                 assert_eq!(
-                    self.length(u64::from(place + 16)),
+                    self.length(Handle::new(u64::from(place + 16))),
                     0,
                     "a free range has no length"
                 );
@@ -84,7 +84,7 @@ impl<M: Memory> Kernel<M> {
                 free.push(record);
             } else {
                 assert!(length <= size - 16, "a block is as large as its length");
-                let handle = u64::from(place + 16);
+                let handle = Handle::new(u64::from(place + 16));
                 assert_eq!(self.find(handle), record, "a live block is found");
                 assert_eq!(self.length(handle), u64::from(length));
                 assert!(
@@ -96,29 +96,32 @@ impl<M: Memory> Kernel<M> {
             rows += 1;
             assert!(rows <= table, "the row ends");
             left = record;
-            record = self.field(record, NEXT);
+            record = self.link(record, NEXT);
         }
-        assert_eq!(self.field(anchor, PREV), left);
+        assert_eq!(self.link(anchor, PREV), left);
         assert!(unused > place, "unused bytes are behind the last range");
 
         let mut listed = Vec::new();
-        self.check_subtree(self.field(anchor, ROOT), 0, &mut listed);
+        self.check_subtree(self.link(anchor, ROOT), 0, &mut listed);
         free.sort_unstable();
         listed.sort_unstable();
         assert_eq!(free, listed, "the trie holds the free ranges");
 
         let mut spares = 0;
-        let mut spare = self.field(anchor, SPARE);
-        while spare != 0 {
+        let mut spare = self.link(anchor, SPARE);
+        while spare != Record::NONE {
             assert!(is_record(spare));
             spares += 1;
             assert!(spares <= table, "the spare records end");
-            spare = self.field(spare, PLACE);
+            spare = self.link(spare, PLACE);
         }
         assert_eq!(rows + spares, table, "every record is in the row or spare");
         for word in [WideGlobal::OutputFreed, WideGlobal::ErrorFreed] {
-            let handle = self.memory.wide_global(word);
-            assert!(handle == 0 || self.length(handle) != 0, "a held block lives");
+            let handle = Handle::new(self.memory.wide_global(word));
+            assert!(
+                handle == Handle::NONE || self.length(handle) != 0,
+                "a held block lives"
+            );
         }
     }
 
@@ -131,7 +134,7 @@ impl<M: Memory> Kernel<M> {
             listed.push(node);
             assert!(listed.len() < 1 << 20, "the trie ends");
             for side in [0, 4] {
-                self.check_subtree(self.field(node + side, CHILDREN), self.field(node, AGE), listed);
+                self.check_subtree(self.child(node.slot(side)), self.field(node, AGE), listed);
             }
         }
     }

@@ -43,9 +43,9 @@ impl<M: Memory> Kernel<M> {
         self.set(Global::Ready, 0);
         let anchor = self.anchor();
         // And the index, whose first word lies behind it, leads to it for the first stretch.
-        self.memory.fill(anchor, 0, RECORD + 4);
-        self.set_field(anchor, ROOT, anchor);
-        self.set_field(anchor, PREV, anchor);
+        self.memory.fill(anchor.at(), 0, RECORD + 4);
+        self.set_link(anchor, ROOT, anchor);
+        self.set_link(anchor, PREV, anchor);
         self.set_field(anchor, PLACE, BASE);
         self.set(Global::Ordered, 1);
     }

@@ -1,9 +1,11 @@
 //! Where everything is. `CONTRACT.md` has the drawing.
 
+use crate::PageCount;
+
 /// Bytes in a page of linear memory.
 pub const PAGE_BYTES: u32 = 65_536;
 /// Pages the module is born with (S-1).
-pub const INITIAL_PAGES: u32 = 2;
+pub const INITIAL_PAGES: PageCount = PageCount::new(2);
 /// A longer block is reused at once when it was freed.
 pub const SMALL_MAX: u64 = 1024;
 
@@ -13,7 +15,7 @@ pub const STRETCH: u32 = 11;
 /// What is left of a page without its part of the index.
 pub const PAGE_NET: u32 = PAGE_BYTES - (PAGE_BYTES >> STRETCH) * 4;
 /// Where the table hangs in a fresh instance: at the end of the pages, but for the index.
-pub const FIRST_HEAD: u32 = INITIAL_PAGES * PAGE_NET - crate::record::RECORD;
+pub const FIRST_HEAD: u32 = INITIAL_PAGES.get() * PAGE_NET - crate::record::RECORD;
 /// Where the first block's header lies. Nothing is below: hosts that overlook handle 0 write there.
 pub const BASE: u32 = 2032;
 /// Bytes before each block. The second word is the hint: how far below the first its record is.

@@ -18,7 +18,9 @@ mod memory;
 mod record;
 mod registers;
 mod trie;
+mod units;
 
 pub use kernel::Kernel;
 pub use layout::{BASE, FIRST_HANDLE, FIRST_HEAD, INITIAL_PAGES, PAGE_BYTES};
 pub use memory::{Global, Memory, WideGlobal};
+pub use units::{Address, Handle, PageCount};

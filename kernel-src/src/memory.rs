@@ -1,5 +1,7 @@
 //! The seam between the kernel's logic and what it works on: a module instance, or a vector in tests.
 
+use crate::PageCount;
+
 /// The kernel's 32-bit state outside linear memory: globals of the module. In a fresh instance `Head` and
 /// `Dirty` are [`FIRST_HEAD`](crate::FIRST_HEAD), and all else 0.
 #[derive(Debug, Clone, Copy)]
@@ -79,9 +81,9 @@ pub trait Memory {
     /// Copies `count` bytes; the ranges may overlap.
     fn copy(&mut self, to: u32, from: u32, count: u32);
     /// The pages there are, whoever asked for them.
-    fn pages(&self) -> u32;
+    fn pages(&self) -> PageCount;
     /// Adds `delta` pages and says whether the host agreed. A host may also never return (L-3).
-    fn grow(&mut self, delta: u32) -> bool;
+    fn grow(&mut self, delta: PageCount) -> bool;
     /// Reads a global.
     fn global(&self, global: Global) -> u32;
     /// Writes a global.

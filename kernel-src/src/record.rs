@@ -10,13 +10,21 @@ use crate::memory::Global;
 use crate::{Kernel, Memory};
 
 /// The address of a record; 0 is none.
-pub type Record = u32;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Record(u32);
+
+/// Where the trie holds a range: the address of the record whose child it is, and 4 if the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Slot(u32);
+
 /// A field's offset in its record.
 pub type Field = u32;
 
 /// The length of a live block; 0 in the anchor.
 pub const LENGTH: Field = 0;
-/// Where a free range hangs in the trie: the record whose child it is, and 4 if the second.
+/// The slot of a free range in the trie.
 pub const LINK: Field = LENGTH;
 /// A free range's size, and in its lowest bit whether it held a small block. 0 in every other record of the row:
 /// that of a live block, the anchor, a range that must stay as it is, one that is being freed.
@@ -42,6 +50,55 @@ pub const RECORD: u32 = 32;
 const _: () = assert!(RANK == LENGTH + 4, "one store writes both");
 const _: () = assert!(PLACE == RANK + 4, "one load reads both");
 
+impl Record {
+    /// No record.
+    pub const NONE: Self = Self(0);
+
+    /// The record at an address of the table.
+    #[inline(always)]
+    pub const fn new(at: u32) -> Self {
+        Self(at)
+    }
+
+    /// Its address.
+    #[inline(always)]
+    pub const fn at(self) -> u32 {
+        self.0
+    }
+
+    /// The record that lies so many bytes below.
+    #[inline(always)]
+    pub const fn below(self, bytes: u32) -> Self {
+        Self(self.0.wrapping_sub(bytes))
+    }
+
+    /// Its slot for a child: `side` is 0 for the first, 4 for the second.
+    #[inline(always)]
+    pub const fn slot(self, side: u32) -> Slot {
+        Slot(self.0.wrapping_add(side))
+    }
+}
+
+impl Slot {
+    /// The slot that a record's field tells.
+    #[inline(always)]
+    pub const fn new(at: u32) -> Self {
+        Self(at)
+    }
+
+    /// What a record's field has of it.
+    #[inline(always)]
+    pub const fn at(self) -> u32 {
+        self.0
+    }
+
+    /// The other slot of the same record: records begin at multiples of 32.
+    #[inline(always)]
+    pub const fn other(self) -> Self {
+        Self(self.0 ^ 4)
+    }
+}
+
 impl<M: Memory> Kernel<M> {
     #[inline(always)]
     pub(crate) fn get(&self, global: Global) -> u32 {
@@ -55,45 +112,62 @@ impl<M: Memory> Kernel<M> {
 
     #[inline(always)]
     pub(crate) fn field(&self, record: Record, field: Field) -> u32 {
-        self.memory.word(record, field)
+        self.memory.word(record.at(), field)
     }
 
     #[inline(always)]
     pub(crate) fn set_field(&mut self, record: Record, field: Field, value: u32) {
-        self.memory.set_word(record, field, value);
+        self.memory.set_word(record.at(), field, value);
+    }
+
+    /// A field that leads to a record.
+    #[inline(always)]
+    pub(crate) fn link(&self, record: Record, field: Field) -> Record {
+        Record::new(self.field(record, field))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_link(&mut self, record: Record, field: Field, to: Record) {
+        self.set_field(record, field, to.at());
     }
 
     /// The record that closes the row. Its place is where the next block will begin.
     #[inline(always)]
     pub(crate) fn anchor(&self) -> Record {
-        self.get(Global::Head)
+        Record::new(self.get(Global::Head))
     }
 
     /// Bytes from the record's header to the next header.
     #[inline(always)]
     pub(crate) fn size(&self, record: Record) -> u32 {
-        self.field(self.field(record, NEXT), PLACE)
+        self.field(self.link(record, NEXT), PLACE)
             .wrapping_sub(self.field(record, PLACE))
     }
 
     /// Where the next record of the table will be.
     #[inline(always)]
     pub(crate) fn next_record(&self) -> Record {
-        self.anchor().wrapping_sub(self.get(Global::Table))
+        self.anchor().below(self.get(Global::Table))
+    }
+
+    /// How far below the anchor a record is.
+    #[inline(always)]
+    pub(crate) fn distance(&self, record: Record) -> u32 {
+        self.anchor().at().wrapping_sub(record.at())
     }
 
     /// The index's word for `place`, as a base; its offset is [`RECORD`].
     #[inline(always)]
     pub(crate) fn index_word(&self, place: u32) -> u32 {
-        self.anchor().wrapping_add(place >> STRETCH << 2)
+        self.anchor().at().wrapping_add(place >> STRETCH << 2)
     }
 
     /// Makes two records neighbours, and enters the left one in the index if the right one is the
     /// first range of a stretch.
     #[inline(never)]
     pub(crate) fn join(&mut self, left: Record, right: Record) {
-        self.set_field(left, NEXT, right);
-        self.set_field(right, PREV, left);
+        self.set_link(left, NEXT, right);
+        self.set_link(right, PREV, left);
         self.enter(left, self.field(right, PLACE));
     }
 
@@ -102,7 +176,7 @@ impl<M: Memory> Kernel<M> {
     pub(crate) fn enter(&mut self, record: Record, end: u32) {
         if (self.field(record, PLACE) ^ end) >> STRETCH != 0 {
             self.memory
-                .set_word(self.index_word(end), RECORD, self.anchor().wrapping_sub(record));
+                .set_word(self.index_word(end), RECORD, self.distance(record));
         }
     }
 
@@ -113,14 +187,14 @@ impl<M: Memory> Kernel<M> {
     #[inline(always)]
     pub(crate) fn append(&mut self, place: u32, length: u64, end: u32) {
         let record = self.next_record();
-        let last = self.field(self.anchor(), PREV);
+        let last = self.link(self.anchor(), PREV);
         self.set_field(record, PLACE, place);
-        self.memory.set_long(record, LENGTH, length);
-        self.set_field(record, PREV, last);
-        self.set_field(record, NEXT, self.anchor());
+        self.memory.set_long(record.at(), LENGTH, length);
+        self.set_link(record, PREV, last);
+        self.set_link(record, NEXT, self.anchor());
         in_order();
-        self.set_field(last, NEXT, record);
-        self.set_field(self.anchor(), PREV, record);
+        self.set_link(last, NEXT, record);
+        self.set_link(self.anchor(), PREV, record);
         self.set_field(self.anchor(), PLACE, end);
     }
 }

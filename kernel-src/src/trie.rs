@@ -7,7 +7,7 @@
 
 use crate::kernel::in_order;
 use crate::layout::BASE;
-use crate::record::{AGE, CHILDREN, LINK, PLACE, RANK, Record};
+use crate::record::{AGE, CHILDREN, LINK, PLACE, RANK, Record, Slot};
 use crate::{Kernel, Memory};
 
 /// The bits that lead to a range: bit 1, which is set, for the root is the anchor's second child; bit 0, and then
@@ -32,6 +32,16 @@ fn side(key: u64) -> u32 {
 }
 
 impl<M: Memory> Kernel<M> {
+    #[inline(always)]
+    pub(crate) fn child(&self, slot: Slot) -> Record {
+        Record::new(self.memory.word(slot.at(), CHILDREN))
+    }
+
+    #[inline(always)]
+    fn set_child(&mut self, slot: Slot, child: Record) {
+        self.memory.set_word(slot.at(), CHILDREN, child.at());
+    }
+
     /// Adds a free range as the youngest.
     #[inline(never)]
     pub(crate) fn insert(&mut self, record: Record, rank: u32) {
@@ -40,47 +50,47 @@ impl<M: Memory> Kernel<M> {
         self.set_field(record, AGE, age);
         self.set_field(self.anchor(), AGE, age.wrapping_add(1));
         self.set_field(record, RANK, rank);
-        self.set_field(record, CHILDREN, self.anchor());
-        self.set_field(record, CHILDREN + 4, self.anchor());
+        self.set_link(record, CHILDREN, self.anchor());
+        self.set_link(record, CHILDREN + 4, self.anchor());
         let mut key = key(rank, self.field(record, PLACE));
         let mut node = self.anchor();
-        let mut link;
+        let mut slot;
         loop {
             key = key.rotate_left(1);
-            link = node.wrapping_add(side(key));
-            node = self.field(link, CHILDREN);
+            slot = node.slot(side(key));
+            node = self.child(slot);
             if node == self.anchor() {
                 break;
             }
         }
         // Only a rank tells that this is no length.
         in_order();
-        self.set_field(record, LINK, link);
-        self.set_field(link, CHILDREN, record);
+        self.set_field(record, LINK, slot.at());
+        self.set_child(slot, record);
     }
 
     /// Takes a free range out: the older of two children moves up, and leaves a place to its own children.
     #[inline(never)]
     pub(crate) fn remove(&mut self, record: Record) {
-        let mut link = self.field(record, LINK);
-        let mut older = self.field(record, CHILDREN);
-        let mut younger = self.field(record, CHILDREN + 4);
+        let mut slot = Slot::new(self.field(record, LINK));
+        let mut older = self.link(record, CHILDREN);
+        let mut younger = self.link(record, CHILDREN + 4);
         loop {
             let is_second_older = self.field(older, AGE) > self.field(younger, AGE);
             if is_second_older {
                 (older, younger) = (younger, older);
             }
-            self.set_field(link, CHILDREN, older);
+            self.set_child(slot, older);
             if older == self.anchor() {
                 return;
             }
-            self.set_field(older, LINK, link);
-            let first = self.field(older, CHILDREN);
-            let second = self.field(older, CHILDREN + 4);
-            link = older.wrapping_add(u32::from(is_second_older) << 2);
-            self.set_field(link ^ 4, CHILDREN, younger);
+            self.set_field(older, LINK, slot.at());
+            let first = self.link(older, CHILDREN);
+            let second = self.link(older, CHILDREN + 4);
+            slot = older.slot(u32::from(is_second_older) << 2);
+            self.set_child(slot.other(), younger);
             if younger != self.anchor() {
-                self.set_field(younger, LINK, link ^ 4);
+                self.set_field(younger, LINK, slot.other().at());
             }
             older = first;
             younger = second;
@@ -107,9 +117,9 @@ impl<M: Memory> Kernel<M> {
             key = key.rotate_left(1);
             // If the size leads to the first child, all in the second is larger.
             if side(key) == 0 {
-                best = self.older(best, self.field(node, CHILDREN + 4));
+                best = self.older(best, self.link(node, CHILDREN + 4));
             }
-            node = self.field(node.wrapping_add(side(key)), CHILDREN);
+            node = self.child(node.slot(side(key)));
             if (node == self.anchor()) | (self.field(node, RANK) >= size) {
                 return self.older(best, node);
             }

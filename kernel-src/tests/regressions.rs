@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::{Random, TestMemory, kernel};
-use extism_kernel::{FIRST_HANDLE, Kernel};
+use common::{PlainKernel, Random, kernel};
+use extism_kernel::FIRST_HANDLE;
 
 const FIRST: u64 = FIRST_HANDLE as u64;
 
 /// Every address a guest could hope to find state at: all low ones, all around the blocks, and the far ends.
-fn addresses(kernel: &Kernel<TestMemory>) -> Vec<u64> {
+fn addresses(kernel: &PlainKernel) -> Vec<u64> {
     let bytes = kernel.memory().bytes.len() as u64;
     let mut all: Vec<u64> = (0..FIRST + 4096).collect();
     all.extend(bytes - 8192..bytes + 16);
@@ -280,7 +280,7 @@ fn a_trapping_limiter_finds_nothing_changed() {
         kernel
     });
     assert!(call.is_err());
-    kernel = std::panic::AssertUnwindSafe(Kernel::new(before));
+    kernel = std::panic::AssertUnwindSafe(PlainKernel::new(before));
     assert_eq!(kernel.length(handle), 1000);
 }
 
@@ -315,7 +315,7 @@ fn under_pressure_the_oldest_freed_goes_first() {
 }
 
 /// A full memory of blocks of these lengths by turns, with one byte between any two.
-fn full(kernel: &mut Kernel<TestMemory>, lengths: &[u64]) -> Vec<u64> {
+fn full(kernel: &mut PlainKernel, lengths: &[u64]) -> Vec<u64> {
     let mut handles = Vec::new();
     for &length in lengths.iter().cycle() {
         let handle = kernel.alloc(length);
@@ -382,7 +382,7 @@ fn under_pressure_the_oldest_range_of_any_size_goes_first() {
 #[test]
 fn only_what_was_used_is_cleared() {
     let mut kernel = kernel(40);
-    let bulk_of = |kernel: &mut Kernel<TestMemory>, length: u64| {
+    let bulk_of = |kernel: &mut PlainKernel, length: u64| {
         kernel.memory_mut().bulk = 0;
         assert_ne!(kernel.alloc(length), 0);
         kernel.memory().bulk

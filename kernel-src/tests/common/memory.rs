@@ -1,6 +1,8 @@
 //! A memory that a test can limit.
 
-use extism_kernel::{FIRST_HEAD, Global, INITIAL_PAGES, Kernel, Memory, PAGE_BYTES, WideGlobal};
+use extism_kernel::{FIRST_HEAD, Global, INITIAL_PAGES, Memory, PAGE_BYTES, PageCount, WideGlobal};
+
+use super::plain::PlainKernel;
 
 /// Linear memory as a vector. An access outside panics, as WebAssembly would trap.
 #[derive(Debug, Clone)]
@@ -19,7 +21,7 @@ pub struct TestMemory {
 impl TestMemory {
     pub fn new(limit: u32) -> Self {
         Self {
-            bytes: vec![0; (INITIAL_PAGES * PAGE_BYTES) as usize],
+            bytes: vec![0; (INITIAL_PAGES.get() * PAGE_BYTES) as usize],
             limit,
             traps: false,
             bulk: 0,
@@ -78,11 +80,11 @@ impl Memory for TestMemory {
         self.bytes
             .copy_within(from as usize..from as usize + count as usize, to as usize);
     }
-    fn pages(&self) -> u32 {
-        (self.bytes.len() / PAGE_BYTES as usize) as u32
+    fn pages(&self) -> PageCount {
+        PageCount::new((self.bytes.len() / PAGE_BYTES as usize) as u32)
     }
-    fn grow(&mut self, delta: u32) -> bool {
-        let pages = u64::from(self.pages()) + u64::from(delta);
+    fn grow(&mut self, delta: PageCount) -> bool {
+        let pages = u64::from(self.pages().get()) + u64::from(delta.get());
         if pages > u64::from(self.limit) {
             assert!(!self.traps, "memory.grow trapped");
             return false;
@@ -105,6 +107,6 @@ impl Memory for TestMemory {
 }
 
 /// A kernel over a fresh memory.
-pub fn kernel(limit: u32) -> Kernel<TestMemory> {
-    Kernel::new(TestMemory::new(limit))
+pub fn kernel(limit: u32) -> PlainKernel {
+    PlainKernel::new(TestMemory::new(limit))
 }

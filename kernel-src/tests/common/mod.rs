@@ -2,18 +2,20 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 mod memory;
+mod plain;
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use extism_kernel::{FIRST_HANDLE, Kernel, Memory, PAGE_BYTES};
+use extism_kernel::{FIRST_HANDLE, Memory, PAGE_BYTES};
 
 pub use self::memory::{TestMemory, kernel};
+pub use self::plain::PlainKernel;
 pub use self::program::Random;
 
 /// What the contract says the kernel's state is, kept beside the kernel itself.
 pub struct Shadow {
-    pub kernel: Kernel<TestMemory>,
+    pub kernel: PlainKernel,
     /// Handle to length.
     pub live: BTreeMap<u64, u64>,
     /// Freed while a register held it.
@@ -54,10 +56,10 @@ impl Shadow {
     }
 
     pub fn alloc(&mut self, length: u64) -> u64 {
-        let pages = self.kernel.memory().pages();
+        let pages = self.kernel.memory().pages().get();
         let owned = self.kernel.memory_bytes();
         let handle = self.kernel.alloc(length);
-        let grown = u64::from(self.kernel.memory().pages() - pages);
+        let grown = u64::from(self.kernel.memory().pages().get() - pages);
         if handle == 0 {
             assert_eq!(grown, 0, "a refusal changes nothing");
             let left = u64::from(self.kernel.memory().limit.saturating_sub(pages)) * u64::from(PAGE_BYTES);

@@ -4,13 +4,13 @@ use std::any::Any;
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use extism_kernel::{Kernel, Memory, PAGE_BYTES};
+use extism_kernel::{Memory, PAGE_BYTES};
 
-use crate::common::TestMemory;
+use crate::common::{PlainKernel, TestMemory};
 
 /// What the functions of the header work on.
 pub struct Twin {
-    kernel: Kernel<TestMemory>,
+    kernel: PlainKernel,
     fault: Option<CString>,
     told: CString,
 }
@@ -21,14 +21,14 @@ impl Twin {
         let mut memory = TestMemory::new(limit);
         memory.traps = traps;
         Self {
-            kernel: Kernel::new(memory),
+            kernel: PlainKernel::new(memory),
             fault: None,
             told: CString::default(),
         }
     }
 
     /// Runs a call. A panic ends here: it becomes the fault, and the answer is 0.
-    pub fn enter<R: Default>(&mut self, call: impl FnOnce(&mut Kernel<TestMemory>) -> R) -> R {
+    pub fn enter<R: Default>(&mut self, call: impl FnOnce(&mut PlainKernel) -> R) -> R {
         // A kernel has to stand a cut at any point, so what a panic leaves behind may be looked at.
         match catch_unwind(AssertUnwindSafe(|| call(&mut self.kernel))) {
             Ok(answer) => answer,
@@ -54,13 +54,13 @@ impl Twin {
 
     /// The pages there are.
     pub fn pages(&self) -> u32 {
-        self.kernel.memory().pages()
+        self.kernel.memory().pages().get()
     }
 
     /// Adds pages as a host does, under the kernel's own limit. False, and nothing is done, beyond it.
     pub fn grow(&mut self, delta: u32) -> bool {
         let memory = self.kernel.memory_mut();
-        let pages = u64::from(memory.pages()) + u64::from(delta);
+        let pages = u64::from(memory.pages().get()) + u64::from(delta);
         if pages > u64::from(memory.limit) {
             return false;
         }

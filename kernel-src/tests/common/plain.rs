@@ -1,0 +1,70 @@
+//! The kernel with the plain numbers of the ABI, as hosts and guests see it.
+
+use std::ops::{Deref, DerefMut};
+
+use extism_kernel::{Address, Handle, Kernel};
+
+use super::memory::TestMemory;
+
+/// A kernel over a test's memory. What has no handle and no address is the kernel's own.
+#[derive(Debug)]
+pub struct PlainKernel(Kernel<TestMemory>);
+
+impl PlainKernel {
+    pub fn new(memory: TestMemory) -> Self {
+        Self(Kernel::new(memory))
+    }
+    pub fn alloc(&mut self, length: u64) -> u64 {
+        self.0.alloc(length).get()
+    }
+    pub fn free(&mut self, handle: u64) {
+        self.0.free(Handle::new(handle));
+    }
+    pub fn length(&self, handle: u64) -> u64 {
+        self.0.length(Handle::new(handle))
+    }
+    pub fn load_u8(&self, address: u64) -> u8 {
+        self.0.load_u8(Address::new(address))
+    }
+    pub fn load_u64(&self, address: u64) -> u64 {
+        self.0.load_u64(Address::new(address))
+    }
+    pub fn store_u8(&mut self, address: u64, value: u8) {
+        self.0.store_u8(Address::new(address), value);
+    }
+    pub fn store_u64(&mut self, address: u64, value: u64) {
+        self.0.store_u64(Address::new(address), value);
+    }
+    pub fn input_set(&mut self, offset: u64, length: u64) {
+        self.0.input_set(Address::new(offset), length);
+    }
+    pub fn input_offset(&self) -> u64 {
+        self.0.input_offset().get()
+    }
+    pub fn output_set(&mut self, offset: u64, length: u64) {
+        self.0.output_set(Address::new(offset), length);
+    }
+    pub fn output_offset(&self) -> u64 {
+        self.0.output_offset().get()
+    }
+    pub fn error_set(&mut self, handle: u64) {
+        self.0.error_set(Handle::new(handle));
+    }
+    pub fn error_get(&self) -> u64 {
+        self.0.error_get().get()
+    }
+}
+
+impl Deref for PlainKernel {
+    type Target = Kernel<TestMemory>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for PlainKernel {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
