@@ -21,7 +21,8 @@ fn key(size: u32, place: u32) -> u64 {
     let number = u64::from(size >> 4) << 32 | u64::from(place.wrapping_mul(0x9_e377));
     let zeros = number.leading_zeros();
     let doublings = 30_u32.wrapping_sub(zeros);
-    let bits = number << zeros << 1 >> 4 | u64::from(doublings & 3 | 8) << 60;
+    // The number's first bit, which is set, counts as one more: the sum is 8 and the two bits.
+    let bits = (number << zeros >> 3).wrapping_add(u64::from((doublings & 3) + 7) << 60);
     ((bits as i64) >> (doublings >> 2)).rotate_left(2) as u64
 }
 
