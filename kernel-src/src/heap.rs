@@ -206,7 +206,6 @@ impl<M: Memory> Kernel<M> {
         }
         self.set(Global::Ordered, 0);
         let mut rank = u32::from(length <= SMALL_MAX as u32);
-        self.memory.set_long(record.at(), LENGTH, 0);
         let next = self.link(record, NEXT);
         rank |= self.absorb(next, next);
         let prev = self.link(record, PREV);
