@@ -35,7 +35,7 @@ from build_tools.wasm import SECTION_CODE, find_invalidity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from build_tools.layout import Body, Instruction, Layout
+    from build_tools.layout import Body, Import, Instruction, Layout
     from build_tools.model import CompiledModule
 
 GLOBAL, INSTRUCTION = "global", "instruction"
@@ -102,12 +102,16 @@ class _Lowering:
         self.kept = self._count_kept()
         self.numbers = {name: self.imported + self.kept + at for at, name in enumerate(self.types)}
 
-    def _read_placeholders(self) -> Iterator[str]:
+    def _imports_from(self, module: str) -> Iterator[tuple[int, Import]]:
+        """Yield each import from a module with its number, if it is a function's."""
         index = -1
         for entry in self.layout.imports:
             index += entry.kind == "func"
-            if entry.module != GLOBAL:
-                continue
+            if entry.module == module:
+                yield index, entry
+
+    def _read_placeholders(self) -> Iterator[str]:
+        for index, entry in self._imports_from(GLOBAL):
             match = NAME.fullmatch(entry.name)
             value = VALUES[match[1]].get(entry.type) if match else None
             if entry.kind != "func":
@@ -124,11 +128,7 @@ class _Lowering:
                 self.begins[match[2]] = max(int(match[3] or 0), self.begins.get(match[2], 0))
 
     def _read_instructions(self) -> Iterator[str]:
-        index = -1
-        for entry in self.layout.imports:
-            index += entry.kind == "func"
-            if entry.module != INSTRUCTION:
-                continue
+        for index, entry in self._imports_from(INSTRUCTION):
             wanted = INSTRUCTIONS.get(entry.name, ("",))[0]
             if not wanted:
                 yield f"`{entry.name}` should be {' or '.join(f'`{name}`' for name in INSTRUCTIONS)}"

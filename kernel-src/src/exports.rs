@@ -181,7 +181,7 @@ impl Memory for LinearMemory {
     }
 }
 
-/// The kernel has no state outside linear memory, so each call makes its own handle on it.
+/// The kernel has no state outside the instance, so each call makes its own handle on it.
 #[inline(always)]
 fn kernel() -> Kernel<LinearMemory> {
     Kernel::new(LinearMemory)
