@@ -11,6 +11,7 @@ from build_tools.config import find_project
 from build_tools.cost_report import is_over
 from build_tools.costs import U64, Cost, Instance, measure
 from build_tools.scenarios import CONSTANT, RESET, SCENARIOS
+from build_tools.worst import DEEP, WORST
 from tests.integration.kernel_support import hostile_values, pages
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 LIVE = 20_000
 SIZE_LIMIT = 3474
+DEEPEST = 8000
+"""What CONTRACT.md says of a `free` that takes two ranges out of a trie of 64 levels and puts one in."""
 ON_HANDLES = ("length", "length_unsafe", "free", "error_set")
 
 
@@ -202,6 +205,23 @@ def test_alloc_is_bounded_but_for_growth(workshop: Workshop) -> None:
     assert growth / LIVE < CONSTANT, "growth costs too much even when shared by all calls"
 
 
+@pytest.fixture(scope="module")
+def deep(kernel: Kernel) -> Cost:
+    return measure(kernel, [DEEP]).costs[0]
+
+
+@pytest.mark.xfail(strict=True, reason="the trie has up to 64 levels, and a removal moves one range in each")
+def test_calls_in_a_trie_built_to_be_deep_are_in_the_bound(deep: Cost) -> None:
+    """C-1: the state that CONTRACT.md admits."""
+    assert not is_over(DEEP, deep), deep
+
+
+def test_calls_in_a_trie_built_to_be_deep_are_bounded_all_the_same(deep: Cost) -> None:
+    """C-1: what CONTRACT.md says of it; and the state is what it claims to be, 50 levels deep."""
+    assert deep.failure is None
+    assert 2 * CONSTANT < deep.most < DEEPEST
+
+
 LIVES = {
     "nothing": (0, 0),
     "one-small": (1, 16),
@@ -225,14 +245,15 @@ def test_reset_is_bounded_after_any_life(count: int, length: int, workshop: Work
 
 
 COSTS = find_project().kernel_src / "COSTS.md"
-REFRESH = "python -m build_tools bench --against upstream --markdown > kernel-src/COSTS.md"
+COMMAND = "python -m build_tools bench --worst --against upstream --markdown"
+REFRESH = f"{COMMAND} > kernel-src/COSTS.md"
 
 
 def test_table_of_costs_has_every_scenario() -> None:
     """C-1 to C-3: the committed table names its command, and each row and bound that is counted today."""
     text = COSTS.read_text(encoding="utf-8")
-    assert "python -m build_tools bench --against upstream --markdown" in text
-    for scenario in SCENARIOS:
+    assert COMMAND in text
+    for scenario in SCENARIOS + WORST:
         assert f"| {scenario.name} | {scenario.clause} | {scenario.limit:,} |" in text, f"run `{REFRESH}`"
 
 

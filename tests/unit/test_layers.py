@@ -17,7 +17,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "apt",
         "installer",
         "bootstrap config wasm report sections",
-        "abi layout pins version changelog archive index diff inspection costs cycles upstream clauses",
+        "abi layout pins version changelog archive index diff inspection costs cycles upstream clauses worst",
         "sysroot debian crate compile lower scan",
         "toolchain validate stamp stage sbom provenance wheelfile compare known pythons cost_report",
         "backend verify distributions doctor native",
