@@ -62,7 +62,7 @@ globals! {
     Ready "get ready" "set ready",
     HoleStart "get hole_start" "set hole_start",
     HoleEnd "get hole_end" "set hole_end",
-    Ordered "get ordered" "set ordered",
+    Age "get age=1" "set age",
 }
 
 const _: () = assert!(

@@ -3,7 +3,7 @@
 use crate::heap::RESERVE;
 use crate::layout::{PAGE_BYTES, PAGE_NET, STRETCH};
 use crate::memory::{Global, WideGlobal};
-use crate::record::{PLACE, PREV, RECORD};
+use crate::record::{AGE, PLACE, PREV, RECORD};
 use crate::{Kernel, Memory, PageCount};
 
 /// Memory grows by the table's bytes divided by 2 to this in pages more than are needed, so that moves
@@ -49,6 +49,7 @@ impl<M: Memory> Kernel<M> {
         // `alloc` sets the span anew.
         self.note_used();
         self.set_wide(WideGlobal::Span, 0);
+        self.set(Global::Ready, 0);
         let delta = self
             .memory
             .pages()
@@ -79,12 +80,11 @@ impl<M: Memory> Kernel<M> {
         self.set(Global::Head, head);
         self.wipe(self.get(Global::Dirty).max(place), new.min(end));
         self.set(Global::Dirty, self.anchor().at());
-        // Links are the words that are not below the table: places, lengths and ranks all are; and ages, if
-        // they are not, keep their order.
+        // Links are the words that are not below the table, but for ages: places, lengths and ranks all are.
         let mut at = new;
         loop {
             let word = self.memory.word(at, 0);
-            if word >= old {
+            if word >= old && at % RECORD != AGE {
                 self.memory.set_word(at, 0, word.wrapping_add(delta));
             }
             at = at.wrapping_add(4);
@@ -93,17 +93,18 @@ impl<M: Memory> Kernel<M> {
             }
         }
         if pages != owned {
-            self.pass(place);
+            self.pass();
         }
         true
     }
 
     /// Goes on behind others' pages. Nothing is put before them any more until `reset`.
     #[inline(never)]
-    pub(crate) fn pass(&mut self, place: u32) {
+    pub(crate) fn pass(&mut self) {
+        self.set(Global::Ready, 0);
         // Loads will reach what is passed over, so what is ours must not show an earlier life.
         let end = self.get(Global::HoleEnd).min(self.get(Global::Used));
-        let mut at = place;
+        let mut at = self.field(self.anchor(), PLACE);
         while at < end {
             let next = (at | (PAGE_BYTES - 1)).wrapping_add(1);
             let words = self.anchor().at().wrapping_add(at / PAGE_BYTES * PAGE_WORDS);
@@ -119,7 +120,6 @@ impl<M: Memory> Kernel<M> {
         self.join(record, self.anchor());
         self.join(self.link(record, PREV), record);
         self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
-        self.set(Global::Ready, self.get(Global::HoleEnd));
     }
 
     /// Writes down how far this life used memory.

@@ -57,37 +57,42 @@ impl<M: Memory> Kernel<M> {
     /// The slow path of `alloc`: the bytes at the anchor's place are ready for the block, or what else to return.
     #[inline(always)]
     fn make_place(&mut self, length: u64, size: u32) -> Result<u32, Handle> {
-        // A fresh instance, or a call that was cut while it changed the trie.
-        if self.get(Global::Ordered) == 0 {
-            self.reset();
-        }
         // A size that wrapped is small, and so is that of 0 bytes.
-        if length >> 32 != 0 || size < 2 * HEADER {
+        if (length >> 32) as u32 | u32::from(size < 2 * HEADER) != 0 {
             return Err(Handle::NONE);
+        }
+        // A fresh instance, or a call that was cut half-way.
+        if self.get(Global::Ready) == 0 {
+            self.reset();
         }
         loop {
             let place = self.field(self.anchor(), PLACE);
-            let has_space = self.has_space(place, size);
-            // (Above the anchor are pages of others only if a growth was cut: the next one sees to them.)
-            let hole_end = self.get(Global::HoleEnd);
-            if !has_space && (place < hole_end) & (hole_end < self.anchor().at()) {
-                self.pass(place);
-                continue;
+            let mut start = place;
+            let mut has_space;
+            loop {
+                has_space = self.has_space(start, size);
+                // (If a growth was cut, that may be above the anchor: then memory has more pages than the kernel
+                // knows of, and growth begins behind them.)
+                let hole_end = self.get(Global::HoleEnd);
+                if has_space | (start >= hole_end) {
+                    break;
+                }
+                start = hole_end;
             }
             if !has_space | (length > SMALL_MAX) {
                 let fit = self.find_free(size);
-                if fit != self.anchor()
-                    && (!has_space | (self.field(fit, RANK) & SMALL == 0))
-                    && !self.is_output(fit, size)
-                {
+                if fit != self.anchor() && (!has_space | (self.field(fit, RANK) & SMALL == 0)) {
                     return Err(self.reuse(fit, length, size));
                 }
             }
             if has_space {
-                self.prepare(place, size);
-                return Ok(place);
+                if start != place {
+                    self.pass();
+                }
+                self.prepare(start, size);
+                return Ok(start);
             }
-            if !self.grow(place, size) {
+            if !self.grow(start, size) {
                 return Err(Handle::NONE);
             }
         }
@@ -136,7 +141,7 @@ impl<M: Memory> Kernel<M> {
 
     /// Whether a block of `size` bytes at the record's place would lie over the output.
     #[inline(never)]
-    fn is_output(&self, record: Record, size: u32) -> bool {
+    pub(crate) fn is_output(&self, record: Record, size: u32) -> bool {
         let place = self.field(record, PLACE);
         // One of two ranges begins in the other where they meet.
         ((self.output_offset().get() as u32).wrapping_sub(place) < size)
@@ -145,7 +150,8 @@ impl<M: Memory> Kernel<M> {
 
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.
     fn reuse(&mut self, record: Record, length: u64, size: u32) -> Handle {
-        self.set(Global::Ordered, 0);
+        let ready = self.get(Global::Ready);
+        self.set(Global::Ready, 0);
         let place = self.field(record, PLACE);
         let rest_size = self.size(record).wrapping_sub(size);
         self.remove(record);
@@ -161,7 +167,6 @@ impl<M: Memory> Kernel<M> {
             } else {
                 rest = self.next_record();
                 // What is ready needs its records; and all stay above others' pages.
-                let ready = self.get(Global::Ready);
                 let unused = self.field(self.anchor(), PLACE);
                 if rest.at().wrapping_sub(ready.wrapping_sub(unused)) <= ready.max(self.get(Global::HoleEnd))
                 {
@@ -181,7 +186,7 @@ impl<M: Memory> Kernel<M> {
         if span > self.memory.wide_global(WideGlobal::Span) {
             self.set_wide(WideGlobal::Span, span);
         }
-        self.set(Global::Ordered, 1);
+        self.set(Global::Ready, ready);
         handle(place)
     }
 
@@ -190,7 +195,8 @@ impl<M: Memory> Kernel<M> {
     pub fn free(&mut self, handle: Handle) {
         let mut record = self.find(handle);
         let length = self.field(record, LENGTH);
-        if length == 0 || self.get(Global::Ordered) == 0 {
+        let ready = self.get(Global::Ready);
+        if length == 0 || ready == 0 {
             return;
         }
         if self.output_offset() == handle.address() {
@@ -204,7 +210,7 @@ impl<M: Memory> Kernel<M> {
         if self.input_offset() == handle.address() {
             self.set_wide(WideGlobal::InputLength, 0);
         }
-        self.set(Global::Ordered, 0);
+        self.set(Global::Ready, 0);
         let mut rank = u32::from(length <= SMALL_MAX as u32);
         let next = self.link(record, NEXT);
         rank |= self.absorb(next, next);
@@ -215,7 +221,7 @@ impl<M: Memory> Kernel<M> {
         }
         let size = self.size(record);
         self.insert(record, size | (rank | before) & SMALL);
-        self.set(Global::Ordered, 1);
+        self.set(Global::Ready, ready);
     }
 
     /// If `free` is a free range, takes it out of the trie, and `gone`, the right one of two

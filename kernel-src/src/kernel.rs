@@ -40,13 +40,12 @@ impl<M: Memory> Kernel<M> {
         self.set_wide(WideGlobal::OutputFreed, 0);
         self.set_wide(WideGlobal::ErrorFreed, 0);
         self.set(Global::Table, RECORD);
-        self.set(Global::Ready, 0);
         let anchor = self.anchor();
         // And the index, whose first word lies behind it, leads to it for the first stretch.
         self.memory.fill(anchor.at(), 0, RECORD + 4);
         self.set_link(anchor, ROOT, anchor);
         self.set_link(anchor, PREV, anchor);
         self.set_field(anchor, PLACE, BASE);
-        self.set(Global::Ordered, 1);
+        self.set(Global::Ready, 1);
     }
 }

@@ -3,7 +3,7 @@
 use crate::PageCount;
 
 /// The kernel's 32-bit state outside linear memory: globals of the module. In a fresh instance `Head` and
-/// `Dirty` are [`FIRST_HEAD`](crate::FIRST_HEAD), and all else 0.
+/// `Dirty` are [`FIRST_HEAD`](crate::FIRST_HEAD), `Age` is 1, and all else 0.
 #[derive(Debug, Clone, Copy)]
 pub enum Global {
     /// The address of the table's first record, the anchor, just below the index: it tells how many pages
@@ -16,20 +16,21 @@ pub enum Global {
     Dirty,
     /// What earlier lives used ends here or below: blocks are cleared up to it when they are appended.
     Used,
-    /// Blocks that end here or below need no preparation; 0 sends all to the slow path.
+    /// Blocks that end here or below need no preparation; 1 sends all to the slow path. 0 before the first `alloc` or
+    /// `reset`, and while a call changes what a cut must not leave half-done: then the next `alloc` begins a new
+    /// life (L-3).
     Ready,
     /// Where pages begin that somebody else grew into memory, or 0.
     HoleStart,
     /// Where they end, or 0.
     HoleEnd,
-    /// 1 if the trie may be used: not before the first `alloc` or `reset`, nor while it is being changed. If
-    /// that is cut it stays so until `reset` (L-3).
-    Ordered,
+    /// The age of the youngest free range. It goes down by 2, is never 0, and no `reset` sets it.
+    Age,
 }
 
 impl Global {
     /// How many there are.
-    pub const COUNT: usize = Self::Ordered as usize + 1;
+    pub const COUNT: usize = Self::Age as usize + 1;
 }
 
 /// The kernel's 64-bit state outside linear memory: what exports compare with, or give back.

@@ -32,7 +32,7 @@ pub const RANK: Field = 4;
 /// The address of the range's header; in the anchor, where the next appended one will begin; in a spare
 /// record the next spare one, or 0.
 pub const PLACE: Field = 8;
-/// Smaller in a range that was freed before another; in the anchor, what the next one will get.
+/// Larger in a free range that was freed before another; 0 in the anchor.
 pub const AGE: Field = 12;
 /// Two words: the roots of a free range's subtrees.
 pub const CHILDREN: Field = 16;
@@ -144,8 +144,8 @@ impl<M: Memory> Kernel<M> {
             .wrapping_sub(self.field(record, PLACE))
     }
 
-    /// Where the next record of the table will be.
-    #[inline(always)]
+    /// Where the next record of the table will be. Out of line but where it must be fast: that is smaller.
+    #[inline(never)]
     pub(crate) fn next_record(&self) -> Record {
         self.anchor().below(self.get(Global::Table))
     }
@@ -186,7 +186,7 @@ impl<M: Memory> Kernel<M> {
     /// between any two stores (L-3). The caller counts it.
     #[inline(always)]
     pub(crate) fn append(&mut self, place: u32, length: u64, end: u32) {
-        let record = self.next_record();
+        let record = self.anchor().below(self.get(Global::Table));
         let last = self.link(self.anchor(), PREV);
         self.set_field(record, PLACE, place);
         self.memory.set_long(record.at(), LENGTH, length);

@@ -7,6 +7,7 @@
 
 use crate::kernel::in_order;
 use crate::layout::BASE;
+use crate::memory::Global;
 use crate::record::{AGE, CHILDREN, LINK, PLACE, RANK, Record, Slot};
 use crate::{Kernel, Memory};
 
@@ -46,10 +47,10 @@ impl<M: Memory> Kernel<M> {
     /// Adds a free range as the youngest.
     #[inline(never)]
     pub(crate) fn insert(&mut self, record: Record, rank: u32) {
-        // The anchor stands for none, and none is younger than any.
-        let age = self.field(self.anchor(), AGE);
+        // After 2^31 ranges the order is wrong once; all else stands.
+        let age = self.get(Global::Age).wrapping_sub(2);
+        self.set(Global::Age, age);
         self.set_field(record, AGE, age);
-        self.set_field(self.anchor(), AGE, age.wrapping_add(1));
         self.set_field(record, RANK, rank);
         self.set_link(record, CHILDREN, self.anchor());
         self.set_link(record, CHILDREN + 4, self.anchor());
@@ -77,7 +78,7 @@ impl<M: Memory> Kernel<M> {
         let mut older = self.link(record, CHILDREN);
         let mut younger = self.link(record, CHILDREN + 4);
         loop {
-            let is_second_older = self.field(older, AGE) > self.field(younger, AGE);
+            let is_second_older = self.field(older, AGE) < self.field(younger, AGE);
             if is_second_older {
                 (older, younger) = (younger, older);
             }
@@ -101,7 +102,7 @@ impl<M: Memory> Kernel<M> {
     /// The older of two ranges. The anchor stands for none, and none is younger than any.
     #[inline(never)]
     fn older(&self, one: Record, other: Record) -> Record {
-        if self.field(one, AGE) > self.field(other, AGE) {
+        if self.field(one, AGE) < self.field(other, AGE) {
             other
         } else {
             one
@@ -118,10 +119,14 @@ impl<M: Memory> Kernel<M> {
             key = key.rotate_left(1);
             // If the size leads to the first child, all in the second is larger.
             if side(key) == 0 {
-                best = self.older(best, self.link(node, CHILDREN + 4));
+                let mut larger = self.link(node, CHILDREN + 4);
+                while self.is_output(larger, size) {
+                    larger = self.older(self.link(larger, CHILDREN), self.link(larger, CHILDREN + 4));
+                }
+                best = self.older(best, larger);
             }
             node = self.child(node.slot(side(key)));
-            if (node == self.anchor()) | (self.field(node, RANK) >= size) {
+            if (node == self.anchor()) || (self.field(node, RANK) >= size && !self.is_output(node, size)) {
                 return self.older(best, node);
             }
         }

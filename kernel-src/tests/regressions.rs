@@ -3,7 +3,7 @@
 mod common;
 
 use common::{PlainKernel, Random, kernel};
-use extism_kernel::FIRST_HANDLE;
+use extism_kernel::{FIRST_HANDLE, Global, Memory};
 
 const FIRST: u64 = FIRST_HANDLE as u64;
 
@@ -522,4 +522,93 @@ fn records_never_reach_pages_of_others() {
             assert!(page.iter().all(|&byte| byte == 0xee));
         }
     }
+}
+
+#[test]
+fn the_output_in_the_oldest_range_hides_no_younger_one() {
+    for (offset, length) in [(8, 100), (0, 1), (39_990, 5)] {
+        let mut kernel = kernel(4);
+        let oldest = kernel.alloc(40_000);
+        kernel.alloc(1);
+        kernel.output_set(oldest + offset, length);
+        if offset == 0 {
+            // An interior range, so that the block ends at once.
+            kernel.output_set(oldest + 1, length);
+        }
+        kernel.free(oldest);
+        let younger = kernel.alloc(40_000);
+        kernel.alloc(1);
+        for _ in 0..20 {
+            kernel.free(younger);
+            assert_eq!(kernel.alloc(40_000), younger);
+            kernel.check_invariants();
+        }
+        kernel.output_set(0, 0);
+        assert_eq!(kernel.alloc(40_000), oldest, "it can be had again");
+    }
+}
+
+/// Pages of others after 100,000 bytes, and unused bytes of the kernel before and behind them.
+fn with_a_hole() -> PlainKernel {
+    let mut kernel = kernel(4);
+    assert_ne!(kernel.alloc(100_000), 0);
+    kernel.memory_mut().grow_by_others(1);
+    assert_ne!(kernel.alloc(40_000), 0);
+    kernel.reset();
+    kernel
+}
+
+#[test]
+fn a_refused_alloc_gives_up_no_bytes_before_pages_of_others() {
+    for length in [70_000, 100 << 20] {
+        let mut kernel = with_a_hole();
+        let first = kernel.alloc(60_000);
+        assert_eq!(kernel.alloc(length), 0);
+        assert_eq!(kernel.alloc(60_000), first + 60_016, "what was unused still is");
+        kernel.check_invariants();
+    }
+}
+
+#[test]
+fn a_range_that_fits_is_reused_before_bytes_are_given_up() {
+    let mut kernel = with_a_hole();
+    let first = kernel.alloc(70_000);
+    let next = kernel.alloc(1);
+    kernel.free(first);
+    assert_eq!(kernel.alloc(70_000), first);
+    assert_eq!(kernel.alloc(1), next + 32, "what was unused still is");
+    let behind = kernel.alloc(60_000);
+    assert!(behind > 3 * 65_536, "then come the bytes behind");
+    kernel.check_invariants();
+}
+
+#[test]
+fn ages_that_begin_again_lose_no_range() {
+    let mut kernel = kernel(3);
+    let mut random = Random(5);
+    for _ in 0..20 {
+        let mut handles = fill(&mut kernel);
+        handles.sort_by_cached_key(|_| random.next());
+        // As in the course of 2^31 frees: the counter is through after 20.
+        kernel.memory_mut().set_global(Global::Age, 41);
+        let (some, others) = handles.split_at(handles.len() / 2);
+        for &handle in some {
+            kernel.free(handle);
+        }
+        let again = fill(&mut kernel);
+        assert_eq!(again.len(), some.len(), "each is found");
+        for &handle in again.iter().chain(others) {
+            kernel.free(handle);
+        }
+        let whole = kernel.alloc(100_000);
+        assert_eq!(whole, FIRST, "all became one range");
+        kernel.free(whole);
+    }
+}
+
+/// Allocates until nothing is left.
+fn fill(kernel: &mut PlainKernel) -> Vec<u64> {
+    core::iter::repeat_with(|| kernel.alloc(500))
+        .take_while(|&handle| handle != 0)
+        .collect()
 }

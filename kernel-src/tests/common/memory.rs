@@ -29,6 +29,7 @@ impl TestMemory {
                 let mut globals = [0; Global::COUNT];
                 globals[Global::Head as usize] = FIRST_HEAD;
                 globals[Global::Dirty as usize] = FIRST_HEAD;
+                globals[Global::Age as usize] = 1;
                 globals
             },
             wide_globals: [0; WideGlobal::COUNT],
