@@ -66,6 +66,8 @@ impl<M: Memory> Kernel<M> {
                 FOREIGN as u8,
                 start.wrapping_sub(end) >> STRETCH << 2,
             );
+            // Where the table lay is passed over, and so cleared with what was used, now or by a later life (L-3).
+            self.set(Global::Used, end);
             if self.get(Global::HoleStart) == 0 {
                 self.set(Global::HoleStart, end);
             }

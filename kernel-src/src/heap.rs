@@ -46,11 +46,13 @@ impl<M: Memory> Kernel<M> {
                 Err(handle) => return handle,
             }
         }
-        self.append(place, length, place.wrapping_add(size));
+        let record = self.append(place, length, place.wrapping_add(size));
         // The span comes first: it says what is to be cleared if the call is cut here (L-3).
         self.set_wide(WideGlobal::Span, span(place, length));
         self.memory.set_word(place, 4, self.get(Global::Table));
         self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
+        in_order();
+        self.set_link(self.anchor(), PREV, record);
         handle(place)
     }
 
@@ -71,7 +73,7 @@ impl<M: Memory> Kernel<M> {
             let mut has_space;
             loop {
                 has_space = self.has_space(start, size);
-                // (If a growth was cut, that may be above the anchor: then memory has more pages than the kernel
+                // (If a growth was cut, this may be above the anchor: then memory has more pages than the kernel
                 // knows of, and growth begins behind them.)
                 let hole_end = self.get(Global::HoleEnd);
                 if has_space | (start >= hole_end) {
@@ -102,13 +104,11 @@ impl<M: Memory> Kernel<M> {
     /// reserve, or below others' pages; and whether records do, which must stay above those.
     #[inline(always)]
     fn has_space(&self, place: u32, size: u32) -> bool {
-        let hole_start = self.get(Global::HoleStart);
-        let hole_end = self.get(Global::HoleEnd);
         let kept = self.get(Global::Table).wrapping_add(RESERVE);
         let limit = self.anchor().at().wrapping_sub(kept);
         // A hole that is above the anchor, because a growth was cut, wraps and does not count.
-        (hole_start.wrapping_sub(place) >= size)
-            & (self.anchor().at().wrapping_sub(hole_end) >= kept)
+        (self.get(Global::HoleStart).wrapping_sub(place) >= size)
+            & (self.anchor().at().wrapping_sub(self.get(Global::HoleEnd)) >= kept)
             & (u64::from(place) + u64::from(size) <= u64::from(limit))
     }
 
@@ -121,14 +121,14 @@ impl<M: Memory> Kernel<M> {
         self.wipe(place, end.min(self.get(Global::Used)));
         self.wipe(place.max(self.get(Global::Dirty)), end);
         // The stretch, where all of it is clean and there is room for its records: others' pages begin stretches.
-        let mut ready = end.wrapping_sub(1) | ((1 << STRETCH) - 1);
-        if (end < self.get(Global::Used))
-            | (ready > self.get(Global::Dirty))
-            | (ready.wrapping_add(RESERVE + STRETCH_RECORDS) > self.next_record().at())
+        self.set(Global::Ready, end);
+        let ready = end.wrapping_sub(1) | ((1 << STRETCH) - 1);
+        if end >= self.get(Global::Used)
+            && ready <= self.get(Global::Dirty)
+            && ready.wrapping_add(RESERVE + STRETCH_RECORDS) <= self.next_record().at()
         {
-            ready = end;
+            self.set(Global::Ready, ready);
         }
-        self.set(Global::Ready, ready);
     }
 
     /// Clears from one address to another, if there is anything between.
@@ -143,9 +143,10 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub(crate) fn is_output(&self, record: Record, size: u32) -> bool {
         let place = self.field(record, PLACE);
-        // One of two ranges begins in the other where they meet.
-        ((self.output_offset().get() as u32).wrapping_sub(place) < size)
-            | (place.wrapping_sub(self.output_offset().get() as u32) < self.output_length() as u32)
+        let offset = self.output_offset().get() as u32;
+        let length = self.output_length() as u32;
+        // One of two ranges begins in the other where they meet, unless the output is empty.
+        (offset.wrapping_sub(place) < size) & (length != 0) | (place.wrapping_sub(offset) < length)
     }
 
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.

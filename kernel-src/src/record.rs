@@ -182,10 +182,11 @@ impl<M: Memory> Kernel<M> {
 
     /// Appends a record for the range from the anchor's place to `end`; the table has room for it.
     ///
-    /// The record is written in full before anything points to it, because a call can be cut
-    /// between any two stores (L-3). The caller counts it.
+    /// A call can be cut between any two stores (L-3). So the record is written in full before anything leads to it;
+    /// and the caller counts it, and only then makes the anchor lead to it: the next one has this one's neighbour, or
+    /// its place in the table, but never both.
     #[inline(always)]
-    pub(crate) fn append(&mut self, place: u32, length: u64, end: u32) {
+    pub(crate) fn append(&mut self, place: u32, length: u64, end: u32) -> Record {
         let record = self.anchor().below(self.get(Global::Table));
         let last = self.link(self.anchor(), PREV);
         self.set_field(record, PLACE, place);
@@ -194,7 +195,7 @@ impl<M: Memory> Kernel<M> {
         self.set_link(record, NEXT, self.anchor());
         in_order();
         self.set_link(last, NEXT, record);
-        self.set_link(self.anchor(), PREV, record);
         self.set_field(self.anchor(), PLACE, end);
+        record
     }
 }

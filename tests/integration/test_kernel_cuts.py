@@ -311,6 +311,7 @@ def test_pages_of_others_stay_theirs_after_any_cut(growths: int, metered: Metere
 
 
 HALF_DONE = (
+    "small-alloc",
     "growing-alloc",
     "alloc-after-foreign-growth",
     "alloc-that-passes-others",
@@ -348,6 +349,29 @@ def test_host_that_forgets_to_reset_after_a_cut_is_served(name: str, metered: Me
             for handle in handles:
                 instance.call("free", handle)
                 assert instance.call("length", handle) == 0, where
+
+
+def test_what_a_cut_growth_passes_over_shows_no_record(metered: Metered) -> None:
+    """L-2, L-3: the bytes of the table before pages of others are cleared, whenever the growth was cut."""
+
+    def set_up() -> Cuttable:
+        instance = metered.instantiate()
+        for _ in range(60):
+            instance.call("alloc", 600)
+        grow_by_others(instance)
+        return instance
+
+    total = set_up().fuel_of("alloc", 140_000)
+    for fuel in places(total):
+        instance = set_up()
+        foreign = (pages(instance) - 1) * 65_536
+        assert instance.cut(fuel, "alloc", 140_000)
+        instance.call("reset")
+        first = instance.call("alloc", 20_000) + 20_000
+        assert instance.call("alloc", 300_000) > foreign
+        passed = range(first, foreign, 8)
+        assert not any(instance.call("load_u64", at) for at in passed[:: len(passed) // 100]), fuel
+        assert not read(instance, first, foreign - first).strip(b"\0"), f"cut at {fuel} of {total}"
 
 
 def test_cuts_in_a_row_on_one_instance_are_all_mended(metered: Metered, fresh: list[int]) -> None:
