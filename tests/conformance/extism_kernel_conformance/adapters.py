@@ -58,7 +58,10 @@ class Adapter:
 
 def adapter_from_command(command: str) -> Adapter:
     """Make an adapter of a command line as a shell would read it."""
-    argv = tuple(shlex.split(command))
+    try:
+        argv = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(f"`--command` is no command line: {error}", where=command) from None
     if not argv:
         raise UsageError("`--command` is empty")
     return Adapter(name=Path(argv[-1]).stem, runtime="unknown", command=argv, folder=Path.cwd())
@@ -67,12 +70,16 @@ def adapter_from_command(command: str) -> Adapter:
 def find_adapters(extra: Sequence[Path] = ()) -> dict[str, Adapter]:
     """Return every adapter of the suite and of the extra folders, by name.
 
-    Raises AdapterMalformedError for an adapter.json that breaks the schema or takes a name twice.
+    Raises AdapterMalformedError for an adapter.json that breaks the schema or takes a name twice, UsageError
+    for an extra folder without any.
     """
     found: dict[str, Adapter] = {}
     for folder in (suite_root() / "adapters", *extra):
         direct = [folder / "adapter.json"] if (folder / "adapter.json").is_file() else []
-        for path in direct or sorted(folder.glob("*/adapter.json")):
+        paths = direct or sorted(folder.glob("*/adapter.json"))
+        if not paths and folder in extra:
+            raise UsageError("there is no adapter.json here, nor one folder below", where=str(folder))
+        for path in paths:
             for adapter in read_adapter_file(path):
                 if adapter.name in found:
                     message = f"the name `{adapter.name}` is taken by {found[adapter.name].folder}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .known_failures import KnownFailures, load_known_failures
 from .report import Section, case_line, is_red, make_footer
-from .resources import suite_info
+from .resources import suite_info, suite_root
 from .runner import ConfigurationBrokenError, ConfigurationRun, ConfigurationSkippedError, Result
 from .settings import Settings, select_cases
 
@@ -112,8 +112,10 @@ class Campaign:
     def _header(self, adapter: Adapter) -> dict[str, object]:
         info, settings = suite_info(), self.settings
         command = "extism-kernel-conformance replay CASE " + " ".join(
-            shlex.quote(path.name) for path, _ in self.kernels
+            shlex.quote(str(path)) for path, _ in self.kernels
         )
+        if settings.profile != "kernel":
+            command += f" --profile {settings.profile}"
         return {
             "type": "header",
             "suite": info.version,
@@ -149,4 +151,6 @@ def load_adapter_list(adapter: Adapter, more: Sequence[Path] = ()) -> KnownFailu
 def _adapter_option(adapter: Adapter) -> str:
     if adapter.runtime == "unknown":
         return f"--command {shlex.quote(shlex.join(adapter.command))}"
-    return f"--adapter {adapter.name}"
+    if adapter.folder.parent == (suite_root() / "adapters").resolve():
+        return f"--adapter {adapter.name}"
+    return f"--adapter {adapter.name} --adapters {shlex.quote(str(adapter.folder))}"

@@ -25,12 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SuiteError as error:
         print(error.render(), file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a file that was to be written; what is read has errors of its own
+        if isinstance(error, BrokenPipeError):  # the reader of our output, `head` for one, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.GREEN
+        print(f"error[file]: {error.strerror or error}\n  at: {error.filename or '?'}", file=sys.stderr)
+        return ExitCode.TOOL
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.GREEN
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -38,7 +41,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="extism-kernel-conformance",
         description="Judge an Extism kernel on any WebAssembly runtime.",
-        epilog="exit codes: 0 green, 1 red, 2 wrong usage, 5 malformed input, 130 interrupted",
+        epilog="exit codes: 0 green, 1 red, 2 wrong usage, 4 a file or tool failed, 5 malformed input, "
+        "130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {suite_info().version}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -35,7 +35,7 @@ def add_commands(commands: Commands) -> None:
     action.add_argument("--list", action="store_true", help="one line for each case")
     action.add_argument("--check", action="store_true", help="report every fault in the case files")
     action.add_argument(
-        "--copy", type=Path, metavar="DIR", help="copy cases, schema and documents to a new folder"
+        "--copy", type=Path, metavar="DIR", help="copy cases, plug-ins, schema and documents to a new folder"
     )
     cases.add_argument("--cases", type=Path, metavar="DIR", help="cases of another folder")
     cases.add_argument("--json", action="store_true")
@@ -144,9 +144,10 @@ def tarball_command(args: argparse.Namespace) -> int:
 def _copy(target: Path) -> int:
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"`{target}` is not empty", hint="name a new folder")
-    for name in ("cases", "schema"):
+    for name in ("cases", "plugins", "schema"):
         shutil.copytree(suite_root() / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("suite.json", "surface.json", "clauses.json", "RULES.md", "PROTOCOL.md", "LICENSE"):
+    documents = ("RULES.md", "PROTOCOL.md", "SDK.md", "LICENSE")
+    for name in ("suite.json", "surface.json", "clauses.json", *documents):
         if (suite_root() / name).is_file():
             shutil.copy(suite_root() / name, target / name)
     print(target)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -27,8 +29,6 @@ from .summary import print_summary
 from .wasm import parse_kernel, read_kernel
 
 if TYPE_CHECKING:
-    import argparse
-
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -49,7 +49,7 @@ def add_commands(commands: Commands) -> None:
 
     lint = commands.add_parser("lint", help="check adapters themselves, without a kernel")
     _add_adapter_options(lint)
-    lint.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT)
+    lint.add_argument("--timeout", type=_seconds, default=DEFAULT_TIMEOUT, metavar="SECONDS")
     lint.add_argument("--jobs", "-j", type=int, default=os.cpu_count() or 1)
     lint.add_argument("--require", action="store_true")
     lint.set_defaults(run=lint_command, profile="kernel")
@@ -58,7 +58,7 @@ def add_commands(commands: Commands) -> None:
     again.add_argument("case", help="the case's id")
     _add_kernel_options(again)
     again.add_argument("--cases", type=Path, metavar="DIR")
-    again.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT)
+    again.add_argument("--timeout", type=_seconds, default=DEFAULT_TIMEOUT, metavar="SECONDS")
     again.set_defaults(run=replay_command)
 
     listing = commands.add_parser("adapters", help="list adapters and what this machine lacks for them")
@@ -84,6 +84,7 @@ def run_command(args: argparse.Namespace) -> int:
             "`--fix` needs a complete run",
             hint="drop -k, --case, --suite-level, --skip-slow, --fail-fast, --no-lint",
         )
+    _check_files(args)
     campaign = _campaign(args, settings)
     sections = _run_with_progress(campaign)
     if args.report is not None:
@@ -193,11 +194,28 @@ def _add_selection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-slow", action="store_true")
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=DEFAULT_TIMEOUT,
         metavar="SECONDS",
         help="for one answer (default %(default)g; ten times that in a slow case)",
     )
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """Raise UsageError before the run for what would be noticed after it, or never."""
+    if args.report is not None and not args.report.resolve().parent.is_dir():
+        raise UsageError("there is no folder for the report", where=str(args.report))
+    for path in args.known_failures:
+        if not path.is_file():
+            raise UsageError("there is no such list of known failures", where=str(path))
+
+
+def _seconds(text: str) -> float:
+    """Return a time for argparse, refusing what no answer could keep."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"`{text}` is no time above 0")
+    return value
 
 
 def _campaign(args: argparse.Namespace, settings: Settings) -> Campaign:
