@@ -97,10 +97,13 @@ def _switch(argv: Sequence[str]) -> None:
 
 
 def sets_for(argv: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the lock files that a command needs; `--help` needs none."""
-    if not argv or {"-h", "--help"} & set(argv):
-        return ()
+    """Return the names of the lock files that a command needs; `--help` needs none.
+
+    The help of `bench` is its own (`cli.PASS_THROUGH`), and it is imported to be asked.
+    """
     command = next((word for word in argv if not word.startswith("-")), "")
+    if not argv or ({"-h", "--help"} & set(argv) and command != "bench"):
+        return ()
     return COMMAND_SETS.get(command, ("build",))
 
 

@@ -25,8 +25,9 @@ def kernel_bytes(flavour: Flavour = "context") -> bytes:
     """Return the kernel module.
 
     `context` also exports the global `extism_context`, which the Rust host needs; `core` is the same code
-    without it, for runtimes without reference types. Raises `KernelNotStagedError` if none was built,
-    `KernelCorruptError` if the bytes differ from their recorded digest, `ValueError` for another flavour.
+    without it, for runtimes without reference types (S-4 in CONTRACT.md). Raises `KernelNotStagedError` if
+    none was built, `KernelCorruptError` if the bytes differ from their recorded digest, `ValueError` for
+    another flavour.
     """
     if flavour not in FLAVOURS:
         message = f"flavour {flavour!r}; there are {', '.join(FLAVOURS)}"

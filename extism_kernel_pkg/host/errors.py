@@ -6,8 +6,8 @@ from __future__ import annotations
 class PluginError(Exception):
     """Base of all errors of the host; `str()` of it is the message, `render()` adds place and remedy.
 
-    `code` is stable, in kebab-case. `is_reusable` says whether the next call on the same `Plugin`
-    is served by the same instance (true) or needs, and gets, a new one (false).
+    `code` is stable, in kebab-case. `Plugin.call` says after which of them the next call gets a new
+    instance.
     """
 
     code = "plugin-error"

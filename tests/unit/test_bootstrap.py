@@ -20,6 +20,7 @@ SETS = {
     "options-first": (["-v", "kernel", "--force"], ("build",)),
     "test": (["test", "-k", "x"], ("dev", "optional")),
     "help": (["kernel", "--help"], ()),
+    "help-of-bench": (["bench", "--help"], ("build",)),
     "nothing": ([], ()),
     "unknown": (["wat"], ("build",)),
 }

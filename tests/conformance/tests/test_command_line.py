@@ -31,6 +31,12 @@ USAGE = {
     "bad-level": (["run", "KERNEL", "--command", "x", "--suite-level", "latest"], 2, "write it as `1.2`"),
     "unknown-case": (["run", "KERNEL", "--command", "x", "--case", "alloc/nothing"], 2, "there is no case"),
     "empty-command": (["run", "KERNEL", "--command", " "], 2, "`--command` is empty"),
+    "unbalanced-command": (["run", "KERNEL", "--command", "'x"], 2, "No closing quotation"),
+    "negative-timeout": (["run", "KERNEL", "--command", "x", "--timeout", "-1"], 2, "no time above 0"),
+    "report-nowhere": (["run", "KERNEL", "--command", "x", "--report", "/no/r"], 2, "no folder for"),
+    "no-known-failures": (["run", "KERNEL", "--command", "x", "--known-failures", "no"], 2, "no such list"),
+    "no-adapter-folder": (["adapters", "--adapters", "no"], 2, "there is no adapter.json here"),
+    "tarball-nowhere": (["tarball", "/no/suite.tar.gz"], 4, "error[file]"),
     "no-command": ([], 2, "COMMAND"),
     "missing-report": (["report", "no.jsonl"], 5, "the report cannot be read"),
 }
@@ -182,9 +188,9 @@ def test_suite_level_leaves_out_newer_cases(
 def test_cases_copy_gives_everything_another_runner_needs(cli: Callable[..., Ran], tmp_path: Path) -> None:
     target = tmp_path / "copy"
     assert cli("cases", "--copy", target).code == 0
-    assert {"cases", "schema", "RULES.md", "PROTOCOL.md", "suite.json", "surface.json"} <= {
-        path.name for path in target.iterdir()
-    }
+    documents = {"PROTOCOL.md", "RULES.md", "SDK.md"}
+    wanted = {"cases", "plugins", "schema", "suite.json", "surface.json", *documents}
+    assert wanted <= {path.name for path in target.iterdir()}
     again = cli("cases", "--copy", target)
     assert again.code == 2
     assert "is not empty" in again.err
