@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 10)
 DONE_VARIABLE = "EXTISM_KERNEL_BOOTSTRAPPED"
 NO_BOOTSTRAP = "--no-bootstrap"
+OFFLINE = "--offline"
 NOTES = ".build_tools"
 # What each command imports; the others need `build`.
 COMMAND_SETS: dict[str, tuple[str, ...]] = {
@@ -88,6 +89,12 @@ def _switch(argv: Sequence[str]) -> None:
             "the environment was made and still lacks its dependencies",
             where=str(venv),
             hint=f"remove it: `rm -r {venv}`, and run the command again",
+        )
+    if OFFLINE in argv:
+        raise PythonEnvironmentError(
+            "the environment lacks its dependencies, and `--offline` says not to download them",
+            where=str(venv),
+            hint="run once without `--offline`",
         )
     python = make_environment(venv, sets)
     os.environ[DONE_VARIABLE] = "1"
