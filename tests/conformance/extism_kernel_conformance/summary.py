@@ -23,7 +23,7 @@ def print_summary(sections: Sequence[Section], out: TextIO) -> None:
             if line.get("expected"):
                 print(f"  {place}expected {line['expected']}, got {line.get('got', '')}", file=out)
             if line.get("fault"):
-                print(f"  {_blame(line)} ({line['fault']})", file=out)
+                print(f"  {_blame(line, is_linted=bool(section.lint))} ({line['fault']})", file=out)
             if line.get("message"):
                 print(f"  {line['message']}", file=out)
         if len(red) > _MOST_SHOWN:
@@ -49,7 +49,9 @@ def summary_line(section: Section) -> str:
     return f"{section.configuration:<24} {colour}  {counts or 'no cases'} {facts}{broken}"
 
 
-def _blame(line: Line) -> str:
+def _blame(line: Line, *, is_linted: bool) -> str:
     if line["type"] == "case" and line["verdict"] in {"timeout", "crash"}:
+        if not is_linted:
+            return "the adapter was not linted, so it may be the adapter or the kernel inside it"
         return "the adapter passed its lint, so look first at the kernel inside it"
     return "the adapter is at fault, not the kernel"
