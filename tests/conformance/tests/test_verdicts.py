@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import SUITE, toy_adapter
+from .conftest import toy_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +217,6 @@ CUT_STEPS = [
 
 
 def run_on_wasmtime(cli: Callable[..., Ran], kernel: Path, folder: Path) -> Ran:
-    adapter = SUITE / "adapters" / "wasmtime"
     return cli(
         "run",
         kernel,
@@ -225,8 +224,6 @@ def run_on_wasmtime(cli: Callable[..., Ran], kernel: Path, folder: Path) -> Ran:
         folder,
         "--adapter",
         "wasmtime",
-        "--adapters",
-        adapter.parent.parent / "none",
     )
 
 
