@@ -1,11 +1,21 @@
 """`python -m build_tools`: make an environment if there is none, then run the command."""
 
+from __future__ import annotations
+
+import os
+import signal
 import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def main() -> int:
     """Run the command line and return the exit code; Ctrl-C is one line, also while modules are imported."""
     try:
+        _open_streams()
+        _catch_signals()
         from build_tools.bootstrap import ensure_environment, missing_dependency  # noqa: PLC0415 - see above
 
         code = ensure_environment(sys.argv[1:])
@@ -23,6 +33,29 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was left", file=sys.stderr)
         return 130
+
+
+def _open_streams() -> None:
+    """Give the standard streams that the caller closed a place to go, in what is run from here too."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # noqa: PERF203 - three times
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.set_inheritable(null, True)  # noqa: FBT003 - it has no name to be passed by
+            setattr(sys, name, os.fdopen(null, "w" if number else "r", encoding="utf-8", closefd=False))
+
+
+def _catch_signals() -> None:
+    """Let what ends us take the Ctrl-C's way, so that what we started ends too."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores its own
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal's signature
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

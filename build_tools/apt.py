@@ -54,6 +54,7 @@ class Apt:
 
     def __init__(self, cache: Path) -> None:
         self.folder = folder = cache / "apt"
+        self.failure: DownloadError | None = None
         for name in ("lists/partial", "archives/partial", "state"):
             files.make_folder(folder / name)
         files.write_whole(folder / "apt.conf", APT_CONF.encode())
@@ -90,13 +91,22 @@ class Apt:
         )
 
     def update(self) -> None:
-        """Fetch the package lists. Raises `DownloadError` without network."""
+        """Fetch the package lists.
+
+        A source that does not answer may have nothing that is wanted: `check_lists` raises what went wrong.
+        """
+        self.failure = None
         try:
             with Progress("reading the distribution's package lists") as progress:
                 said = self.run("update", "-oAPT::Update::Error-Mode=any", watch=progress)
             log.debug("%s", said)
         except ToolFailedError as error:
-            raise _no_network("the distribution's package lists", error) from None
+            self.failure = _no_network("the distribution's package lists", error)
+
+    def check_lists(self) -> None:
+        """Raise `DownloadError` if not all lists came, so that nothing follows from what is not in them."""
+        if self.failure is not None:
+            raise self.failure
 
     def find(self, name: str, version: str | None = None) -> Offer | None:
         """Return what the lists have of a package, in one version or the newest; `None` if nothing."""

@@ -12,6 +12,7 @@ import importlib.metadata
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
-OLDEST_PYTHON = (3, 10)
 DONE_VARIABLE = "EXTISM_KERNEL_BOOTSTRAPPED"
 NO_BOOTSTRAP = "--no-bootstrap"
 OFFLINE = "--offline"
@@ -74,12 +74,6 @@ def ensure_environment(argv: Sequence[str]) -> int | None:
 
 
 def _switch(argv: Sequence[str]) -> None:
-    if sys.version_info < OLDEST_PYTHON:
-        raise PythonEnvironmentError(
-            f"this is Python {sys.version.split()[0]}, the tools need 3.10 or newer",
-            where=sys.executable,
-            hint="run it with a newer one, for example `python3.12 -m build_tools ...`",
-        )
     sets = sets_for(argv)
     venv = find_environment(sets)
     if all(is_satisfied(name, venv) for name in sets):
@@ -123,7 +117,7 @@ def find_environment(sets: Sequence[str]) -> Path:
 
 
 def _key(venv: Path) -> str:
-    return hashlib.sha256(str(venv).encode()).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode(venv)).hexdigest()[:16]
 
 
 def lock_file(name: str) -> Path:
@@ -170,6 +164,12 @@ def missing_dependency(error: ModuleNotFoundError) -> PythonEnvironmentError | N
     name = (error.name or "").partition(".")[0]
     if name in {"", "build_tools", "extism_kernel_pkg"}:
         return None
+    if (Path(sys.prefix) / NOTES).is_dir():
+        return PythonEnvironmentError(
+            f"the environment lacks `{name}`, which was installed there",
+            where=sys.prefix,
+            hint=f"remove it: `rm -r {shlex.quote(sys.prefix)}`, and run the same command again",
+        )
     return PythonEnvironmentError(
         f"this Python lacks `{name}`",
         where=sys.executable,
@@ -209,6 +209,20 @@ def _create(venv: Path) -> None:
             "there is an environment that build_tools did not make",
             where=str(venv),
             hint=f"move it away, or install build_tools/requirements/dev.txt there and add `{NO_BOOTSTRAP}`",
+        )
+    try:
+        str(venv).encode()
+    except UnicodeEncodeError:
+        raise PythonEnvironmentError(
+            "the path of the checkout is not UTF-8, and Python makes no environment there",
+            where=str(venv),
+            hint="rename the folder, or move the checkout",
+        ) from None
+    if venv.is_symlink():
+        raise PythonEnvironmentError(
+            "there is a link that leads nowhere, or to an environment elsewhere",
+            where=str(venv),
+            hint=f"remove it: `rm {shlex.quote(str(venv))}`, and run the same command again",
         )
     with files.guard(venv):
         shutil.rmtree(venv, ignore_errors=True)

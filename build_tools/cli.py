@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import logging
 import os
 import signal
@@ -41,6 +42,11 @@ class _Talk(logging.Handler):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"`{self.prog} --help` lists what there is")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        # Here rather than at Python's own end, where a reader that has enough would be an error.
+        sys.stdout.flush()
+        super().exit(status, message)
 
 
 def _lazy(module: str, function: str) -> Callable[[argparse.Namespace], int]:
@@ -137,6 +143,8 @@ def _add_tools(subparsers: Subparsers) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # modules and paths hold what an encoding may lack
     try:
         return _main_inner(argv)
     except KeyboardInterrupt:

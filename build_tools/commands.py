@@ -23,7 +23,7 @@ from build_tools.testing import (
     run_pytest,
     run_steps,
 )
-from build_tools.validate import Expectation, check_module
+from build_tools.validate import CODES, Expectation, check_module
 from build_tools.wasm import find_invalidity, parse_module
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 def kernel(args: argparse.Namespace) -> int:
     """Make and stage the kernel."""
+    # Of a module that is not valid nothing can be said, so it cannot be stamped either.
+    known = sorted(CODES.keys() - {"module-invalid"})
+    for code in args.allow:
+        if code not in known:
+            raise UsageError(f"`--allow {code}`: there are {', '.join(known)}")
     project = find_project()
     staged = make_kernel(
         Request(

@@ -13,7 +13,7 @@ else:
     import tomli as tomllib
 
 from build_tools.errors import ContractError
-from build_tools.files import guard
+from build_tools.files import guard_reading
 
 # The modules of this package that decide what is staged.
 KERNEL_MODULES = (
@@ -77,7 +77,7 @@ def find_project() -> Project:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file's content. Raises `ContractError` with line and column if it is malformed."""
-    with guard(path):
+    with guard_reading(path):
         text = path.read_bytes()
     try:
         table: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
@@ -87,4 +87,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ContractError([str(error)], where=path, hint="mend the TOML at that line") from None
+    except RecursionError:
+        raise ContractError(["is nested too deeply"], where=path, hint="write it flatter") from None
     return table

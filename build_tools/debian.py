@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_tools import apt, files
-from build_tools.errors import DownloadError
+from build_tools.errors import DownloadError, ToolFailedError, ToolNotFoundError
 from build_tools.process import run
 from build_tools.progress import Progress
 
@@ -91,18 +91,36 @@ def fetch(
     with apt.lock(cache):
         files.sweep(cache / "toolchains")
         packages = (*wanted.packages, *(wanted.native if is_native else ()))
-        unpacked = store.unpack(packages)
+        was_unpacked = store.is_unpacked(packages)
+        found = _unpack(store, packages, is_kept=was_unpacked)
+        if isinstance(found, str) and was_unpacked:
+            log.warning("warning[toolchain-damaged]: %s; unpacking it again", found)
+            store.remove(packages)
+            found = _unpack(store, packages, is_kept=False)
+    return f"{system}: {found}" if isinstance(found, str) else found
+
+
+def _unpack(store: _Store, packages: Sequence[Package], *, is_kept: bool) -> Unpacked | str:
+    """Return the toolchain with the libraries that this system lacks, or why it does not start.
+
+    A tool that fails is such a reason only where it was unpacked before (`is_kept`), and damaged since.
+    """
+    unpacked = store.unpack(packages)
+    try:
         missing = _find_missing_libraries(unpacked)
-        if missing & {package.soname for package in wanted.optional}:
+        if missing & {package.soname for package in store.wanted.optional}:
             # All of them, since each may want others. They stand in for the system's, which no record names
             # either: kernel info is the same on a machine that has them.
-            extra = store.unpack(wanted.optional)
+            extra = store.unpack(store.wanted.optional)
             paths = (*unpacked.library_path, *extra.library_path)
             unpacked = dataclasses.replace(unpacked, library_path=paths)
             missing = _find_missing_libraries(unpacked)
-        if missing:
-            names = ", ".join(sorted(missing))
-            return f"{system}: the packages need {names}, which is not on this system"
+    except (ToolFailedError, ToolNotFoundError) as error:
+        if not is_kept:
+            raise
+        return f"what was unpacked in {unpacked.root} does not start ({error.message.splitlines()[0]})"
+    if missing:
+        return f"the packages need {', '.join(sorted(missing))}, which is not on this system"
     return unpacked
 
 
@@ -140,6 +158,12 @@ class _Store:
     def is_unpacked(self, packages: Sequence[Package]) -> bool:
         """Say whether these packages are there, ready to run."""
         return _read_complete(self._folder(packages)) is not None
+
+    def remove(self, packages: Sequence[Package]) -> None:
+        """Remove the folder of these packages; the packages stay."""
+        folder = self._folder(packages)
+        with files.guard(folder):
+            shutil.rmtree(folder)
 
     def unpack(self, packages: Sequence[Package]) -> Unpacked:
         """Return a folder with all of `packages` in it, fetching and unpacking what is not there yet."""
@@ -229,7 +253,10 @@ class _Store:
 
 def _resolve(source: apt.Apt, package: Package) -> Package:
     """Return the pinned package, or the one of that name that the distribution has now."""
-    offer = source.find(package.name, package.version) or source.find(package.name)
+    offer = source.find(package.name, package.version)
+    if offer is None:
+        source.check_lists()
+        offer = source.find(package.name)
     if offer is not None:
         return dataclasses.replace(package, version=offer.version, sha256=offer.sha256, size=offer.size)
     raise DownloadError(

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import logging
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -43,10 +44,20 @@ def sha256_of(data: bytes) -> str:
 def read_digest(path: Path) -> str:
     """Return the digest of a file, in hex, without holding it in memory."""
     digest = hashlib.sha256()
-    with guard(path), path.open("rb") as file:
+    with guard_reading(path), path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def check_ordinary(path: Path) -> None:
+    """Raise `FileMissingError` for a pipe or a device, which may be read once, or never end."""
+    with guard(path):
+        mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise FileMissingError(
+            "is a pipe or a device, not a file", where=str(path), hint="write its content to a file first"
+        )
 
 
 def digest_files(root: Path, paths: Iterable[Path]) -> str:
@@ -63,7 +74,7 @@ def digest_files(root: Path, paths: Iterable[Path]) -> str:
 
 def read_bounded(path: Path, *, limit: int = MODULE_LIMIT) -> bytes:
     """Return a file's bytes, refusing one over `limit` bytes before reading it."""
-    with guard(path), path.open("rb") as file:
+    with guard_reading(path), path.open("rb") as file:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode) and status.st_size > limit:
             raise FileTooLargeError(
@@ -86,6 +97,17 @@ def guard(path: Path) -> Iterator[None]:
         raise FileMissingError("is a folder, not a file", where=str(path)) from None
     except OSError as error:
         raise translate(error, path) from None
+
+
+@contextlib.contextmanager
+def guard_reading(path: Path) -> Iterator[None]:
+    """Guard a file that is only read: another folder to write to is no remedy."""
+    with guard(path):
+        try:
+            yield
+        except PermissionError as error:
+            hint = f"`chmod +r {shlex.quote(str(path))}`, or run this as a user who may read it"
+            raise FileSystemError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
 
 
 def translate(error: OSError, path: Path) -> FileSystemError:

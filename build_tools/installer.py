@@ -79,6 +79,7 @@ def _fetch(cache: Path, folder: Path) -> Path:
     source.update()
     offer = source.find(PACKAGE)
     if offer is None:
+        source.check_lists()
         raise PythonEnvironmentError(f"`{PACKAGE}` is not in the package lists of this system's sources")
     archive = cache / "apt" / f"{PACKAGE}.deb"
     with Progress("fetching pip", offer.size) as progress:

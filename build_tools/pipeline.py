@@ -52,7 +52,9 @@ def make_kernel(request: Request) -> StagedKernel:
 
     Does nothing if what is staged was made from the same inputs and has not been touched since.
     """
-    name = files.sha256_of(str(request.out.resolve()).encode())[:16]
+    if request.prebuilt is not None:
+        files.check_ordinary(request.prebuilt)
+    name = files.sha256_of(os.fsencode(request.out.resolve()))[:16]
     try:
         files.make_folder(request.cache / "staged")
     except BuildToolsError as error:

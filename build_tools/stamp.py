@@ -111,13 +111,14 @@ def _global_bodies(raw: Module, content: bytes, count: int) -> list[bytes]:
 def _export_entries(raw: Module, abi: Abi, numbers: dict[str, int]) -> list[bytes]:
     """Return the export section's entries in the order of the ABI: memory, names, first names, globals."""
     exports: dict[str, Export] = {export.name: export for export in raw.exports}
-    entries = [encode_export(abi.memory.name, "memory", exports[abi.memory.name].index)]
-    entries += [
-        encode_export(function.name, "func", exports[function.name].index) for function in abi.functions
-    ]
+    # What is missing here was let through by `--allow export-missing`.
+    memories = [abi.memory.name] if abi.memory.name in exports else []
+    functions = [function for function in abi.functions if function.name in exports]
+    entries = [encode_export(name, "memory", exports[name].index) for name in memories]
+    entries += [encode_export(function.name, "func", exports[function.name].index) for function in functions]
     entries += [
         encode_export(function.alias, "func", exports[function.name].index)
-        for function in abi.functions
+        for function in functions
         if function.alias is not None
     ]
     entries += [encode_export(name, "global", number) for name, number in numbers.items()]

@@ -118,3 +118,10 @@ def test_read_abi_says_where_the_toml_breaks(content: bytes, message: str, tmp_p
     path.write_bytes(content)
     with pytest.raises(ContractError, match=message):
         read_abi(path)
+
+
+def test_deep_nesting_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "abi.toml"
+    path.write_text("x = " + "[" * 100_000, encoding="utf-8")
+    with pytest.raises(ContractError, match="nested too deeply"):
+        read_abi(path)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import ast
 import os
 import runpy
 import shlex
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -252,9 +255,56 @@ def test_environment_that_does_not_help_is_no_endless_loop(
 def test_old_python_is_told_what_to_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bootstrap, "OLDEST_PYTHON", (9, 9))
-    assert bootstrap.ensure_environment(["kernel"]) == 3
+    door = Path(bootstrap.__file__).with_name("__init__.py")
+    ast.parse(door.read_text(encoding="utf-8"), feature_version=(3, 4))
+    monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(door))
+    assert caught.value.code == 3
     assert "the tools need 3.10 or newer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_stream_is_no_bug(redirection: str) -> None:
+    argv = [sys.executable, "-m", "build_tools", "--no-bootstrap", "inspect", "/nonexistent"]
+    command = f"exec {shlex.join(argv)} {redirection}"
+    done = subprocess.run(["sh", "-c", command], cwd=bootstrap.ROOT, capture_output=True, check=False)  # noqa: S607
+    assert done.returncode == 5
+    assert b"Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signal_in_the_bootstrap_ends_what_it_started(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["build_tools", "kernel"])
+    monkeypatch.setattr(bootstrap, "_switch", lambda _: signal.raise_signal(number))
+    before = [(each, signal.getsignal(each)) for each in (signal.SIGTERM, signal.SIGHUP)]
+    try:
+        for each, _ in before:
+            signal.signal(each, signal.SIG_DFL)
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module("build_tools", run_name="__main__")
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
+    assert caught.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_checkout_whose_path_is_no_utf8_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    venv = tmp_path / os.fsdecode(b"caf\xe9") / ".venv"
+    with pytest.raises(PythonEnvironmentError, match="is not UTF-8"):
+        bootstrap.make_environment(venv, ["build"])
+
+
+def test_link_that_leads_nowhere_is_no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    venv = tmp_path / ".venv"
+    venv.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(PythonEnvironmentError, match="leads nowhere"):
+        bootstrap.make_environment(venv, ["build"])
 
 
 def test_no_bootstrap_is_obeyed() -> None:
@@ -266,6 +316,16 @@ def test_missing_dependency_is_told_apart_from_a_bug() -> None:
     assert theirs is not None
     assert "lacks `wasmtime`" in theirs.message
     assert bootstrap.missing_dependency(ModuleNotFoundError("no", name="build_tools.nope")) is None
+
+
+def test_damaged_environment_of_ours_is_told_apart_from_another_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / bootstrap.NOTES).mkdir()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    theirs = bootstrap.missing_dependency(ModuleNotFoundError("no", name="wasmtime.loader"))
+    assert theirs is not None
+    assert theirs.hint == f"remove it: `rm -r {tmp_path}`, and run the same command again"
 
 
 @pytest.mark.parametrize("function", ["ensure_environment", "missing_dependency"])

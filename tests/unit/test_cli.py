@@ -251,6 +251,7 @@ def test_missing_dependency_is_named(module: Path, capsys: Capture, monkeypatch:
         raise ModuleNotFoundError("No module named 'wasmtime'", name="wasmtime")
 
     monkeypatch.setattr(commands, "inspect", lacking)
+    monkeypatch.setattr(sys, "prefix", str(module.parent))  # not an environment of ours
     assert cli.main(["inspect", str(module)]) == ExitCode.TOOLCHAIN
     assert "error[environment]: this Python lacks `wasmtime`" in capsys.readouterr().err
 
@@ -322,3 +323,28 @@ def test_every_command_has_its_environment() -> None:
     commands = set(cli.make_parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr,arg-type]
     assert commands >= bootstrap.COMMAND_SETS.keys()
     assert "dev" in bootstrap.COMMAND_SETS["attest"]  # pypi-attestations
+
+
+@pytest.mark.parametrize("code", ["module-invalid", "nonsense"])
+def test_allow_takes_only_codes_that_can_be_staged(code: str, capsys: Capture) -> None:
+    assert cli.main(["kernel", "--allow", code]) == ExitCode.USAGE
+    assert f"`--allow {code}`: there are alias-differs, " in capsys.readouterr().err
+
+
+def test_output_that_the_terminal_cannot_show_is_escaped(
+    tmp_path: Path, sound: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "k\u00e4rnel.wasm"
+    path.write_bytes(sound)
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding="ascii"))
+    assert cli.main(["inspect", str(path)]) == ExitCode.DONE
+    assert b"k\\xe4rnel.wasm: " in buffer.getvalue()
+
+
+def test_help_that_nobody_reads_to_its_end_is_no_fault() -> None:
+    command = f"{shlex.quote(sys.executable)} -m build_tools --help | true"
+    done = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -166,6 +166,41 @@ def test_network_away_in_the_middle_is_named_and_leaves_no_toolchain(index: Path
     assert fetch(pins(entry), tmp_path / "cache").is_pinned
 
 
+def test_source_that_does_not_answer_stands_in_nobodys_way(index: Path, tmp_path: Path) -> None:
+    entry = package("rustc")
+    offer(index, entry)
+    (index / "offline").touch()
+    assert fetch(pins(entry), tmp_path / "cache").is_pinned
+
+
+def test_lists_that_came_in_part_are_no_reason_for_another_version(index: Path, tmp_path: Path) -> None:
+    offer(index, package("rustc", RUSTC + b"# newer\n", "1:1.0-2"), RUSTC + b"# newer\n")
+    (index / "rustc.new").touch()
+    (index / "offline").touch()
+    with pytest.raises(DownloadError, match="Could not resolve host"):
+        fetch(pins(package("rustc")), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("damage", ["", "cut short"], ids=["gone", "cut"])
+def test_toolchain_damaged_in_the_cache_is_unpacked_again(
+    damage: str, index: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = package("rustc")
+    offer(index, entry)
+    first = fetch(pins(entry), tmp_path / "cache")
+    rustc = first.root / "usr/bin/rustc"
+    rustc.unlink()
+    if damage:
+        rustc.write_text(damage, encoding="utf-8")
+        rustc.chmod(0o755)
+    before = calls(index)
+    with caplog.at_level(logging.WARNING):
+        assert fetch(pins(entry), tmp_path / "cache") == first
+    assert "does not start" in caplog.text
+    assert rustc.read_bytes() == RUSTC
+    assert calls(index) == before
+
+
 def test_offline_says_what_is_lacking(index: Path, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="rustc must be downloaded, and `--offline`"):
         fetch(pins(package("rustc")), tmp_path / "cache", may_download=False)

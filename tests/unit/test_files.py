@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -24,9 +24,6 @@ from build_tools.errors import (
 )
 
 from .conftest import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_write_whole_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -238,3 +235,16 @@ def test_cache_that_somebody_else_put_there_is_refused(
         find_cache({"HOME": "/dev/null"})
     assert caught.value.where == str(theirs)
     assert "XDG_CACHE_HOME" in str(caught.value.hint)
+
+
+def test_input_that_may_not_be_read_is_told_apart_from_a_folder_that_may_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    with pytest.raises(FileSystemError, match=r"cannot be read \(Permission denied\)") as caught:
+        files.read_bounded(tmp_path / "kernel.wasm")
+    assert "--out" not in caught.value.render()
+    assert "chmod +r" in caught.value.render()

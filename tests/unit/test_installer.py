@@ -24,9 +24,10 @@ case "$*" in
 *update*)
   echo update >> INDEX/calls
   [ -e INDEX/full ] && { echo 'E: Write error - write (28: No space left on device)' >&2; exit 100; }
-  [ -e INDEX/offline ] && { echo 'E: Could not resolve host' >&2; exit 100; };;
+  [ -e INDEX/offline ] && { echo 'E: Could not resolve host' >&2; exit 100; }
+  [ -e INDEX/unreachable ] && exit 100;;
 *--print-uris*)
-  [ -e INDEX/empty ] && exit 100
+  [ -e INDEX/empty ] || [ -e INDEX/offline ] && exit 100
   echo "'http://x/y.deb' python3-pip-whl_1.0_all.deb 9 SHA256:DIGEST";;
 *download*)
   echo download >> INDEX/calls
@@ -131,6 +132,11 @@ def test_what_stands_in_the_way_is_named_with_the_command_that_mends_it(
     assert "lacks `ensurepip`" in caught.value.message
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert f"`sudo apt-get install python{version}-venv`" in str(caught.value.hint)
+
+
+def test_source_that_does_not_answer_is_passed_over_if_another_has_pip(index: Path, tmp_path: Path) -> None:
+    (index / "unreachable").touch()
+    assert installer.find_wheel(tmp_path / "cache").name.startswith("pip-")
 
 
 def test_full_disk_is_not_taken_for_a_missing_network(index: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import wasmtime
 from build_tools import files
 from build_tools.cli import main
 from build_tools.config import Project, find_project
-from build_tools.errors import DiskFullError, ExitCode, FindingsError, ReadOnlyError
+from build_tools.errors import DiskFullError, ExitCode, FileMissingError, FindingsError, ReadOnlyError
 from build_tools.model import FILENAMES, INFO_FILENAME
 from build_tools.pipeline import Request, digest_inputs, make_kernel
 
@@ -158,6 +158,25 @@ def test_allowed_finding_is_staged_and_recorded(request_: Request, sound_text: s
         make_kernel(request)
     staged = make_kernel(dataclasses.replace(request, allowed=frozenset({"size-budget"})))
     assert read_info(staged)["allowed_findings"] == ["size-budget"]
+
+
+def test_missing_export_is_staged_if_it_is_allowed(
+    request_: Request, sound_text: str, tmp_path: Path
+) -> None:
+    less = tmp_path / "less.wasm"
+    less.write_bytes(bytes(wasmtime.wat2wasm(sound_text.replace('(export "length" (func 2))', ""))))
+    request = dataclasses.replace(request_, prebuilt=less)
+    with pytest.raises(FindingsError, match="export-missing"):
+        make_kernel(request)
+    staged = make_kernel(dataclasses.replace(request, allowed=frozenset({"export-missing"})))
+    assert read_info(staged)["allowed_findings"] == ["export-missing"]
+
+
+def test_prebuilt_pipe_is_refused_unread(request_: Request, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(FileMissingError, match="is a pipe or a device"):
+        make_kernel(dataclasses.replace(request_, prebuilt=pipe))
 
 
 def test_full_disk_leaves_the_old_stage(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
