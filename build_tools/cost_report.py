@@ -26,8 +26,7 @@ Figures are WebAssembly instructions per call, as wasmtime's fuel counts them: o
 runs and one for entering a function; `block`, `loop`, `else`, `end`, `nop`, `drop`, `return` and
 `unreachable` are free; each byte of a `memory.fill` or `memory.copy` counts one. They are the same on every
 machine. A figure is the dearest call of its row; where two are given, the mean and then the dearest, and the
-mean is what counts. *At most* is what `bench` holds to: what C-2 and C-3 allow, and for C-1, which has no
-number for these, a bound of the project's own. The clauses stand in [CONTRACT.md](CONTRACT.md). The
+mean is what counts. *At most* is what the clause allows; the clauses stand in [CONTRACT.md](CONTRACT.md). The
 last rows are states that only a guest that wants them brings about: all headers overwritten, and then many
 blocks freed in disorder, or a few whose sizes and places share the most bits; they are for ours alone."""
 CYCLES = """\
@@ -35,7 +34,7 @@ CYCLES = """\
 
 `reset`, `alloc(n)`, then as many bytes written and read as the second column says, in pieces of up to 32 KiB,
 again and again on one instance; the kernels take turns, and the medians are compared. Times depend on the
-machine, and no clause bounds them. *Host alone* is the same with a module whose calls do nothing: the
+machine. C-3 asks for a ratio of 3. *Host alone* is the same with a module whose calls do nothing: the
 host's own copying, which no kernel can save. *At best* is the ratio that a kernel without any cost would
 reach."""
 
