@@ -30,6 +30,11 @@ TYPED = (
     ("tests/host",),
     ("tests/native",),
     ("tests/conformance/extism_kernel_conformance",),
+    ("tests/conformance/mutants",),
+    ("tests/conformance/tests",),
+    ("tests/conformance/adapters/python", "tests/conformance/adapters/wasmtime"),
+    ("tests/conformance/adapters/sdk-host",),
+    ("tests/conformance/adapters/sdk-python",),
 )
 RUSTUP_HINT = "install Rust from https://rustup.rs, or set EXTISM_KERNEL_CARGO"
 

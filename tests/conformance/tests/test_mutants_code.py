@@ -342,7 +342,7 @@ def test_operator_makes_a_valid_module(body: str, after: str) -> None:
     ("patience", "different"), [(60_000, []), (-1, ["toy/slow"])], ids=["in-time", "too-late"]
 )
 def test_replayed_case_that_takes_too_long_is_another(patience: int, different: list[str]) -> None:
-    call = ["call", "i", "reset", [], None, None]
+    call: list[object] = ["call", "i", "reset", [], None, None]
     trace = {"id": "toy/slow", "pages": "1", "bytes": False, "ops": [["instantiate", "i"], call, call]}
     try:
         replay = Replay([trace])
@@ -357,7 +357,7 @@ def test_replayed_case_that_takes_too_long_is_another(patience: int, different: 
 
 
 def test_call_that_keeps_node_busy_is_told_and_node_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    call = ["call", "i", "reset", [], None, None]
+    call: list[object] = ["call", "i", "reset", [], None, None]
     trace = {"id": "toy/endless", "pages": "1", "bytes": False, "ops": [["instantiate", "i"], call]}
     endless = """(module (memory (export "memory") 1)
       (global (export "meter") (mut i64) (i64.const 0)) (global (export "weight") (mut i64) (i64.const 0))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import venv
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from extism_kernel_conformance import cli_data
@@ -138,7 +138,9 @@ def test_archive_runs_as_one_file_with_the_standard_library_only(
     archive = tmp_path / "suite.tar.gz"
     assert cli("tarball", archive).code == 0
     # Pythons that a distribution froze before 3.11.4 do not know filters; newer ones ask for one.
-    safely = {"filter": "data"} if "filter" in inspect.signature(shutil.unpack_archive).parameters else {}
+    safely: dict[str, Any] = (
+        {"filter": "data"} if "filter" in inspect.signature(shutil.unpack_archive).parameters else {}
+    )
     shutil.unpack_archive(archive, tmp_path, **safely)
     (folder,) = tmp_path.glob("extism-kernel-conformance-*")
     options = [

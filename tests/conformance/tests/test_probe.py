@@ -59,7 +59,7 @@ def play(case: Case, *, length: str = "(local.get 0)") -> None:
     program = translate(case)
     engine = wasmtime.Engine()
     store, linker = wasmtime.Store(engine), wasmtime.Linker(engine)
-    toy = wasmtime.Module(engine, wasmtime.wat2wasm(TOY.replace("LENGTH", length)))
+    toy = wasmtime.Module(engine, bytes(wasmtime.wat2wasm(TOY.replace("LENGTH", length))))
     kernel = linker.instantiate(store, toy).exports(store)
     for module, name in imports_of(program):
         linker.define(store, module, name, kernel[name.removeprefix("extism_")])

@@ -127,7 +127,7 @@ def test_broken_adapter_is_named(
         assert expected in out
 
 
-VERDICTS = {
+VERDICTS: dict[str, tuple[dict[str, Any], str]] = {
     "wrong-output": ({"invoke": "echo", "input": "x", "expect": "y"}, "expected output 'y', got output 'x'"),
     "no-error": ({"invoke": "echo", "expect_error": ""}, "expected an error"),
     "error": ({"invoke": "trap"}, "expected `trap` succeeds, got error: trapped"),
