@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -38,3 +39,24 @@ def test_script_without_a_python_says_what_to_install(make_program: MakeProgram)
     assert done.returncode == 3
     assert done.stderr.startswith("error[environment]: no Python 3.10 or newer")
     assert "apt-get install python3" in done.stderr
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+PINNED = re.compile(r"uses: [\w-]+/[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
+
+
+def unpinned(text: str) -> list[str]:
+    """Return the steps that use an action of others by a name that may come to mean something else."""
+    lines = [line.strip().removeprefix("- ") for line in text.splitlines() if not line.startswith("#")]
+    return [line for line in lines if line.startswith("uses:") and not PINNED.fullmatch(line)]
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    assert WORKFLOWS
+    assert {path.name: unpinned(path.read_text(encoding="utf-8")) for path in WORKFLOWS} == {
+        path.name: [] for path in WORKFLOWS
+    }
+
+
+def test_pins_trip_on_a_tag() -> None:
+    assert unpinned("    steps:\n      - uses: actions/checkout@v4\n") == ["uses: actions/checkout@v4"]
