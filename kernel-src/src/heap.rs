@@ -82,9 +82,20 @@ impl<M: Memory> Kernel<M> {
                 start = hole_end;
             }
             if !has_space | (length > SMALL_MAX) {
-                let fit = self.find_free(size);
-                if fit != self.anchor() && (!has_space | (self.field(fit, RANK) & SMALL == 0)) {
-                    return Err(self.reuse(fit, length, size));
+                // Of two that the output lies in no third is looked for: a guest can make them many (C-1).
+                let mut other = Record::NONE;
+                loop {
+                    let fit = self.find_free(size, other);
+                    if fit == self.anchor() || (has_space & (self.field(fit, RANK) & SMALL != 0)) {
+                        break;
+                    }
+                    if !self.is_output(fit, size) {
+                        return Err(self.reuse(fit, length, size));
+                    }
+                    if other != Record::NONE {
+                        break;
+                    }
+                    other = fit;
                 }
             }
             if has_space {
@@ -140,13 +151,13 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Whether a block of `size` bytes at the record's place would lie over the output.
-    #[inline(never)]
-    pub(crate) fn is_output(&self, record: Record, size: u32) -> bool {
+    #[inline(always)]
+    fn is_output(&self, record: Record, size: u32) -> bool {
         let place = self.field(record, PLACE);
         let offset = self.output_offset().get() as u32;
         let length = self.output_length() as u32;
-        // One of two ranges begins in the other where they meet, unless the output is empty.
-        (offset.wrapping_sub(place) < size) & (length != 0) | (place.wrapping_sub(offset) < length)
+        // The distance from the first byte of the output to the last of the block.
+        place.wrapping_add(size - 1).wrapping_sub(offset) < length.wrapping_add(size - 1)
     }
 
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.

@@ -109,9 +109,9 @@ impl<M: Memory> Kernel<M> {
         }
     }
 
-    /// The oldest free range of at least `size` bytes, or the anchor.
+    /// The oldest free range of at least `size` bytes but `other`, or the anchor.
     #[inline(always)]
-    pub(crate) fn find_free(&self, size: u32) -> Record {
+    pub(crate) fn find_free(&self, size: u32, other: Record) -> Record {
         let mut best = self.anchor();
         let mut key = key(size, 0);
         let mut node = self.anchor();
@@ -120,13 +120,13 @@ impl<M: Memory> Kernel<M> {
             // If the size leads to the first child, all in the second is larger.
             if side(key) == 0 {
                 let mut larger = self.link(node, CHILDREN + 4);
-                while self.is_output(larger, size) {
+                if larger == other {
                     larger = self.older(self.link(larger, CHILDREN), self.link(larger, CHILDREN + 4));
                 }
                 best = self.older(best, larger);
             }
             node = self.child(node.slot(side(key)));
-            if (node == self.anchor()) || (self.field(node, RANK) >= size && !self.is_output(node, size)) {
+            if (node == self.anchor()) || (self.field(node, RANK) >= size && node != other) {
                 return self.older(best, node);
             }
         }

@@ -559,17 +559,6 @@ fn with_a_hole() -> PlainKernel {
 }
 
 #[test]
-fn an_empty_output_keeps_no_range() {
-    let mut kernel = kernel(4);
-    let first = kernel.alloc(40_000);
-    kernel.alloc(1);
-    kernel.output_set(first + 8, 0);
-    kernel.free(first);
-    assert_eq!(kernel.alloc(40_000), first);
-    kernel.check_invariants();
-}
-
-#[test]
 fn a_refused_alloc_gives_up_no_bytes_before_pages_of_others() {
     for length in [70_000, 100 << 20] {
         let mut kernel = with_a_hole();

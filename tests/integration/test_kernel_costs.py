@@ -153,6 +153,20 @@ def test_alloc_among_ranges_that_do_not_fit_is_bounded(workshop: Workshop) -> No
     assert meter.dear == []
 
 
+def test_alloc_under_an_output_over_everything_is_bounded(workshop: Workshop) -> None:
+    """C-1, R-3: a guest can lay the output over thousands of freed ranges, none of which may be used then."""
+    meter = Meter(workshop.instantiate(pages=40))
+    handles: list[int] = []
+    while handle := meter.instance.call("alloc", 1 + len(handles) % 900):
+        handles.append(handle)
+    for handle in in_order(handles[::2], "disorder"):
+        meter.instance.call("free", handle)
+    meter.instance.call("output_set", handles[0], handles[-1] - handles[0])
+    for length in (1, 40, 200, 500, 800, 1500):
+        assert meter.call("alloc", length) == 0
+    assert meter.dear == []
+
+
 def test_large_alloc_among_large_ranges_is_bounded(workshop: Workshop) -> None:
     """C-1: blocks over 1 KiB are looked for among the freed ones first."""
     meter = Meter(workshop.instantiate(pages=200))
