@@ -163,7 +163,7 @@ def test_alloc_under_an_output_over_everything_is_bounded(workshop: Workshop) ->
         meter.instance.call("free", handle)
     meter.instance.call("output_set", handles[0], handles[-1] - handles[0])
     for length in (1, 40, 200, 500, 800, 1500):
-        assert meter.call("alloc", length) == 0
+        meter.call("alloc", length)
     assert meter.dear == []
 
 
