@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 CACHE_NAME = "extism-kernel"
 
+# The home of users that have none (Debian Policy, 9.2.3). Root could make it, and must not.
+NO_HOME = "/nonexistent"
+
 
 def find_cache(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder for downloads and toolchains, which may not exist yet.
@@ -40,7 +43,7 @@ def _home_of_user() -> str:
 
 def _can_be_written(home: Path) -> bool:
     """Say whether the cache in a home folder can be written or made; the home itself may be missing."""
-    if not os.path.isdir(home.parent):  # noqa: PTH112 - unlike `is_dir` it never raises
+    if home.is_relative_to(NO_HOME) or not os.path.isdir(home.parent):  # noqa: PTH112 - it never raises
         return False
     folder = home / ".cache" / CACHE_NAME
     there = next(at for at in (folder, *folder.parents) if os.path.exists(at))  # noqa: PTH110 - likewise

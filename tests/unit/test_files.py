@@ -199,8 +199,10 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "home",
     [
+        "/nonexistent",
         "/nonexistent/home",
         "/dev/null",
+        "/dev/null/deep/home",
         pytest.param(
             "/proc/1/root/deep/home",
             marks=pytest.mark.skipif(
