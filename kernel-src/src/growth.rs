@@ -49,7 +49,6 @@ impl<M: Memory> Kernel<M> {
         // `alloc` sets the span anew.
         self.note_used();
         self.set_wide(WideGlobal::Span, 0);
-        self.set(Global::Ready, 0);
         let delta = self
             .memory
             .pages()
@@ -124,7 +123,8 @@ impl<M: Memory> Kernel<M> {
         self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
     }
 
-    /// Writes down how far this life used memory.
+    /// Writes down how far this life used memory, before what comes next: the next `alloc` begins a new life if
+    /// that is cut (L-3).
     #[inline(never)]
     pub(crate) fn note_used(&mut self) {
         let end = (self.memory.wide_global(WideGlobal::Span) as u32).wrapping_add(crate::FIRST_HANDLE);
@@ -134,5 +134,6 @@ impl<M: Memory> Kernel<M> {
         if self.next_record().at() < self.get(Global::Dirty) {
             self.set(Global::Dirty, self.next_record().at());
         }
+        self.set(Global::Ready, 0);
     }
 }

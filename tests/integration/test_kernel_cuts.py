@@ -316,6 +316,8 @@ HALF_DONE = (
     "alloc-after-foreign-growth",
     "alloc-that-passes-others",
     "alloc-of-freed-bytes",
+    "coalescing-free",
+    "reset",
 )
 
 
