@@ -43,10 +43,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestModule:
-    """A compiled module of the plug-in, and the memories that it defines."""
+    """A compiled module of the plug-in, the memories that it defines, and the functions that it exports."""
 
     module: Module
     memories: Sequence[DefinedMemory]
+    functions: Mapping[str, Signature]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +188,7 @@ class LinkedPlugin:
             if isinstance(memory := live.exports(store).get(defined.export), Memory)
         ]
         budget.open_for_guest()
-        initialize_runtime(main, store)
+        initialize_runtime(main, store, self._plan.guests[MAIN_NAME].functions)
 
     def run(self, name: str, data: bytes) -> Returned | Stopped:
         """Hand the input to the kernel and call the guest's function.
@@ -219,7 +220,7 @@ class LinkedPlugin:
         self._instances[name] = instance
         if name != MAIN_NAME:
             self._linker.define_instance(self.guest.store, name, instance)
-            initialize_runtime(instance, self.guest.store)
+            initialize_runtime(instance, self.guest.store, self._plan.guests[name].functions)
         return instance
 
     def _refusal(self, name: str, error: WasmtimeError) -> PluginError:

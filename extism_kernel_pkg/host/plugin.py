@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from wasmtime import Engine, FuncType, Module, WasmtimeError
+from wasmtime import Engine, Module, WasmtimeError
 
 from extism_kernel_pkg import kernel_bytes
 from extism_kernel_pkg.host.contract import MAIN_NAME
@@ -24,6 +24,7 @@ from extism_kernel_pkg.host.http import HttpClient
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
 from extism_kernel_pkg.host.linking import GuestModule, LinkedPlugin, Plan, check_imports
 from extism_kernel_pkg.host.memories import DefinedMemory, export_memories
+from extism_kernel_pkg.host.signatures import read_signatures
 from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
 from extism_kernel_pkg.host.store import GuestStore, make_engine
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from extism_kernel_pkg.host.contract import Signature
     from extism_kernel_pkg.host.functions import HostFunction
 
 GUEST_LOGGER: Final = "extism_kernel_pkg.host.guest"
@@ -56,22 +58,21 @@ class CompiledPlugin:
         self.manifest = dataclasses.replace(manifest, config={**manifest.config, **(config or {})})
         engine = make_engine()
         self._kernel = bytes(Module(engine, kernel_bytes() if kernel is None else kernel).serialize())
-        self._guests: dict[str, tuple[bytes, list[DefinedMemory]]] = {}
-        self.exports: dict[str, FuncType] = {}
+        self._guests: dict[str, tuple[bytes, list[DefinedMemory], dict[str, Signature]]] = {}
         for name, wasm in load_modules(self.manifest).items():
             module = _compile(engine, name, wasm)
-            if name == MAIN_NAME:
-                self.exports = {e.name: e.type for e in module.exports if isinstance(e.type, FuncType)}
             exported, memories = export_memories(wasm)
             if exported is not wasm:
                 module = _compile(engine, name, exported)
-            self._guests[name] = (bytes(module.serialize()), memories)
+            self._guests[name] = (bytes(module.serialize()), memories, read_signatures(wasm))
+        self.exports = self._guests[MAIN_NAME][2]
+        """The types of the functions that the main module exports, by name."""
 
     def plan(self, engine: Engine, functions: Sequence[HostFunction]) -> Plan:
         """Return what goes into one instance, with the modules made ready for its engine."""
         guests = {
-            name: GuestModule(module=Module.deserialize(engine, data), memories=memories)
-            for name, (data, memories) in self._guests.items()
+            name: GuestModule(module=Module.deserialize(engine, data), memories=memories, functions=types)
+            for name, (data, memories, types) in self._guests.items()
         }
         return Plan(
             kernel=Module.deserialize(engine, self._kernel),
@@ -226,11 +227,11 @@ class Plugin:
             linked.guest.store.close()
 
     def _signature_fault(self, name: str) -> str | None:
-        kind = self._compiled.exports.get(name)
-        if kind is None:
+        signature = self._compiled.exports.get(name)
+        if signature is None:
             return f"function not found: `{name}` is not exported"
-        params, results = [str(p) for p in kind.params], [str(r) for r in kind.results]
-        if params or results not in ([], ["i32"]):
+        params, results = signature
+        if params or results not in ((), ("i32",)):
             found = f"({', '.join(params)}) -> ({', '.join(results)})"
             return f"`{name}` is {found}, a host calls () -> i32 or () -> ()"
         return None

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wasmtime import Func, Instance, Store
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from extism_kernel_pkg.host.contract import Signature
+
+_NOTHING: Final[Signature] = ((), ())
+_HASKELL: Final[Signature] = (("i32", "i32"), ())
 _CONSTRUCTORS: Final = ("__wasm_call_ctors", "_initialize")
 
 
-def initialize_runtime(instance: Instance, store: Store) -> None:
-    """Call what the guest's tool chain left to the host.
+def initialize_runtime(instance: Instance, store: Store, functions: Mapping[str, Signature]) -> None:
+    """Call what the guest's tool chain left to the host; `functions` are the types of what it exports.
 
     - Haskell (`hs_init` is exported): `_initialize`, then `hs_init(0, 0)`.
     - Everybody else: `__wasm_call_ctors` if exported, else `_initialize` (a WASI reactor).
@@ -19,21 +26,16 @@ def initialize_runtime(instance: Instance, store: Store) -> None:
     `_start` is not called here: it is a function that a host may call like any other.
     """
     exports = instance.exports(store)
-    haskell = exports.get("hs_init")
-    if isinstance(haskell, Func):
-        reactor = exports.get("_initialize")
-        if isinstance(reactor, Func) and _takes_nothing(reactor, store):
-            reactor(store)
-        haskell(store, 0, 0)
-        return
-    for name in _CONSTRUCTORS:
+
+    def call(name: str, signature: Signature, *args: int) -> None:
         function = exports.get(name)
-        if isinstance(function, Func):
-            if _takes_nothing(function, store):
-                function(store)
-            return
+        if functions.get(name) == signature and isinstance(function, Func):
+            function(store, *args)
 
-
-def _takes_nothing(function: Func, store: Store) -> bool:
-    kind = function.type(store)
-    return not kind.params and not kind.results
+    if functions.get("hs_init") == _HASKELL:
+        call("_initialize", _NOTHING)
+        call("hs_init", _HASKELL, 0, 0)
+        return
+    first = next((name for name in _CONSTRUCTORS if name in functions), None)
+    if first is not None:
+        call(first, _NOTHING)

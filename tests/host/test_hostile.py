@@ -10,6 +10,7 @@ import pytest
 
 from extism_kernel_pkg.host import (
     CompiledPlugin,
+    FunctionNotFoundError,
     GuestError,
     HostFunctionError,
     Plugin,
@@ -190,6 +191,40 @@ def test_wait_on_shared_memory_cannot_be_built() -> None:
         (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))))"""
     with pytest.raises(PluginLoadError, match="shared memory"):
         Plugin({"wasm": [{"data": waiting}], "timeout_ms": 300}).call("f")
+
+
+STRANGE_TYPES = {
+    "vector": ("(param v128)", "(v128) -> ()"),
+    "object": ("(param anyref)", "(ref) -> ()"),
+    "struct": ("(param (ref $s)) (result (ref null $s)) (local.get 0)", "(ref) -> (ref)"),
+    "function": ("(param (ref null $f) i32)", "(ref, i32) -> ()"),
+    "exception": ("(param exnref)", "(ref) -> ()"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE_TYPES)
+def test_types_that_the_runtime_cannot_name_do_not_end_the_process(kind: str) -> None:
+    body, shown = STRANGE_TYPES[kind]
+    source = f"""(module
+        (rec (type $f (func (param i64))) (type $s (sub (struct (field (mut i8)) (field (ref null $s))))))
+        (type (array (mut (ref $f))))
+        (import "extism:host/env" "free" (func (param i64)))
+        (func (export "f"))
+        (func (export "strange") {body})
+        (func (export "hs_init") (param v128 i32))
+        (func (export "_initialize") (param anyref)))"""
+    with Plugin(source) as plugin:
+        assert plugin.call("f") == b""
+        assert not plugin.function_exists("strange")
+        with pytest.raises(FunctionNotFoundError) as caught:
+            plugin.call("strange")
+        assert f"is {shown}, a host calls" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["", "(param i32)", "(param i32 i32) (result i32) (i32.const 1)"])
+def test_start_of_haskell_with_another_type_is_left_alone(kind: str) -> None:
+    with Plugin(f'(module (func (export "hs_init") {kind}) (func (export "f")))') as plugin:
+        assert plugin.call("f") == b""
 
 
 def test_hundred_timeouts_leave_a_working_plugin() -> None:
