@@ -9,10 +9,14 @@ import threading
 import time
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+_SLACK: Final = 1000
+"""How many withdrawn actions the watchdog's queue may hold, beside those that wait."""
 
 
 class Reason(Enum):
@@ -58,6 +62,9 @@ class Watchdog:
         """Withdraw an action that has not run; harmless if it has."""
         with self._changed:
             self._actions.pop(ticket, None)
+            if len(self._queue) > 2 * len(self._actions) + _SLACK:  # behind a call that takes long
+                self._queue = [item for item in self._queue if item[1] in self._actions]
+                heapq.heapify(self._queue)
 
     def _run(self) -> None:
         while True:
@@ -69,7 +76,7 @@ class Watchdog:
                     continue
                 wait = self._queue[0][0] - time.monotonic()
                 if wait > 0:
-                    self._changed.wait(wait)
+                    self._changed.wait(min(wait, threading.TIMEOUT_MAX))
                     continue
                 action = self._actions.pop(heapq.heappop(self._queue)[1])
             action()
@@ -135,8 +142,10 @@ class Interrupter:
             wake()
 
     def remaining(self) -> float | None:
-        """Return the seconds left, at least 0, or None without a limit."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        """Return the seconds left, at least 0 and no more than a lock can wait, or None without a limit."""
+        if self._deadline is None:
+            return None
+        return min(max(0.0, self._deadline - time.monotonic()), threading.TIMEOUT_MAX)
 
     def check(self) -> None:
         """Raise `InterruptedCallError` if the call was stopped or its time is over."""

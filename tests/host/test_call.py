@@ -22,6 +22,7 @@ from extism_kernel_pkg.host import (
     PluginTrapError,
     host_function,
 )
+from extism_kernel_pkg.host.interrupt import Watchdog
 
 from .conftest import wat
 
@@ -143,6 +144,22 @@ def test_cancel_stops_only_its_own_plugin() -> None:
         thread.join()
     assert isinstance(ended["first"], PluginCancelledError)
     assert isinstance(ended["second"], PluginTimeoutError)
+
+
+def test_endless_time_limit_leaves_the_limits_of_others(load: Callable[..., Plugin]) -> None:
+    assert load("kit", timeout_ms=2**63 - 1).call("echo", b"x") == b"x"
+    time.sleep(0.1)
+    with pytest.raises(PluginTimeoutError):
+        load("hostile", timeout_ms=100).call("loop")
+
+
+def test_watchdog_forgets_ended_calls_behind_a_long_one() -> None:
+    watchdog = Watchdog()
+    now = time.monotonic()
+    watchdog.arm(now + 3600, lambda: None)
+    for i in range(5000):
+        watchdog.disarm(watchdog.arm(now + 7200 + i, lambda: None))
+    assert len(watchdog._queue) < 2000
 
 
 def test_threads_keep_their_errors_apart() -> None:

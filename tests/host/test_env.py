@@ -142,6 +142,11 @@ def test_http_keeps_its_own_framing_and_host(load: Callable[..., Plugin], server
     assert "transfer-encoding" not in sent
 
 
+def test_http_under_an_endless_time_limit(load: Callable[..., Plugin], server: Server) -> None:
+    plugin = load("kit", **LOOPBACK, timeout_ms=2**63 - 1)
+    assert plugin.call("http", request(server.url("/hello"))) == b"hello"
+
+
 def test_cancel_ends_a_wait_for_the_server(load: Callable[..., Plugin], server: Server) -> None:
     plugin = load("kit", **LOOPBACK)
     plugin.call("nothing")
