@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PluginError(Exception):
     """Base of all errors of the host; `str()` of it is the message, `render()` adds place and remedy.
@@ -18,6 +20,10 @@ class PluginError(Exception):
         self.where = where
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let errors cross processes: most classes make their message of other arguments than it."""
+        return _restore, (type(self), self.args, self.__dict__)
+
     def render(self) -> str:
         """Return the error as a person reads it: what is wrong, where, and what to do."""
         lines = [f"error[{self.code}]: {self.message}"]
@@ -26,6 +32,12 @@ class PluginError(Exception):
         if self.hint:
             lines.append(f"hint: {self.hint}")
         return "\n".join(lines)
+
+
+def _restore(kind: type[PluginError], args: tuple[Any, ...], state: dict[str, Any]) -> PluginError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ManifestError(PluginError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -12,12 +13,14 @@ from extism_kernel_pkg.host import (
     CompiledPlugin,
     FunctionNotFoundError,
     GuestError,
+    HttpDeniedError,
     Plugin,
     PluginBusyError,
     PluginCancelledError,
     PluginClosedError,
     PluginError,
     PluginExitError,
+    PluginOutOfMemoryError,
     PluginTimeoutError,
     PluginTrapError,
     host_function,
@@ -88,6 +91,26 @@ def test_error_is_named_and_next_call_works(load: Callable[..., Plugin], name: s
         plugin.call(name, b"boom")
     assert caught.value.render().startswith(f"error[{kind.code}]: ")
     assert plugin.call("echo", b"fine") == b"fine"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        GuestError("boom", where="`f`", hint="do"),
+        HttpDeniedError("http://x/", redirected=True),
+        PluginBusyError(),
+        PluginCancelledError("f"),
+        PluginExitError("f", 7),
+        PluginOutOfMemoryError("no", max_pages=3),
+        PluginTimeoutError("f", 5),
+        PluginTrapError("f", "unreachable"),
+    ],
+    ids=lambda error: error.code,
+)
+def test_error_crosses_processes_whole(error: PluginError) -> None:
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert type(copy) is type(error)
+    assert (str(copy), copy.render(), vars(copy)) == (str(error), error.render(), vars(error))
 
 
 def test_guest_error_keeps_the_trap_as_its_cause(load: Callable[..., Plugin]) -> None:
