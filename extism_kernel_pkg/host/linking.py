@@ -61,6 +61,13 @@ class Plan:
     max_pages: int | None
 
 
+@dataclass(slots=True)
+class HostContext:
+    """What the application gave to the running call, where callbacks find it without holding the plug-in."""
+
+    value: object = None
+
+
 def check_imports(plan: Plan) -> None:
     """Raise `PluginLoadError` that names every import no one provides, instead of the runtime's first one."""
     offered = {(ENV_MODULE, name) for name in (*KERNEL_FUNCTIONS, *HOST_FUNCTIONS)}
@@ -90,9 +97,7 @@ def _constant(value: int) -> Callable[[], int]:
 class LinkedPlugin:
     """Kernel and guest modules in one store, linked and, after `instantiate`, alive."""
 
-    def __init__(
-        self, guest: GuestStore, plan: Plan, env: HostEnv, host_context: Callable[[], object]
-    ) -> None:
+    def __init__(self, guest: GuestStore, plan: Plan, env: HostEnv, host_context: HostContext) -> None:
         self.guest = guest
         self._plan = plan
         self._linker = Linker(guest.store.engine)
@@ -160,11 +165,11 @@ class LinkedPlugin:
 
             self._define_for_both(name, self.guest.define(signature, run))
 
-    def _link_user_functions(self, host_context: Callable[[], object]) -> None:
+    def _link_user_functions(self, host_context: HostContext) -> None:
         for item in self._plan.functions:
 
             def run(*args: Any, item: HostFunction = item) -> Any:  # noqa: ANN401 - wasm numbers
-                return item.call(self.exchange, host_context(), *args)
+                return item.call(self.exchange, host_context.value, *args)
 
             results = (item.result.wasm,) if item.result else ()
             signature: Signature = (tuple(codec.wasm for codec in item.params), results)

@@ -22,7 +22,7 @@ from extism_kernel_pkg.host.errors import (
 )
 from extism_kernel_pkg.host.http import HttpClient
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
-from extism_kernel_pkg.host.linking import GuestModule, LinkedPlugin, Plan, check_imports
+from extism_kernel_pkg.host.linking import GuestModule, HostContext, LinkedPlugin, Plan, check_imports
 from extism_kernel_pkg.host.memories import DefinedMemory, export_memories
 from extism_kernel_pkg.host.signatures import read_signatures
 from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
@@ -123,7 +123,7 @@ class Plugin:
         )
         self._busy = threading.Lock()
         self._linked: LinkedPlugin | None = None
-        self._host_context: object = None
+        self._host_context = HostContext()
         self._is_closed = False
 
     @property
@@ -146,11 +146,11 @@ class Plugin:
         with self._exclusive():
             if fault is not None:
                 raise FunctionNotFoundError(fault)
-            self._host_context = host_context
+            self._host_context.value = host_context
             try:
                 return self._call(name, data.encode() if isinstance(data, str) else bytes(data))
             finally:
-                self._host_context = None
+                self._host_context.value = None
 
     def _call(self, name: str, data: bytes) -> bytes:
         """Make one call in two phases, each with a time limit: the guest's, then the kernel's answer."""
@@ -178,7 +178,7 @@ class Plugin:
         try:
             with guest.explaining(name):
                 guest.arm()
-                linked = LinkedPlugin(guest, self._plan, self._env, lambda: self._host_context)
+                linked = LinkedPlugin(guest, self._plan, self._env, self._host_context)
                 linked.instantiate()
                 self._linked = linked
                 return linked
@@ -209,6 +209,12 @@ class Plugin:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        """Free the instance of a plug-in that nobody closed: wasmtime's table of callbacks holds on to it."""
+        linked = getattr(self, "_linked", None)  # absent if `__init__` failed
+        if linked is not None:
+            linked.guest.store.close()
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

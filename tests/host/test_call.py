@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
 
 from extism_kernel_pkg.host import (
     CompiledPlugin,
+    CurrentPlugin,
     FunctionNotFoundError,
     GuestError,
     HttpDeniedError,
@@ -225,3 +228,16 @@ def test_closed_plugin_says_so(load: Callable[..., Plugin]) -> None:
         plugin.close()
         with pytest.raises(PluginClosedError):
             plugin.call("echo")
+
+
+def test_plugin_that_nobody_closed_is_freed() -> None:
+    def shout(plugin: CurrentPlugin, text: str) -> str:
+        return f"{text} for {plugin.host_context}"
+
+    plugin = Plugin({"wasm": [wat("shout")]}, functions=[host_function(shout)])
+    assert plugin.call("shout", "cake", host_context="me") == b"cake for me"
+    assert plugin._linked is not None
+    linked = weakref.ref(plugin._linked)
+    del plugin
+    gc.collect()
+    assert linked() is None
