@@ -55,7 +55,7 @@ class PageBudget:
         return self._kernel_size() + sum(guest.size() for guest in self.guests)
 
     def check(self) -> None:
-        """Raise `PluginOutOfMemoryError` if more is in use than allowed, as a module's first size can be."""
+        """Raise `PluginOutOfMemoryError` if more is in use than allowed, as when modules start large."""
         if self.max_pages is not None and self.used > self.max_pages:
             raise PluginOutOfMemoryError(
                 f"the plug-in starts with {self.used} pages", max_pages=self.max_pages

@@ -192,6 +192,7 @@ class LinkedPlugin:
             for defined in self._plan.guests[name].memories
             if isinstance(memory := live.exports(store).get(defined.export), Memory)
         ]
+        budget.check()  # start functions ran before sizes were known: kernel and guests may both have grown
         budget.open_for_guest()
         initialize_runtime(main, store, self._plan.guests[MAIN_NAME].functions)
 

@@ -152,6 +152,22 @@ def test_module_that_starts_too_large_is_refused() -> None:
         it.call("f")
 
 
+@pytest.mark.parametrize("kind", ["(start $hoard)", '(export "_initialize" (func $hoard))'])
+def test_start_that_fills_kernel_and_guest_is_refused(kind: str) -> None:
+    hoarder = f"""(module (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+        (memory 1) (func (export "g")) {kind}
+        (func $hoard
+            (loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+            (drop (call $alloc (i64.const 2500000)))))"""
+    main = b'(module (import "hoarder" "g" (func)) (func (export "f")))'
+    modules = [{"name": "hoarder", "data": hoarder.encode()}, {"data": main}]
+    with (
+        Plugin({"wasm": modules, "memory": {"max_pages": 64}}) as plugin,
+        pytest.raises(PluginOutOfMemoryError, match="oom"),
+    ):
+        plugin.call("f")
+
+
 def test_input_that_does_not_fit_is_refused_and_the_instance_lives(load: Callable[..., Plugin]) -> None:
     plugin = load("kit", memory={"max_pages": 17})
     assert plugin.call("count")[0] == 1
