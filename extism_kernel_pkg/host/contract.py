@@ -181,13 +181,25 @@ class Exchange:
         self.free(handle)
         return data
 
-    def take_text(self, handle: int, what: str) -> str:
-        """`take`, for an argument that must be UTF-8. Raises `HostFunctionError`."""
-        data = self.take(handle)
+    def peek_text(self, handle: int, what: str) -> str:
+        """`peek`, for an argument that must be UTF-8. Raises `HostFunctionError`."""
         try:
-            return data.decode()
+            return self.peek(handle).decode()
         except UnicodeDecodeError as error:
             raise HostFunctionError(f"{what} is not UTF-8: {error.reason} at byte {error.start}") from None
+
+    def take_text(self, handle: int, what: str) -> str:
+        """`take`, for an argument that must be UTF-8. Raises `HostFunctionError`."""
+        text = self.peek_text(handle, what)
+        self.free(handle)
+        return text
+
+    def take_two(self, text: int, what: str, data: int) -> tuple[str, bytes]:
+        """`take_text` and `take`: read both, then free, as a guest may pass one handle twice."""
+        copy = self.peek(data)
+        value = self.take_text(text, what)
+        self.free(data)
+        return value, copy
 
     def open_call(self, data: bytes) -> None:
         """Make the kernel ready for one call of the guest.

@@ -1,6 +1,6 @@
 """The twelve functions that the host gives every guest, one method each.
 
-Handles come and go as unsigned integers. Arguments are freed by `Exchange.take` also where they go
+Handles come and go as unsigned integers. Arguments are freed by `Exchange.take` and its kin also where they go
 unused; results belong to the guest. 0 is absent and empty alike, everywhere.
 """
 
@@ -58,7 +58,7 @@ class HostEnv:
 
     def var_set(self, exchange: Exchange, key: int, value: int) -> None:
         """Set a var; value 0 deletes it. Names and values together stay within `max_var_bytes`."""
-        name, data = exchange.take_text(key, "the var's name"), exchange.take(value)
+        name, data = exchange.take_two(key, "the var's name", value)
         if self._max_var_bytes == 0:
             raise HostFunctionError("vars are disabled by this host", hint="`memory.max_var_bytes` is 0")
         others = sum(len(k.encode()) + len(v) for k, v in self.vars.items() if k != name)
@@ -74,7 +74,7 @@ class HostEnv:
 
     def http_request(self, exchange: Exchange, request: int, body: int) -> int:
         """Make an HTTP request and return the body of the answer; an HTTP error status is no error."""
-        text, data = exchange.take_text(request, "the HTTP request"), exchange.take(body)
+        text, data = exchange.take_two(request, "the HTTP request", body)
         self._status, self._headers = 0, {}
         response = self._http.send(parse_http_request(text, data or None))
         self._status, self._headers = response.status, response.headers

@@ -23,15 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """How one Python value travels: `wasm` is its WebAssembly type, the rest converts."""
+    """How one Python value travels: `wasm` is its type there, the rest converts; `get` frees nothing."""
 
     wasm: str
-    take: Callable[[Exchange, Any], Any]
+    get: Callable[[Exchange, Any], Any]
     put: Callable[[Exchange, Any], Any]
+    is_handle: bool = True
 
 
 def _number(wasm: str, convert: Callable[[Any], Any]) -> Codec:
-    return Codec(wasm=wasm, take=lambda _, value: convert(value), put=lambda _, value: convert(value))
+    def through(_: Exchange, value: Any) -> Any:  # noqa: ANN401 - a wasm number
+        return convert(value)
+
+    return Codec(wasm=wasm, get=through, put=through, is_handle=False)
 
 
 def _unsigned(bits: int) -> Callable[[int], int]:
@@ -43,16 +47,16 @@ def _signed(bits: int) -> Callable[[int], int]:
 
 
 _BYTES: Final = Codec(
-    wasm="i64", take=lambda x, handle: x.take(handle), put=lambda x, data: x.put(bytes(data))
+    wasm="i64", get=lambda x, handle: x.peek(handle), put=lambda x, data: x.put(bytes(data))
 )
 _TEXT: Final = Codec(
     wasm="i64",
-    take=lambda x, handle: x.take_text(handle, "an argument"),
+    get=lambda x, handle: x.peek_text(handle, "an argument"),
     put=lambda x, text: x.put(text.encode()),
 )
 _JSON: Final = Codec(
     wasm="i64",
-    take=lambda x, handle: json.loads(x.take(handle) or b"null"),
+    get=lambda x, handle: json.loads(x.peek(handle) or b"null"),
     put=lambda x, value: x.put(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()),
 )
 
@@ -114,8 +118,14 @@ class HostFunction:
         return (self.namespace,) if self.namespace else (USER_MODULE, OLD_ENV_MODULE)
 
     def call(self, exchange: Exchange, host_context: object, *raw: Any) -> Any:  # noqa: ANN401 - wasm numbers
-        """Take the arguments (handles are freed, the host owns them), run, and place the result."""
-        values = [codec.take(exchange, value) for codec, value in zip(self.params, raw, strict=True)]
+        """Take the arguments, run, and place the result.
+
+        Handles are freed, for the host owns them, but after all were read: a guest may pass one twice.
+        """
+        values = [codec.get(exchange, value) for codec, value in zip(self.params, raw, strict=True)]
+        for codec, value in zip(self.params, raw, strict=True):
+            if codec.is_handle:
+                exchange.free(value)
         if self.wants_plugin:
             values.insert(0, CurrentPlugin(exchange, host_context))
         result = self.run(*values)

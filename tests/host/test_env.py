@@ -68,6 +68,30 @@ def test_argument_handles_are_freed(load: Callable[..., Plugin]) -> None:
     assert number(plugin.call("filtered_log_is_freed", "some text")) == 0
 
 
+def test_one_handle_may_be_passed_as_two_arguments(server: Server) -> None:
+    def join(a: str, b: str) -> str:
+        return a + b
+
+    twice = """(module
+        (import "extism:host/env" "input_offset" (func $input (result i64)))
+        (import "extism:host/env" "length" (func $length (param i64) (result i64)))
+        (import "extism:host/env" "output_set" (func $output (param i64 i64)))
+        (import "extism:host/env" "var_set" (func $var_set (param i64 i64)))
+        (import "extism:host/env" "http_request" (func $http (param i64 i64) (result i64)))
+        (import "extism:host/user" "join" (func $join (param i64 i64) (result i64)))
+        (func $answer (param $h i64) (call $output (local.get $h) (call $length (local.get $h))))
+        (func (export "var") (call $var_set (call $input) (call $input)))
+        (func (export "ask") (call $answer (call $http (call $input) (call $input))))
+        (func (export "join") (call $answer (call $join (call $input) (call $input)))))"""
+    manifest = {"wasm": [{"data": twice.encode()}], **LOOPBACK}
+    with Plugin(manifest, functions=[host_function(join)]) as plugin:
+        plugin.call("var", b"v")
+        assert plugin.vars == {"v": b"v"}
+        asked = request(server.url("/echo"), method="POST")
+        assert json.loads(plugin.call("ask", asked)) == ["POST", "", asked]
+        assert plugin.call("join", b"ab") == b"abab"
+
+
 def test_unknown_handle_is_refused(load: Callable[..., Plugin]) -> None:
     with pytest.raises(HostFunctionError, match="invalid handle 123457"):
         load("kit").call("bad_handle")
