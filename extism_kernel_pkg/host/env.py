@@ -1,7 +1,7 @@
 """The twelve functions that the host gives every guest, one method each.
 
-Handles come and go as unsigned integers. Arguments are freed by `Exchange.take` and its kin also where they go
-unused; results belong to the guest. 0 is absent and empty alike, everywhere.
+Handles come and go as unsigned integers. Arguments are freed, by `Exchange.take` and its kin, also where
+they go unused; results belong to the guest. 0 is absent and empty alike, everywhere.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ as long as its call may last, then closes the socket under it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import ssl
@@ -15,7 +16,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -76,6 +77,7 @@ class HttpClient:
         """Send a request and follow its redirects; raises `HostFunctionError` or `InterruptedCallError`."""
         for hop in range(MAX_REDIRECTS + 1):
             url = self._check_url(request.url, is_redirect=hop > 0)
+            request = _log_in(request, url)
             response = self._exchange(request, url)
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or location is None:
@@ -122,6 +124,7 @@ class _Hop:
         self._url = url
         self._limit = limit
         self._connection = _connect(url, seconds)
+        self._is_abandoned = False
         self.finished = threading.Event()
         self.response: HttpResponse | None = None
         self.failure: HostFunctionError | None = None
@@ -141,13 +144,21 @@ class _Hop:
             self.finished.set()
 
     def abandon(self) -> None:
+        self._is_abandoned = True  # before the look at the socket: `_send` makes it, then looks here
         sock = self._connection.sock
         if sock is not None:
             with contextlib.suppress(OSError):  # it may have been closed a moment ago
                 sock.shutdown(socket.SHUT_RDWR)
 
     def _send(self) -> HttpResponse:
-        headers = {k: v for k, v in self._request.headers.items() if k.lower() not in _RESERVED_HEADERS}
+        headers = {
+            name: value.encode(errors="replace").decode("latin-1")  # UTF-8, where http.client has Latin-1
+            for name, value in self._request.headers.items()
+            if name.lower() not in _RESERVED_HEADERS
+        }
+        self._connection.connect()
+        if self._is_abandoned:
+            raise HostFunctionError(f"HTTP request to {self._request.url} was given up")
         self._connection.request(
             self._request.method.upper(),
             self._url.request_uri,
@@ -178,9 +189,20 @@ def _connect(url: Url, seconds: float | None) -> HTTPConnection:
     return HTTPConnection(host, url.port or 80, timeout=seconds)
 
 
+def _log_in(request: HttpRequest, url: Url) -> HttpRequest:
+    """Turn the name and password that a URL carries into the header that says the same."""
+    if url.auth is None or any(name.lower() == "authorization" for name in request.headers):
+        return request
+    credentials = base64.b64encode(unquote(url.auth).encode()).decode()
+    return replace(request, headers={**request.headers, "authorization": f"Basic {credentials}"})
+
+
 def _redirect(request: HttpRequest, url: Url, status: int, location: str) -> HttpRequest:
     """Return the request of the next hop, as browsers make it, without secrets for another origin."""
-    target = urljoin(url.url, location)
+    try:
+        target = urljoin(url.url, location)
+    except ValueError:
+        raise HostFunctionError(f"HTTP redirect to an invalid URL: {location!r}") from None
     headers = dict(request.headers)
     method, body = request.method.upper(), request.body
     if status in _REWRITTEN_TO_GET and method not in {"GET", "HEAD"}:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,6 +27,8 @@ from extism_kernel_pkg.host import (
     PluginTimeoutError,
     host_function,
 )
+from extism_kernel_pkg.host.http import HttpClient, HttpRequest
+from extism_kernel_pkg.host.interrupt import Interrupter
 
 from .conftest import wat
 
@@ -156,6 +159,43 @@ def test_http_sends_method_body_and_query(load: Callable[..., Plugin], server: S
     ]
 
 
+def test_http_header_goes_out_as_utf8(load: Callable[..., Plugin], server: Server) -> None:
+    load("kit", **LOOPBACK).call("http", request(server.url("/hello"), headers={"X-A": "żó€"}))
+    assert server.seen[0][2]["x-a"].encode("latin-1") == "żó€".encode()
+
+
+def test_http_logs_in_with_what_the_url_says(load: Callable[..., Plugin], server: Server) -> None:
+    plugin = load("kit", allowed_hosts=["*"])
+    url = server.url("/hello").replace("://", "://me:s%3acret@")
+    plugin.call("http", request(url))
+    plugin.call("http", request(url, headers={"Authorization": "own"}))
+    away = server.url("/hello", host="localhost")
+    plugin.call("http", request(url.replace("/hello", "/to?" + away)))
+    sent = [seen[2].get("authorization") for seen in server.seen]
+    assert sent == ["Basic bWU6czpjcmV0", "own", "Basic bWU6czpjcmV0", None]
+
+
+def test_request_is_not_sent_after_its_call_has_ended(
+    load: Callable[..., Plugin], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, ended = socket.getaddrinfo, threading.Event()
+
+    def resolve_late(*args: Any, **more: Any) -> Any:  # noqa: ANN401 - the resolver's
+        ended.wait(30)
+        return resolve(*args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_late)
+    plugin = load("kit", **LOOPBACK, timeout_ms=200)
+    plugin.call("nothing")
+    with pytest.raises(PluginTimeoutError):
+        plugin.call("http", request(server.url("/hello")))
+    ended.set()
+    for thread in threading.enumerate():
+        if thread.name == "extism-http":
+            thread.join(30)
+    assert server.seen == []
+
+
 def test_http_keeps_its_own_framing_and_host(load: Callable[..., Plugin], server: Server) -> None:
     headers = {"Host": "other.example", "Content-Length": "1000", "Transfer-Encoding": "chunked"}
     plugin = load("kit", **LOOPBACK)
@@ -260,6 +300,23 @@ def test_redirect_is_followed_and_checked_again(load: Callable[..., Plugin], ser
         plugin.call("http", request(server.url("/to?file:///etc/passwd")))
     with pytest.raises(HostFunctionError, match="more than 10 redirects"):
         plugin.call("http", request(server.url("/to?/to?/to")).replace("/to?/to?/to", "/to?to"))
+
+
+def test_redirect_to_no_url_is_named() -> None:
+    client = HttpClient(Interrupter(lambda: None), allowed_hosts=None, max_response_bytes=9)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://[::1/\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(HostFunctionError, match=r"redirect to an invalid URL: 'http://\[::1/'"):
+            client.send(HttpRequest(url=f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        thread.join()
 
 
 def test_redirect_keeps_secrets_from_other_origins(load: Callable[..., Plugin], server: Server) -> None:
