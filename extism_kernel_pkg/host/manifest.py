@@ -67,7 +67,7 @@ def parse_manifest(value: str | bytes | Mapping[str, Any]) -> Manifest:
     if isinstance(value, (str, bytes)):
         try:
             value = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ManifestError(f"the manifest is not JSON: {error}") from None
     if not isinstance(value, Mapping):
         raise ManifestError(f"the manifest is {_kind(value)}, a JSON object was expected")
@@ -84,6 +84,12 @@ def parse_manifest(value: str | bytes | Mapping[str, Any]) -> Manifest:
         allowed_paths=table.take_texts("allowed_paths") or {},
         timeout_ms=table.take_count("timeout_ms", least=1),
     )
+
+
+def check_config(value: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Check what was given beside a manifest as its `config` would be. Raises `ManifestError`."""
+    table = _Table({"config": dict(value or {})}, "the argument `config`", {"config"})
+    return table.take_texts("config") or {}
 
 
 def _parse_memory(value: Mapping[str, Any]) -> MemoryLimits:

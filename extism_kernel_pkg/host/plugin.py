@@ -23,6 +23,7 @@ from extism_kernel_pkg.host.errors import (
 from extism_kernel_pkg.host.http import HttpClient
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
 from extism_kernel_pkg.host.linking import GuestModule, HostContext, LinkedPlugin, Plan, check_imports
+from extism_kernel_pkg.host.manifest import check_config
 from extism_kernel_pkg.host.memories import DefinedMemory, export_memories
 from extism_kernel_pkg.host.signatures import read_signatures
 from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
@@ -48,16 +49,19 @@ class CompiledPlugin:
     """A plug-in's modules and a kernel, read, checked and compiled. Safe to share between threads.
 
     `config` adds to the manifest's. `kernel` replaces the packaged kernel, for tests of kernels.
-    Raises `ManifestError` or `PluginLoadError`.
+    Raises `ManifestError`, `PluginLoadError`, or `KernelError` if that kernel does not compile.
     """
 
     def __init__(
         self, source: Source, *, config: Mapping[str, str] | None = None, kernel: bytes | None = None
     ) -> None:
         manifest = read_manifest(source)
-        self.manifest = dataclasses.replace(manifest, config={**manifest.config, **(config or {})})
+        self.manifest = dataclasses.replace(manifest, config={**manifest.config, **check_config(config)})
         engine = make_engine()
-        self._kernel = bytes(Module(engine, kernel_bytes() if kernel is None else kernel).serialize())
+        try:
+            self._kernel = bytes(Module(engine, kernel_bytes() if kernel is None else kernel).serialize())
+        except WasmtimeError as error:
+            raise KernelError(f"the kernel does not compile: {' '.join(str(error).split())}") from None
         self._guests: dict[str, tuple[bytes, list[DefinedMemory], dict[str, Signature]]] = {}
         for name, wasm in load_modules(self.manifest).items():
             module = _compile(engine, name, wasm)

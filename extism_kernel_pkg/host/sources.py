@@ -14,7 +14,6 @@ from extism_kernel_pkg.host.errors import (
     HostFunctionError,
     ManifestError,
     PluginLoadError,
-    PluginTimeoutError,
 )
 from extism_kernel_pkg.host.http import HttpClient, HttpRequest
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter
@@ -94,6 +93,8 @@ def _read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # the null character
+        raise ManifestError(f"cannot read {str(path)!r}: {error}") from None
 
 
 def _fetch(source: WasmSource, where: str) -> bytes:
@@ -107,7 +108,11 @@ def _fetch(source: WasmSource, where: str) -> bytes:
     except HostFunctionError as error:
         raise ManifestError(error.message, where=where) from None
     except InterruptedCallError:
-        raise PluginTimeoutError(f"GET {source.url}", _FETCH_TIMEOUT_MS) from None
+        raise ManifestError(
+            f"timeout: {source.url} did not arrive within {_FETCH_TIMEOUT_MS // 1000} s",
+            where=where,
+            hint="fetch it beforehand and give it as `path` or `data`",
+        ) from None
     if response.status != _HTTP_OK:
         raise ManifestError(f"{source.url} answered with HTTP status {response.status}", where=where)
     return response.body

@@ -13,6 +13,7 @@ import wasmtime
 
 from extism_kernel_pkg.host import (
     CompiledPlugin,
+    KernelError,
     Manifest,
     ManifestError,
     MemoryLimits,
@@ -20,6 +21,7 @@ from extism_kernel_pkg.host import (
     PluginLoadError,
     WasmSource,
     parse_manifest,
+    sources,
 )
 
 from .conftest import wat, wat_path
@@ -32,6 +34,7 @@ ONE = [{"path": "x.wasm"}]
 
 FAULTS: dict[str, tuple[Any, str]] = {
     "not-json": ("{", "not JSON"),
+    "deep-json": ("[" * 100_000, "not JSON"),
     "array": ("[]", "is an array"),
     "no-wasm": ({}, "`wasm` is missing"),
     "empty-wasm": ({"wasm": []}, "`wasm` is missing or empty"),
@@ -160,6 +163,29 @@ def test_module_fault_is_named(fault: str) -> None:
 def test_missing_file_is_named() -> None:
     with pytest.raises(ManifestError, match=r"cannot read no-such\.wasm: No such file"):
         Plugin(Path("no-such.wasm"))
+
+
+def test_path_that_no_system_has_is_named() -> None:
+    with pytest.raises(ManifestError, match=r"cannot read 'a\\x00b': embedded null"):
+        Plugin({"wasm": [{"path": "a\0b"}]})
+
+
+def test_kernel_that_does_not_compile_is_named() -> None:
+    with pytest.raises(KernelError, match="the kernel does not compile"):
+        CompiledPlugin(KIT, kernel=b"\0asm")
+
+
+def test_config_argument_is_checked_as_the_manifests() -> None:
+    wrong: dict[str, Any] = {"retries": 3}
+    with pytest.raises(ManifestError, match=r"`config.retries` is a number, a string was expected"):
+        CompiledPlugin(KIT, config=wrong)
+
+
+def test_module_that_does_not_arrive_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_FETCH_TIMEOUT_MS", 200)
+    with pytest.raises(ManifestError, match=r"timeout: http.* did not arrive") as caught:
+        CompiledPlugin({"wasm": [{"url": server.url("/slow")}]})
+    assert "timeout_ms" not in caught.value.render()
 
 
 def test_linked_modules_share_the_kernel() -> None:
