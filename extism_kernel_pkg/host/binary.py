@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TYPE, IMPORT, FUNCTION, MEMORY, EXPORT = 1, 2, 3, 5, 7
+TYPE, IMPORT, FUNCTION, TABLE, MEMORY, EXPORT = 1, 2, 3, 4, 5, 7
 """Section ids."""
 
 KIND_FUNCTION: Final = 0

@@ -40,14 +40,20 @@ class GuestMemory:
 
 
 class PageBudget:
-    """Keeps the pages of all memories of one store within `max_pages`; does nothing if that is None."""
+    """Keeps the pages of all memories of one store within `max_pages`; does nothing if that is None.
 
-    def __init__(self, store: LimitedStore, max_pages: int | None, kernel_size: Callable[[], int]) -> None:
+    Tables are held to `MAX_TABLE_ELEMENTS` together in any case: each to an equal share.
+    """
+
+    def __init__(
+        self, store: LimitedStore, max_pages: int | None, kernel_size: Callable[[], int], tables: int
+    ) -> None:
         self.max_pages = max_pages
         self._store = store
         self._kernel_size = kernel_size
+        self._table_elements = MAX_TABLE_ELEMENTS // max(1, tables)
         self.guests: list[GuestMemory] = []
-        store.set_limits(table_elements=MAX_TABLE_ELEMENTS)
+        store.set_limits(table_elements=self._table_elements)
 
     @property
     def used(self) -> int:
@@ -74,7 +80,7 @@ class PageBudget:
             self._limit(_common_limit([(g.size(), g.maximum) for g in self.guests], max(0, room)))
 
     def _limit(self, pages: int) -> None:
-        self._store.set_limits(memory_size=max(0, pages) * PAGE, table_elements=MAX_TABLE_ELEMENTS)
+        self._store.set_limits(memory_size=max(0, pages) * PAGE, table_elements=self._table_elements)
 
 
 def _common_limit(memories: Sequence[tuple[int, int]], room: int) -> int:

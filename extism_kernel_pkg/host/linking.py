@@ -43,10 +43,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestModule:
-    """A compiled module of the plug-in, the memories that it defines, and the functions that it exports."""
+    """A compiled module of the plug-in, what it defines that is limited, and its functions."""
 
     module: Module
     memories: Sequence[DefinedMemory]
+    tables: int
     functions: Mapping[str, Signature]
 
 
@@ -138,7 +139,8 @@ class LinkedPlugin:
         missing = [name for name, item in functions.items() if not isinstance(item, Func)]
         if missing or not isinstance(memory, Memory):
             raise KernelError(f"the kernel does not export {', '.join(missing) or 'memory'}")
-        budget = PageBudget(store, self._plan.max_pages, lambda: memory.size(store))
+        tables = sum(guest.tables for guest in self._plan.guests.values())
+        budget = PageBudget(store, self._plan.max_pages, lambda: memory.size(store), tables)
         budget.guests.extend(
             GuestMemory(size=_constant(defined.minimum), maximum=defined.maximum)
             for guest in self._plan.guests.values()

@@ -11,6 +11,7 @@ from extism_kernel_pkg.host.binary import (
     IMPORT,
     KIND_MEMORY,
     MEMORY,
+    TABLE,
     Reader,
     read_imports,
     read_sections,
@@ -64,6 +65,11 @@ def export_memories(wasm: bytes) -> tuple[bytes, list[DefinedMemory]]:
         return wasm, memories
     old = exports.data[_leb_size(exports.data) :]
     return _replace_exports(wasm, sections, _leb(count) + old + added), memories
+
+
+def count_tables(wasm: bytes) -> int:
+    """Return how many tables a module defines."""
+    return sum(Reader(body).number() for number, body in read_sections(wasm) if number == TABLE)
 
 
 def _replace_exports(wasm: bytes, sections: list[tuple[int, bytes]], body: bytes) -> bytes:

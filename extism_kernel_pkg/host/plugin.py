@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wasmtime import Engine, Module, WasmtimeError
@@ -24,13 +25,13 @@ from extism_kernel_pkg.host.http import HttpClient
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
 from extism_kernel_pkg.host.linking import GuestModule, HostContext, LinkedPlugin, Plan, check_imports
 from extism_kernel_pkg.host.manifest import check_config
-from extism_kernel_pkg.host.memories import DefinedMemory, export_memories
+from extism_kernel_pkg.host.memories import count_tables, export_memories
 from extism_kernel_pkg.host.signatures import read_signatures
 from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
 from extism_kernel_pkg.host.store import GuestStore, make_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -62,21 +63,25 @@ class CompiledPlugin:
             self._kernel = bytes(Module(engine, kernel_bytes() if kernel is None else kernel).serialize())
         except WasmtimeError as error:
             raise KernelError(f"the kernel does not compile: {' '.join(str(error).split())}") from None
-        self._guests: dict[str, tuple[bytes, list[DefinedMemory], dict[str, Signature]]] = {}
+        self._guests: dict[str, tuple[bytes, Callable[..., GuestModule]]] = {}
+        self.exports: dict[str, Signature] = {}
+        """The types of the functions that the main module exports, by name."""
         for name, wasm in load_modules(self.manifest).items():
             module = _compile(engine, name, wasm)
             exported, memories = export_memories(wasm)
             if exported is not wasm:
                 module = _compile(engine, name, exported)
-            self._guests[name] = (bytes(module.serialize()), memories, read_signatures(wasm))
-        self.exports = self._guests[MAIN_NAME][2]
-        """The types of the functions that the main module exports, by name."""
+            functions = read_signatures(wasm)
+            if name == MAIN_NAME:
+                self.exports = functions
+            guest = partial(GuestModule, memories=memories, tables=count_tables(wasm), functions=functions)
+            self._guests[name] = (bytes(module.serialize()), guest)
 
     def plan(self, engine: Engine, functions: Sequence[HostFunction]) -> Plan:
         """Return what goes into one instance, with the modules made ready for its engine."""
         guests = {
-            name: GuestModule(module=Module.deserialize(engine, data), memories=memories, functions=types)
-            for name, (data, memories, types) in self._guests.items()
+            name: guest(module=Module.deserialize(engine, data))
+            for name, (data, guest) in self._guests.items()
         }
         return Plan(
             kernel=Module.deserialize(engine, self._kernel),

@@ -209,6 +209,19 @@ def test_wait_on_shared_memory_cannot_be_built() -> None:
         Plugin({"wasm": [{"data": waiting}], "timeout_ms": 300}).call("f")
 
 
+def test_tables_share_one_limit() -> None:
+    tables = range(50)
+    source = f"""(module {"".join(f"(table $t{i} 1 funcref)" for i in tables)}
+        (func (export "f") (result i32) (local $n i32)
+            {"".join(f"(drop (table.grow $t{i} (ref.null func) (i32.const 900000)))" for i in tables)}
+            {"".join(f"(drop (table.grow $t{i} (ref.null func) (i32.const 10000)))" for i in tables)}
+            {"".join(f"(local.set $n (i32.add (local.get $n) (table.size $t{i})))" for i in tables)}
+            (local.get $n)))"""
+    with Plugin(source) as plugin, pytest.raises(PluginExitError) as caught:
+        plugin.call("f")
+    assert caught.value.status == 50 * 10_001
+
+
 STRANGE_TYPES = {
     "vector": ("(param v128)", "(v128) -> ()"),
     "object": ("(param anyref)", "(ref) -> ()"),
