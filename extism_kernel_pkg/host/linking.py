@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wasmtime import ExitTrap, Func, FuncType, Instance, Linker, Memory, Module, WasmtimeError
 
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from extism_kernel_pkg.host.env import HostEnv
     from extism_kernel_pkg.host.functions import HostFunction
     from extism_kernel_pkg.host.memories import DefinedMemory
+
+
+_BACKTRACE: Final = "wasm backtrace"
+"""What the runtime's message holds if guest code ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +228,8 @@ class LinkedPlugin:
         except ExitTrap:
             raise
         except WasmtimeError as error:
+            if _BACKTRACE in str(error):  # its start function ended so: an exception, say
+                raise
             raise self._refusal(name, error) from None
         self._instances[name] = instance
         if name != MAIN_NAME:

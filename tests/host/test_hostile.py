@@ -194,10 +194,13 @@ def test_timeout_covers_what_runs_before_the_function(body: str) -> None:
                 plugin.call("f")
 
 
-def test_trap_in_a_start_function_is_named() -> None:
+@pytest.mark.parametrize(
+    ("body", "end"), [("unreachable", "unreachable"), ("(throw $t)", "thrown Wasm exception")]
+)
+def test_end_of_a_start_function_is_named(body: str, end: str) -> None:
     with (
-        Plugin(b'(module (start $f) (func $f unreachable) (func (export "f")))') as plugin,
-        pytest.raises(PluginTrapError, match="unreachable"),
+        Plugin(f'(module (tag $t) (start $f) (func $f {body}) (func (export "f")))') as plugin,
+        pytest.raises(PluginTrapError, match=f"trapped: {end}"),
     ):
         plugin.call("f")
 
