@@ -65,7 +65,7 @@ class GuestError(PluginError):
 
 
 class PluginExitError(PluginError):
-    """The guest's function returned a result other than 0, or the guest called `proc_exit`."""
+    """The guest's function returned a result other than 0, or passed one to `proc_exit`: the `status`."""
 
     code = "guest-exit"
 

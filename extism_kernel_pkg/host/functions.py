@@ -85,15 +85,21 @@ class CurrentPlugin:
         """The object that was given to `Plugin.call`."""
 
     def read(self, handle: int) -> bytes:
-        """Copy a block without freeing it; for handles that the guest keeps."""
+        """Copy a block without freeing it, for handles that the guest keeps; 0 is the empty string.
+
+        Raises `HostFunctionError` if no live block starts there.
+        """
         return self._exchange.peek(handle)
 
     def write(self, data: bytes) -> int:
-        """Place bytes in a new block, which the guest then owns, and return its handle."""
+        """Place bytes in a new block, which the guest then owns, and return its handle; 0 for no bytes.
+
+        Raises `PluginOutOfMemoryError`.
+        """
         return self._exchange.put(data)
 
     def free(self, handle: int) -> None:
-        """End a block."""
+        """End a block; 0 and stale handles are ignored."""
         self._exchange.free(handle)
 
 
@@ -137,9 +143,10 @@ def host_function(
 ) -> HostFunction:
     """Make a host function from an annotated Python function.
 
-    `bytes`, `str` and `Json` travel as handles, `int` as i64, `float` as f64; `I32`, `U32`, `I64`,
-    `U64`, `F32`, `F64` say so exactly. A first parameter annotated `CurrentPlugin` receives the
-    plug-in. Raises `TypeError` for anything else, and `ValueError` for a name of the kernel's own.
+    `bytes`, `str` (UTF-8) and `Json` travel as handles, `int` as signed i64, `float` as f64; `I32`, `U32`,
+    `I64`, `U64`, `F32`, `F64` say so exactly. What the function raises ends the call: a `PluginError` as it
+    is, all else as the cause of a `HostFunctionError`. A first parameter annotated `CurrentPlugin` receives
+    the plug-in. Raises `TypeError` for anything else, and `ValueError` for a name of the kernel's own.
     """
     name = name or run.__name__
     is_old = namespace in {None, OLD_ENV_MODULE} and name.startswith(OLD_PREFIX)

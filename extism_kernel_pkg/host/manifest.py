@@ -22,7 +22,10 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WasmSource:
-    """One module of a manifest: exactly one of `path`, `url`, `data`; `hash` is its sha256 in hex."""
+    """One module of a manifest: exactly one of `path`, `url`, `data`; `hash` is its sha256 in hex.
+
+    `method` and `headers` go with `url`. `name` is what other modules import it by.
+    """
 
     path: Path | None = None
     url: str | None = None

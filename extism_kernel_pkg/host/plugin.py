@@ -97,7 +97,8 @@ class Plugin:
 
     `source` is a manifest, a module, a path to either, or a `CompiledPlugin`. `functions` are the
     application's, made with `host_function`. `http_response_headers` lets the guest read them.
-    What the guest logs goes to `logger`, by default the one named `GUEST_LOGGER`.
+    What the guest logs goes to `logger`, by default the one named `GUEST_LOGGER`. Raises `ManifestError`
+    or `PluginLoadError`; what linking shows, such as an import of a wrong type, the first `call` raises.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class Plugin:
     def call(self, name: str, data: bytes | str = b"", *, host_context: object = None) -> bytes:
         """Call an export with input and return its output. Raises `PluginError`.
 
+        Text goes in as UTF-8. `host_context` is for the application's functions, by their `CurrentPlugin`.
         The time limit counts from here: also while modules are linked, start functions run, and the
         host works for the guest. After an error the next call is served by the same instance,
         except where that cannot be right (`proc_exit`, `_start`, a broken kernel): it gets a new one.
@@ -196,7 +198,10 @@ class Plugin:
                 guest.store.close()
 
     def reset(self) -> None:
-        """Drop the instance and its memory, kernel included. The next call makes a new one; vars stay."""
+        """Drop the instance and its memory, kernel included. The next call makes a new one; vars stay.
+
+        Raises `PluginBusyError` during a call, `PluginClosedError` after `close`.
+        """
         with self._exclusive():
             self._discard()
 
@@ -205,7 +210,10 @@ class Plugin:
         return self._interrupter.stop(Reason.CANCEL)
 
     def close(self) -> None:
-        """Free everything; the plug-in cannot be called any more. Closing twice is fine."""
+        """Free the instance; the plug-in cannot be called any more. Closing twice is fine.
+
+        Raises `PluginBusyError` during a call.
+        """
         if not self._is_closed:
             with self._exclusive():
                 self._discard()
