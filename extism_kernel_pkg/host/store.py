@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +42,10 @@ _ENDS_OF_ALLOCATORS: Final = frozenset({TrapCode.UNREACHABLE, TrapCode.MEMORY_OU
 """How guests end when `memory.grow` has given them -1: they abort, or write where memory is not."""
 
 
+_IMPORTED_IN: Final = os.getpid()
+"""A process forked from it lacks the threads of the compiler, and would wait for them for ever."""
+
+
 def make_engine() -> Engine:
     """Return an engine with the features that today's SDKs enable; shared memory stays off.
 
@@ -52,6 +57,7 @@ def make_engine() -> Engine:
     config.wasm_function_references = True
     config.wasm_gc = True
     config.wasm_tail_call = True
+    config.parallel_compilation = os.getpid() == _IMPORTED_IN
     return Engine(config)
 
 

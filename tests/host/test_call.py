@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import extism_kernel_pkg
 from extism_kernel_pkg.host import (
     CompiledPlugin,
     CurrentPlugin,
@@ -241,3 +246,21 @@ def test_plugin_that_nobody_closed_is_freed() -> None:
     del plugin
     gc.collect()
     assert linked() is None
+
+
+FORKING = """
+import os, signal
+from extism_kernel_pkg.host import Plugin
+Plugin('(module (func (export "f")))').call("f")
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    os._exit(Plugin('(module (func (export "f") (result i32) (i32.const 0)))').call("f") != b"")
+os._exit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_forked_process_makes_plugins_of_its_own() -> None:
+    root = Path(extism_kernel_pkg.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", FORKING], cwd=root, check=True, timeout=120)
