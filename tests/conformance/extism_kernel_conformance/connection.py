@@ -114,7 +114,8 @@ class Connection:
                 "adapter-wrong-id", f"`{pending.op}` was request {pending.id}, the answer has id {found!r}"
             )
         result = answer.get("result")
-        definition = result if result in {"error", "unsupported"} else f"answer-{pending.op}"
+        # A tuple, because what came may be a list or an object, which no set can be asked about.
+        definition = result if result in ("error", "unsupported") else f"answer-{pending.op}"
         if pending.op not in (*OPERATIONS, *SDK_OPERATIONS) and definition == f"answer-{pending.op}":
             message = f"the unknown operation `{pending.op}` must be answered `unsupported`, got {result!r}"
             raise AdapterFault("adapter-answer", message)

@@ -81,6 +81,7 @@ def break_now(answer: Answer) -> str | Answer:
         "out-of-range": {**answer, "values": [f"i64:{2**64}"]},
         "negative": {**answer, "values": ["i64:-1"]},
         "no-such-result": {**answer, "result": "fine"},
+        "result-is-a-list": {**answer, "result": []},
         "no-such-kind": {"id": answer["id"], "result": "trap", "kind": "sigsegv", "message": ""},
         "extra-member": {**answer, "took": 3},
         "unsupported-now": {"id": answer["id"], "result": "unsupported"},

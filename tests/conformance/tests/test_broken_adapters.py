@@ -29,6 +29,7 @@ BREAKS_IN_A_CASE = {
     "out-of-range": ("error", "adapter-type", "which is no i64"),
     "negative": ("error", "adapter-answer", "does not match"),
     "no-such-result": ("error", "adapter-answer", "breaks the protocol"),
+    "result-is-a-list": ("error", "adapter-answer", "result is [], expected"),
     "no-such-kind": ("error", "adapter-answer", "sigsegv"),
     "extra-member": ("error", "adapter-answer", "`took`"),
     "error-answer": ("error", "adapter-error", "KeyError"),
