@@ -104,6 +104,8 @@ class Connection:
             answer = json.loads(line)
         except (ValueError, RecursionError):
             raise AdapterFault("adapter-garbage", f"expected one line of JSON, got {_shown(line)}") from None
+        if b"\\u" in line:
+            answer = _mend_surrogates(answer)
         if self.trace is not None:
             self.trace("answer", answer if isinstance(answer, dict) else {"line": answer})
         if not isinstance(answer, dict):
@@ -126,6 +128,12 @@ class Connection:
                 "adapter-error", f"`{pending.op}` failed inside the adapter: {answer['message']}"
             )
         return answer
+
+
+def _mend_surrogates(answer: object) -> object:
+    """Return an answer with `?` for each half of a surrogate pair, which no report in UTF-8 can hold."""
+    mended: object = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+    return mended
 
 
 def _shown(line: bytes) -> str:

@@ -107,10 +107,11 @@ def read_reports(paths: Sequence[Path]) -> list[Section]:
     sections: list[Section] = []
     for path in paths:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            # Not splitlines, which also ends a line at U+2028 and its like, and JSON has them in strings.
+            lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ReportMalformedError(f"the report cannot be read: {error}", where=str(path)) from None
-        sections += _read_sections(lines, path)
+        sections += _read_sections(lines[:-1] if not lines[-1] else lines, path)
     return sections
 
 

@@ -85,6 +85,7 @@ def break_now(answer: Answer) -> str | Answer:
         "no-such-kind": {"id": answer["id"], "result": "trap", "kind": "sigsegv", "message": ""},
         "extra-member": {**answer, "took": 3},
         "unsupported-now": {"id": answer["id"], "result": "unsupported"},
+        "half-a-pair": {"id": answer["id"], "result": "error", "message": "a \ud83d\u2028b\u0085c"},
         "error-answer": {"id": answer["id"], "result": "error", "message": "KeyError: 'a'"},
     }
     return faults.get(FAULT, answer)

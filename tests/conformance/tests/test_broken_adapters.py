@@ -32,6 +32,7 @@ BREAKS_IN_A_CASE = {
     "result-is-a-list": ("error", "adapter-answer", "result is [], expected"),
     "no-such-kind": ("error", "adapter-answer", "sigsegv"),
     "extra-member": ("error", "adapter-answer", "`took`"),
+    "half-a-pair": ("error", "adapter-error", "a ?\u2028b\u0085c"),
     "error-answer": ("error", "adapter-error", "KeyError"),
     "unsupported-now": ("error", "adapter-unsupported", "`call` was answered `unsupported`"),
     "dies": ("crash", "adapter-died", "exit code 3; it said: cannot go on"),
@@ -80,7 +81,7 @@ def test_fault_in_a_case_is_the_adapters_and_the_run_goes_on(  # noqa: PLR0917 -
     verdict, code, words = expected
     lines = {
         line["id"]: line
-        for line in map(json.loads, report.read_text().splitlines())
+        for line in map(json.loads, report.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
         if line["type"] == "case"
     }
     assert [lines[name]["verdict"] for name in sorted(lines)] == ["pass", verdict, "pass"], ran.out
@@ -88,6 +89,7 @@ def test_fault_in_a_case_is_the_adapters_and_the_run_goes_on(  # noqa: PLR0917 -
     assert words in lines["toy/b-broken"]["message"]
     assert ran.code == 1
     assert f"({code})" in ran.out
+    assert cli("report", report).code == 0
 
 
 def test_answer_too_many_breaks_the_next_request(

@@ -68,6 +68,8 @@ def test_report_with_a_lost_case_is_refused(report: Path, cli: Callable[..., Ran
 def test_report_that_is_none_is_refused(report: Path, cli: Callable[..., Ran]) -> None:
     report.write_text('{"type": "header"}\n', encoding="utf-8")
     assert cli("report", report).code == 5
+    report.write_text("", encoding="utf-8")
+    assert "the report has no footer" in cli("report", report).err
     report.write_text("verdicts\n", encoding="utf-8")
     assert "this line is no JSON" in cli("report", report).err
 
