@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ LONGEST_LINE = 4 * 1024 * 1024
 """Longest line either side may send, line end included; the runner cuts reads and writes to stay below."""
 
 _GRACE_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
+"""How often a wait for an answer looks whether the process still runs."""
 
 
 class AdapterFault(Exception):  # noqa: N818 - a fault of somebody else's program, no error of ours
@@ -83,10 +86,7 @@ class AdapterProcess:
 
         Raises AdapterTimeout, AdapterCrash, or AdapterFault for a line that is too long.
         """
-        try:
-            line = self._lines.get(timeout=timeout)
-        except queue.Empty:
-            raise AdapterTimeout("adapter-timeout", f"no answer within {timeout:g} s") from None
+        line = self._next_line(timeout)
         if line is None:
             raise AdapterCrash("adapter-died", self._epitaph())
         if not line.endswith(b"\n"):
@@ -94,6 +94,20 @@ class AdapterProcess:
                 raise AdapterFault("adapter-oversized", f"an answer is longer than {LONGEST_LINE} bytes")
             raise AdapterCrash("adapter-died", f"the last line has no end: {line[:60]!r}; {self._epitaph()}")
         return line.rstrip(b"\r\n")
+
+    def _next_line(self, timeout: float) -> bytes | None:
+        deadline = time.monotonic() + timeout
+        while True:
+            # Read before the wait: what the process wrote before its end has then come by the end of it.
+            has_ended = self._process.poll() is not None
+            left = deadline - time.monotonic()
+            try:
+                return self._lines.get(timeout=min(max(left, 0.0), _LOOK_SECONDS))
+            except queue.Empty:
+                if has_ended:  # a child that it left behind holds its output
+                    return None
+                if left <= _LOOK_SECONDS:
+                    raise AdapterTimeout("adapter-timeout", f"no answer within {timeout:g} s") from None
 
     def close(self) -> int | None:
         """End the input, then the process; return its exit code, None if it had to be killed."""
@@ -107,20 +121,16 @@ class AdapterProcess:
 
     def kill(self) -> None:
         """End the process and its children at once."""
-        if self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                if os.name == "posix":
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                else:
-                    self._process.kill()
+        with contextlib.suppress(OSError):  # also if the process has ended: children may have outlived it
+            if os.name == "posix":
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
         self._process.wait()
         self._out.put(None)
+        # They close the pipes. A child that left the group may hold the other ends: nobody waits for it.
         for thread in self._threads:
             thread.join(_GRACE_SECONDS)
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
         self._log.close()
 
     def stderr_tail(self, lines: int = 8) -> str:
@@ -146,7 +156,7 @@ class AdapterProcess:
     def _read_lines(self) -> None:
         pipe = self._process.stdout
         assert pipe is not None
-        with contextlib.suppress(OSError, ValueError):  # closed under our hands by `kill`
+        with pipe, contextlib.suppress(OSError):
             while line := pipe.readline(LONGEST_LINE + 1):
                 self._lines.put(line)
                 if len(line) > LONGEST_LINE:

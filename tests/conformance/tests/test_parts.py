@@ -6,9 +6,11 @@ import ast
 import contextlib
 import copy
 import json
+import os
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -21,9 +23,6 @@ from extism_kernel_conformance.versions import is_in_range
 from extism_kernel_conformance.wasm import limit_memory, parse_kernel
 
 from .conftest import SUITE
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VALUES = {"a": 1000, "i": 2, "h[2]": 64, "h[3]": 72}
 
@@ -180,6 +179,40 @@ def test_process_that_ended_says_how() -> None:
     with pytest.raises(AdapterCrash, match="exit code 1; it said: no license"):
         process.receive(30)
     process.kill()
+
+
+LEAVES_A_CHILD = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session={apart})
+print(child.pid, flush=True)
+sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are process groups on POSIX only")
+@pytest.mark.parametrize("apart", [False, True], ids=["in-the-group", "in-a-group-of-its-own"])
+def test_child_that_outlives_the_adapter_cannot_stop_the_runner(*, apart: bool) -> None:
+    process = AdapterProcess([sys.executable, "-c", LEAVES_A_CHILD.format(apart=apart)])
+    child = int(process.receive(30))
+    started = time.monotonic()
+    with pytest.raises(AdapterCrash, match="exit code 3"):  # the child has its output, so there is no end
+        process.receive(60)
+    process.kill()
+    assert time.monotonic() - started < 30
+    if apart:
+        os.kill(child, signal.SIGKILL)
+        return
+    deadline = time.monotonic() + 10
+    while _runs(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(child)
+
+
+def _runs(pid: int) -> bool:
+    try:  # one that ended stays as a zombie until somebody asks for it
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
 
 
 def test_package_imports_the_standard_library_only() -> None:
