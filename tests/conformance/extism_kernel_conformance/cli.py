@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from . import cli_data, cli_run
 from .errors import ExitCode, SuiteError
@@ -20,20 +22,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = make_parser()
     args = parser.parse_args(argv)
+    output = _Output(sys.stdout)
     try:
-        return int(args.run(args))
+        with contextlib.redirect_stdout(output):
+            code = int(args.run(args))
+        output.flush()  # here, where a full disk has an exit code
     except SuiteError as error:
         print(error.render(), file=sys.stderr)
         return error.exit_code
     except OSError as error:  # a file that was to be written; what is read has errors of its own
-        if isinstance(error, BrokenPipeError):  # the reader of our output, `head` for one, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return ExitCode.GREEN
         print(f"error[file]: {error.strerror or error}\n  at: {error.filename or '?'}", file=sys.stderr)
         return ExitCode.TOOL
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
+    return code
+
+
+class _Output:
+    """Standard output whose reader, `head` for one, may leave early: that does not change the verdict."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream: TextIO = stream or io.StringIO()  # there is none if the shell closed it
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._mute()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._mute()
+
+    def _mute(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +70,29 @@ def test_run_without_a_case_is_red(
     ran = cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "-k", "nothing")
     assert ran.code == 1
     assert "no case ran" in ran.out
+
+
+@pytest.mark.parametrize("command", ["run", "lint"])
+def test_red_stays_red_when_nobody_reads_it(
+    command: str, toy_kernel: Path, write_cases: Callable[..., Path]
+) -> None:
+    cases = write_cases({"id": "toy/fails", "steps": [{"call": "alloc", "args": [8], "expect": 8}]})
+    argv = {
+        "run": ["run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "--no-lint"],
+        "lint": ["lint", "--command", toy_adapter("floats")],
+    }[command]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as nobody:
+        ran = subprocess.run(
+            [sys.executable, "-m", "extism_kernel_conformance", *argv],
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 1, ran.stderr
+    assert "BrokenPipe" not in ran.stderr
 
 
 def test_run_of_skips_only_is_red(
