@@ -11,6 +11,9 @@ from .errors import KernelMalformedError
 if TYPE_CHECKING:
     from pathlib import Path
 
+LARGEST_KERNEL = 1 << 20
+"""Bytes; in hex, and together with a plug-in, it has to fit into a line of the protocol."""
+
 MAGIC = b"\0asm\1\0\0\0"
 _TYPES = {
     0x7F: "i32",
@@ -157,11 +160,19 @@ def parse_kernel(data: bytes, *, where: str = "") -> Kernel:
 
 
 def read_kernel(path: Path) -> Kernel:
-    """Read a module from disk. Raises KernelMalformedError, also if the file cannot be read."""
+    """Read a module from disk. Raises KernelMalformedError, also if the file is unreadable or too large."""
     try:
-        return parse_kernel(path.read_bytes(), where=str(path))
+        kernel = parse_kernel(path.read_bytes(), where=str(path))
     except OSError as error:
         raise KernelMalformedError(f"the kernel cannot be read: {error.strerror}", where=str(path)) from None
+    size = len(kernel.data)
+    if size > LARGEST_KERNEL:
+        raise KernelMalformedError(
+            f"the module has {size} bytes, which is no size of a kernel: the most is {LARGEST_KERNEL}",
+            where=str(path),
+            hint="give the path of an extism-runtime.wasm; a plug-in is none",
+        )
+    return kernel
 
 
 def _read_section(identifier: int, section: _Reader, facts: _Facts) -> None:

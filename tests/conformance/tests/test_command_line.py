@@ -14,6 +14,7 @@ import pytest
 import wasmtime
 from extism_kernel_conformance import cases as cases_module
 from extism_kernel_conformance.resources import suite_info
+from extism_kernel_conformance.wasm import leb128
 
 from .conftest import SUITE, toy_adapter
 
@@ -61,6 +62,18 @@ def test_cut_module_is_refused(cli: Callable[..., Ran], toy_kernel: Path, tmp_pa
     ran = cli("run", path, "--command", "x")
     assert ran.code == 5
     assert "ends in the middle of a section" in ran.err
+
+
+def test_module_that_fits_no_line_is_refused(
+    cli: Callable[..., Ran], toy_kernel: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "plugin.wasm"
+    size = 3 << 20
+    padding = bytes((0, *leb128(size), 1)) + b"x" * (size - 1)  # a custom section
+    path.write_bytes(toy_kernel.read_bytes() + padding)
+    ran = cli("run", path, "--command", toy_adapter(), "--case", "error/zero-clears", "--no-lint")
+    assert ran.code == 5
+    assert "which is no size of a kernel" in ran.err
 
 
 def test_run_without_a_case_is_red(
