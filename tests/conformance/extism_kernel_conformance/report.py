@@ -158,3 +158,19 @@ def _check_footer(section: Section, footer: Line, where: str) -> None:
             f"the section has {len(section.cases)} of {section.configuration}",
             where=where,
         )
+    twice = [name for name, count in Counter(line["id"] for line in section.cases).items() if count > 1]
+    if twice:
+        raise ReportMalformedError(f"the section has `{twice[0]}` more than once", where=where)
+    counted = make_footer(
+        section,
+        seconds=footer["seconds"],
+        skipped=footer.get("skipped", ""),
+        broken=footer.get("broken", ""),
+    )
+    for key in ("ran", "verdicts", "lint_failed", "green"):
+        if footer[key] != counted[key]:
+            raise ReportMalformedError(
+                f"the footer has {footer[key]} as `{key}`, the lines above come to {counted[key]}",
+                where=where,
+                hint="a report is not to be edited; run again",
+            )

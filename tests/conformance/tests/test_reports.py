@@ -65,6 +65,26 @@ def test_report_with_a_lost_case_is_refused(report: Path, cli: Callable[..., Ran
     assert "the footer speaks of 4 cases" in cli("report", report).err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"green": false', '"green": true', "as `green`, the lines above come to False"),
+        ('"verdict": "fail"', '"verdict": "pass"', "as `verdicts`, the lines above come to"),
+        ('"id": "toy/fails"', '"id": "toy/passes"', "has `toy/passes` more than once"),
+    ],
+    ids=["footer", "verdict", "twice"],
+)
+def test_report_that_was_edited_is_refused(
+    report: Path, old: str, new: str, words: str, cli: Callable[..., Ran]
+) -> None:
+    text = report.read_text(encoding="utf-8")
+    assert old in text
+    report.write_text(text.replace(old, new), encoding="utf-8")
+    ran = cli("report", report)
+    assert ran.code == 5
+    assert words in ran.err
+
+
 def test_report_that_is_none_is_refused(report: Path, cli: Callable[..., Ran]) -> None:
     report.write_text('{"type": "header"}\n', encoding="utf-8")
     assert cli("report", report).code == 5
