@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SuiteError
+from .report import write_whole_bytes
 from .resources import suite_info, suite_root
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ def write_tarball(out: Path) -> str:
             entry.mtime = int(os.environ.get("SOURCE_DATE_EPOCH", "315532800"))
             archive.addfile(entry, io.BytesIO(data))
     data = gzip.compress(buffer.getvalue(), compresslevel=9, mtime=0)
-    temporary = out.with_name(out.name + ".new")
-    temporary.write_bytes(data)
-    temporary.replace(out)
+    write_whole_bytes(out, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -87,12 +87,12 @@ def run_command(args: argparse.Namespace) -> int:
     _check_files(args)
     campaign = _campaign(args, settings)
     sections = _run_with_progress(campaign)
-    if args.report is not None:
-        write_report(args.report, sections)
     if args.json:
         print(json.dumps([section.footer for section in sections], indent=2))
     else:
         print_summary(sections, sys.stdout)
+    if args.report is not None:  # after the summary, which is then seen also if the disk is full
+        write_report(args.report, sections)
     if args.fix:
         for change in fix_known_failures(sections, {adapter.name: adapter for adapter in campaign.adapters}):
             print(change, file=sys.stderr)
@@ -203,8 +203,14 @@ def _add_selection_options(parser: argparse.ArgumentParser) -> None:
 
 def _check_files(args: argparse.Namespace) -> None:
     """Raise UsageError before the run for what would be noticed after it, or never."""
-    if args.report is not None and not args.report.resolve().parent.is_dir():
-        raise UsageError("there is no folder for the report", where=str(args.report))
+    if args.report is not None:
+        folder = args.report.resolve().parent
+        if not folder.is_dir():
+            raise UsageError("there is no folder for the report", where=str(args.report))
+        if args.report.is_dir():
+            raise UsageError("the report is a file, this is a folder", where=str(args.report))
+        if not os.access(args.report if args.report.exists() else folder, os.W_OK):
+            raise UsageError("the report cannot be written there", where=str(args.report))
     for path in args.known_failures:
         if not path.is_file():
             raise UsageError("there is no such list of known failures", where=str(path))

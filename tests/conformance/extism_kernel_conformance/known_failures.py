@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from .errors import KnownFailuresMalformedError
+from .report import write_whole
 from .schema import load_check
 from .versions import is_in_range
 
@@ -146,9 +147,7 @@ def _write_list(path: Path, entries: Sequence[Mapping[str, str]]) -> None:
         path.unlink(missing_ok=True)
         return
     ordered = sorted(entries, key=lambda entry: (entry["configuration"], entry["case"]))
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
 
 
 def _entry(each: Mapping[str, str], path: Path) -> KnownFailure:

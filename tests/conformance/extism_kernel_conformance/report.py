@@ -6,6 +6,7 @@ Sections can be joined with `cat`. A section that was cut short has no footer, a
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,9 +98,20 @@ def write_report(path: Path, sections: Iterable[Section]) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file through a temporary one, so that nobody sees half of it."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole_bytes(path, text.encode())
+
+
+def write_whole_bytes(path: Path, data: bytes) -> None:
+    """Write a file through a temporary one of this process, which is gone also if that fails."""
+    if path.exists() and not path.is_file():  # `/dev/stdout` is to be written to, not to be replaced
+        path.write_bytes(data)
+        return
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_reports(paths: Sequence[Path]) -> list[Section]:

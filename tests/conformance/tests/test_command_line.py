@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +22,6 @@ from .conftest import SUITE, toy_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from .conftest import Ran
 
@@ -38,6 +39,7 @@ USAGE = {
     "unbalanced-command": (["run", "KERNEL", "--command", "'x"], 2, "No closing quotation"),
     "negative-timeout": (["run", "KERNEL", "--command", "x", "--timeout", "-1"], 2, "no time above 0"),
     "report-nowhere": (["run", "KERNEL", "--command", "x", "--report", "/no/r"], 2, "no folder for"),
+    "report-folder": (["run", "KERNEL", "--command", "x", "--report", str(SUITE)], 2, "this is a folder"),
     "no-known-failures": (["run", "KERNEL", "--command", "x", "--known-failures", "no"], 2, "no such list"),
     "no-adapter-folder": (["adapters", "--adapters", "no"], 2, "there is no adapter.json here"),
     "tarball-nowhere": (["tarball", "/no/suite.tar.gz"], 4, "error[file]"),
@@ -106,6 +108,42 @@ def test_red_stays_red_when_nobody_reads_it(
         )
     assert ran.returncode == 1, ran.stderr
     assert "BrokenPipe" not in ran.stderr
+
+
+def test_full_disk_takes_no_verdict_and_leaves_nothing(
+    cli: Callable[..., Ran],
+    toy_kernel: Path,
+    write_cases: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def is_full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    cases, folder = write_cases(PASSING), tmp_path / "out"
+    folder.mkdir()
+    monkeypatch.setattr(Path, "write_bytes", is_full)
+    argv = ["run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "--no-lint"]
+    ran = cli(*argv, "--report", folder / "report.jsonl")
+    assert ran.code == 4
+    assert "error[file]: No space left on device" in ran.err
+    assert "1 pass" in ran.out
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a named pipe is a thing of POSIX")
+def test_pipe_as_report_is_written_to_and_not_replaced(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with os.fdopen(os.open(path, os.O_RDWR), "rb", buffering=0) as pipe:
+        argv = ["run", toy_kernel, "--cases", write_cases(PASSING), "--command", toy_adapter(), "--no-lint"]
+        assert cli(*argv, "--report", path).code == 0
+        assert path.is_fifo()
+        assert pipe.read(17) == b'{"type": "header"'
 
 
 def test_run_of_skips_only_is_red(
