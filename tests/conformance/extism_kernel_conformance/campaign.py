@@ -42,6 +42,7 @@ class Campaign:
     progress: Progress = field(default=lambda *_: None)
     stop: threading.Event = field(default_factory=threading.Event)
     """Ends every configuration after the case at hand."""
+    _runs: list[ConfigurationRun] = field(default_factory=list)
 
     def run(self) -> list[Section]:
         """Return one section for each configuration, in the order they were given."""
@@ -54,6 +55,8 @@ class Campaign:
                 self.stop.set()  # the pool waits for what runs; nobody should wait for all of it
                 for future in futures:
                     future.cancel()
+                for run in self._runs:  # nor for an adapter that hangs
+                    run.interrupt()
                 raise
 
     def run_one(self, adapter: Adapter, cases: Sequence[Case]) -> Section:
@@ -65,6 +68,7 @@ class Campaign:
             run = ConfigurationRun(
                 adapter, [kernel for _, kernel in self.kernels], self.settings, self.known(adapter)
             )
+            self._runs.append(run)
             section.header["kernel"] = self._kernel_facts(run.kernel)
             broken = self._fill(run, section, cases)
         except ConfigurationSkippedError as skip:
@@ -104,9 +108,11 @@ class Campaign:
         self, run: ConfigurationRun, results: Iterable[Result], lines: list[dict[str, object]], total: int
     ) -> None:
         for result in results:
+            if self.stop.is_set():  # what ended the adapter was not the case
+                return
             lines.append(case_line(result))
             self.progress(run.adapter.name, result, total)
-            if self.stop.is_set() or (self.settings.fail_fast and is_red(lines[-1])):
+            if self.settings.fail_fast and is_red(lines[-1]):
                 return
 
     def _header(self, adapter: Adapter) -> dict[str, object]:

@@ -121,17 +121,21 @@ class AdapterProcess:
 
     def kill(self) -> None:
         """End the process and its children at once."""
-        with contextlib.suppress(OSError):  # also if the process has ended: children may have outlived it
-            if os.name == "posix":
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+        self.interrupt()
         self._process.wait()
         self._out.put(None)
         # They close the pipes. A child that left the group may hold the other ends: nobody waits for it.
         for thread in self._threads:
             thread.join(_GRACE_SECONDS)
         self._log.close()
+
+    def interrupt(self) -> None:
+        """Let the process and its children end, from any thread: who awaits an answer gets AdapterCrash."""
+        with contextlib.suppress(OSError):  # also if the process has ended: children may have outlived it
+            if os.name == "posix":
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
 
     def stderr_tail(self, lines: int = 8) -> str:
         """Return the last lines that the adapter logged."""

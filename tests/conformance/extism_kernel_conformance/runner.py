@@ -74,6 +74,7 @@ class ConfigurationRun:
         self.kernel = _choose_kernel(adapter, kernels)
         self._trace = trace
         self._session: AdapterSession | None = None
+        self._is_interrupted = False
         self._offers: OfferedImports | None = None
         self.subject: Subject | None = None
 
@@ -91,6 +92,8 @@ class ConfigurationRun:
             self._session = AdapterSession(
                 command, timeout=timeout, env=dict(self.adapter.env), trace=self._trace
             )
+            if self._is_interrupted:  # while it was built
+                self._session.interrupt()
             self._session.connection()
             hello = self._session.hello
             if (
@@ -132,6 +135,12 @@ class ConfigurationRun:
         """End the adapter."""
         if self._session is not None:
             self._session.close()
+
+    def interrupt(self) -> None:
+        """End the adapter, whatever it is doing; for another thread than the one that runs the cases."""
+        self._is_interrupted = True
+        if self._session is not None:
+            self._session.interrupt()
 
     def _play(self, case: Case) -> Outcome:
         assert self._session is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from .connection import PROTOCOL, Answer, Connection, Fields
@@ -36,6 +37,7 @@ class AdapterSession:
         self._cwd = cwd
         self._env = env
         self._failed_starts = 0
+        self._interrupted = threading.Event()
         self._connection: Connection | None = None
 
     def connection(self, timeout: float | None = None) -> Connection:
@@ -44,10 +46,9 @@ class AdapterSession:
         Raises AdapterFault if it does not start or does not greet; after three such starts at once, every
         time.
         """
-        if self._connection is None:
-            self._connection = self._start()
-        self._connection.timeout = self.timeout if timeout is None else timeout
-        return self._connection
+        connection = self._connection or self._start()
+        connection.timeout = self.timeout if timeout is None else timeout
+        return connection
 
     def abandon(self) -> str:
         """End the adapter after a fault; return the tail of what it logged."""
@@ -58,12 +59,20 @@ class AdapterSession:
         connection.process.kill()
         return tail
 
+    def interrupt(self) -> None:
+        """End the adapter for good, from another thread than the one that uses the session."""
+        self._interrupted.set()
+        if (connection := self._connection) is not None:
+            connection.process.interrupt()
+
     def close(self) -> int | None:
         """End the adapter's input; return its exit code, None if it had to be killed or was not running."""
         connection, self._connection = self._connection, None
         return None if connection is None else connection.process.close()
 
     def _start(self) -> Connection:
+        if self._interrupted.is_set():
+            raise AdapterFault("adapter-start", "the run was interrupted")
         if self._failed_starts >= _MOST_FAILED_STARTS:
             raise AdapterFault(
                 "adapter-start", f"the adapter failed to start {_MOST_FAILED_STARTS} times in a row"
@@ -72,9 +81,13 @@ class AdapterSession:
         self.starts += 1
         process = AdapterProcess(self.command, cwd=self._cwd, env=self._env)
         connection = Connection(process, timeout=max(self.timeout, _START_SECONDS), trace=self.trace)
+        self._connection = connection
         try:
+            if self._interrupted.is_set():  # in the moment between
+                process.interrupt()
             hello = _greet(connection)
         except AdapterFault as fault:
+            self._connection = None
             tail = process.stderr_tail()
             process.kill()
             if tail and tail not in fault.message:

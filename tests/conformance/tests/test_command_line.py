@@ -7,8 +7,10 @@ import errno
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,15 +94,15 @@ def test_red_stays_red_when_nobody_reads_it(
     command: str, toy_kernel: Path, write_cases: Callable[..., Path]
 ) -> None:
     cases = write_cases({"id": "toy/fails", "steps": [{"call": "alloc", "args": [8], "expect": 8}]})
-    argv = {
+    commands: dict[str, list[str | Path]] = {
         "run": ["run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "--no-lint"],
         "lint": ["lint", "--command", toy_adapter("floats")],
-    }[command]
+    }
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as nobody:
         ran = subprocess.run(
-            [sys.executable, "-m", "extism_kernel_conformance", *argv],
+            [sys.executable, "-m", "extism_kernel_conformance", *commands[command]],
             stdout=nobody,
             stderr=subprocess.PIPE,
             text=True,
@@ -144,6 +146,45 @@ def test_pipe_as_report_is_written_to_and_not_replaced(
         assert cli(*argv, "--report", path).code == 0
         assert path.is_fifo()
         assert pipe.read(17) == b'{"type": "header"'
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "term"])
+def test_interrupted_run_ends_at_once_with_its_adapters(
+    number: signal.Signals, toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
+) -> None:
+    note = tmp_path / "adapter"
+    script = f"echo $$ > {shlex.quote(str(note))}; exec {toy_adapter('hangs')}"
+    cases = write_cases({"id": "toy/hangs", "steps": [{"call": "length", "args": [13]}]})
+    command = shlex.join(["sh", "-c", script])
+    argv = [
+        "run",
+        str(toy_kernel),
+        "--cases",
+        str(cases),
+        "--command",
+        command,
+        "--no-lint",
+        "--timeout",
+        "300",
+    ]
+    report = tmp_path / "report.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "extism_kernel_conformance", *argv, "--report", report],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        while not note.exists() or not note.read_text():
+            time.sleep(0.05)
+        time.sleep(1)
+        run.send_signal(number)
+        _, err = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "interrupted\n" in err
+    assert "Traceback" not in err
+    assert not report.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
 
 
 def test_run_of_skips_only_is_red(
