@@ -152,7 +152,8 @@ def _read_json(path: Path, findings: list[CaseFinding]) -> Mapping[str, object] 
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
-    except (ValueError, OSError) as error:
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is in no digest
+    except (ValueError, OSError, RecursionError) as error:
         findings.append(CaseFinding(where=path.name, message=f"this is no JSON: {error}"))
         return None
     if not isinstance(document, dict) or not isinstance(document.get("cases"), list):
@@ -197,6 +198,8 @@ def parse_case(value: object, *, path: Path, number: int) -> tuple[Case | None, 
         return None, [CaseFinding(where=place, message=f"a case is an object, got {value!r}")]
     profile = find_profile(value.get("profile", "kernel"))
     parser = StepParser((profile or PROFILES["kernel"]).makers, (profile or PROFILES["kernel"]).keys)
+    if profile is PROFILES["sdk"]:
+        parser.instances.clear()  # there is no plug-in before a `load`
     if profile is None:
         parser.fault("profile", f"{value['profile']!r} is no profile; known are {', '.join(PROFILES)}")
     parser.check_keys(value, KEYS, "case")
@@ -265,7 +268,10 @@ def _check_words(value: Mapping[str, object], parser: StepParser) -> None:
     if not isinstance(tags, list) or not all(isinstance(each, str) and each for each in tags):
         parser.fault("tags", f"`tags` is a list of words, got {tags!r}")
     needs = value.get("needs", [])
-    for each in needs if isinstance(needs, list) else [needs]:
+    if not isinstance(needs, list):
+        parser.fault("needs", f"`needs` is a list of capabilities, got {needs!r}")
+        needs = []
+    for each in needs:
         if each not in CAPABILITIES:
             parser.fault("needs", f"{each!r} is no capability; known are {', '.join(CAPABILITIES)}")
 

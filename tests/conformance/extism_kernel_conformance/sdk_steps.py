@@ -90,13 +90,15 @@ def _load(parser: StepParser, value: Json, where: str) -> Load:
     if "wasm" in manifest:
         parser.fault(f"{where}.manifest", "the modules are named by `load` and `linked`, not by `wasm`")
     level = value.get("log_level", "off")
-    if level not in {*LEVELS, "off"}:
+    if level not in (*LEVELS, "off"):
         parser.fault(f"{where}.log_level", f"{level!r} is no level; known are {', '.join(LEVELS)}, off")
     modules = [(name, _module(parser, plugin, f"{where}.linked.{name}")) for name, plugin in linked.items()]
+    if not isinstance(value.get("http_response_headers", False), bool):
+        parser.fault(f"{where}.http_response_headers", "expected true or false")
     name = parser.word(value.get("plugin", DEFAULT_INSTANCE), f"{where}.plugin", "a plug-in's name")
     parser.instances.add(name)
     reject = value.get("expect_reject")
-    if reject is not None and not isinstance(reject, str):
+    if "expect_reject" in value and not isinstance(reject, str):
         parser.fault(f"{where}.expect_reject", "a text that the message must hold, `` for any")
     return Load(
         where=where,
@@ -110,18 +112,17 @@ def _load(parser: StepParser, value: Json, where: str) -> Load:
 
 
 def _module(parser: StepParser, name: object, where: str) -> str:
-    path = suite_root() / "plugins" / f"{name}.hex"
-    if not isinstance(name, str) or not path.is_file():
-        have = ", ".join(sorted(each.stem for each in (suite_root() / "plugins").glob("*.hex")))
-        parser.fault(where, f"there is no plug-in {name!r}; known are {have}")
+    known = {path.stem: path for path in (suite_root() / "plugins").glob("*.hex")}
+    if not isinstance(name, str) or name not in known:
+        parser.fault(where, f"there is no plug-in {name!r}; known are {', '.join(sorted(known))}")
         return ""
-    return path.read_text(encoding="ascii").strip()
+    return known[name].read_text(encoding="ascii").strip()
 
 
 def _invoke(parser: StepParser, value: Json, where: str) -> Invoke:
     error = value.get("expect_error")
     texts = (error,) if isinstance(error, str) else tuple(error) if isinstance(error, list) else None
-    if texts is not None and not all(isinstance(text, str) for text in texts):
+    if "expect_error" in value and (not texts or not all(isinstance(text, str) for text in texts)):
         parser.fault(
             f"{where}.expect_error", "a text, or a list of texts of which one must stand in the message"
         )
@@ -131,8 +132,11 @@ def _invoke(parser: StepParser, value: Json, where: str) -> Invoke:
         parser.fault(
             where, f"one expectation is enough, this has {', '.join(f'`{key}`' for key in expected)}"
         )
+    given = [key for key in ("input", "hex", "fill") if key in value]
+    if len(given) > 1:
+        parser.fault(where, f"one input is enough, this has {', '.join(f'`{key}`' for key in given)}")
     cancel = value.get("cancel_after_ms")
-    if cancel is not None:
+    if "cancel_after_ms" in value:
         parser.needs.add("cancel")
         if isinstance(cancel, bool) or not isinstance(cancel, int) or cancel < 1:
             parser.fault(f"{where}.cancel_after_ms", f"expected milliseconds, got {cancel!r}")

@@ -48,7 +48,7 @@ def _call(parser: StepParser, value: Json, where: str) -> s.Call:
     if result_of(name) == "()" and (value.keys() & {"expect", "bind"}):
         parser.fault(where, f"`{name}` returns nothing, so `expect` and `bind` have no meaning")
     trap = value.get("expect_trap")
-    if trap is not None and trap not in {*s.TRAP_KINDS, "any"}:
+    if "expect_trap" in value and trap not in (*s.TRAP_KINDS, "any"):
         parser.fault(
             f"{where}.expect_trap", f"{trap!r} is no trap kind; known are any, {', '.join(s.TRAP_KINDS)}"
         )

@@ -58,6 +58,8 @@ class StepParser:
             return None
         kind = kinds[0]
         self.check_keys(value, {kind, "why", *self.keys[kind]}, where)
+        if not isinstance(value.get("why", ""), str):
+            self.fault(f"{where}.why", f"`why` is a sentence, got {value['why']!r}")
         if in_loop and kind == "cut":
             self.fault(where, "`cut` may not stand inside `repeat`, `for` or another `cut`")
             return None

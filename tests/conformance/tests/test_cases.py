@@ -30,6 +30,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "bad-clause": ({"spec": ["alloc"]}, "clause ids"),
     "bad-level": ({"level": "shall"}, "known are must, should, may"),
     "bad-need": ({"needs": ["threads"]}, "'threads' is no capability"),
+    "need-as-text": ({"needs": "fuel"}, "`needs` is a list of capabilities, got 'fuel'"),
     "bad-pages": ({"kernel": {"max_pages": 0}}, "expected 1 to 65536 pages"),
     "bad-kernel-key": ({"kernel": {"maxpages": 2}}, "did you mean `max_pages`?"),
     "unknown-profile": ({"profile": "plugin"}, "known are kernel"),
@@ -67,6 +68,8 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "trap-with-result": ({"steps": [{**ALLOC, "expect_trap": "any"}]}, "a call that traps has no result"),
     "unknown-trap": ({"steps": [{"call": "reset", "expect_trap": "sigsegv"}]}, "is no trap kind"),
+    "trap-as-list": ({"steps": [{"call": "reset", "expect_trap": ["fuel"]}]}, "is no trap kind"),
+    "step-without-words": ({"steps": [{"call": "reset", "why": 3}]}, "`why` is a sentence, got 3"),
     "instance-not-made": (
         {"steps": [{"call": "reset", "instance": "b"}]},
         "no earlier step makes instance `b`",
@@ -93,6 +96,20 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
 }
 
+LOAD = {"load": "kit"}
+
+SDK_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "level": ({"load": "kit", "log_level": ["info"]}, "['info'] is no level"),
+    "headers": ({"load": "kit", "http_response_headers": "yes"}, "expected true or false"),
+    "reject": ({"load": "kit", "expect_reject": None}, "a text that the message must hold"),
+    "place": ({"load": "../lint/bench"}, "there is no plug-in '../lint/bench'"),
+    "error-number": ({"invoke": "echo", "expect_error": 3}, "a text, or a list of texts"),
+    "error-null": ({"invoke": "echo", "expect_error": None}, "a text, or a list of texts"),
+    "error-of-none": ({"invoke": "echo", "expect_error": []}, "a text, or a list of texts"),
+    "two-inputs": ({"invoke": "echo", "input": "x", "hex": "00"}, "this has `input`, `hex`"),
+    "cancel": ({"invoke": "echo", "cancel_after_ms": None}, "expected milliseconds"),
+}
+
 NOT_SEEN_BY_A_SCHEMA = {
     "other-topic",
     "future-since",
@@ -117,6 +134,16 @@ def test_case_fault_is_named(change: dict[str, Any], message: str, write_cases: 
     assert [finding.message for finding in findings if message in finding.message], findings
     assert all(finding.where.startswith("toy.json") for finding in findings)
     assert not case_set.cases
+
+
+@pytest.mark.parametrize(("step", "message"), SDK_FAULTS.values(), ids=SDK_FAULTS)
+def test_fault_of_an_sdk_step_is_named(
+    step: dict[str, Any], message: str, write_cases: Callable[..., Path]
+) -> None:
+    folder = write_cases({"id": "toy/a", "profile": "sdk", "steps": [LOAD, step]})
+    (finding,) = read_cases(folder)[1]
+    assert message in finding.message
+    assert finding.where.startswith("toy.json toy/a, steps[1]")
 
 
 def test_nested_fault_is_placed(write_cases: Callable[..., Path]) -> None:
@@ -163,6 +190,19 @@ def test_removed_case_says_why_when_asked_for(
     ran = cli("run", toy_kernel, "--cases", folder, "--command", "x", "--case", "toy/gone")
     assert ran.code == 2
     assert "it was removed in 1.0.0: it asked too much" in ran.err
+
+
+def test_plugin_that_was_not_loaded_is_named(write_cases: Callable[..., Path]) -> None:
+    folder = write_cases({"id": "toy/a", "profile": "sdk", "steps": [{"invoke": "echo"}]})
+    (finding,) = read_cases(folder)[1]
+    assert finding.message == "no earlier step makes instance `a`"
+
+
+@pytest.mark.parametrize("text", ['{"cases": ["\\ud800"]}', "[" * 100_000], ids=["half-a-pair", "too-deep"])
+def test_file_that_cannot_be_used_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "toy.json").write_text(text, encoding="utf-8")
+    (finding,) = read_cases(tmp_path)[1]
+    assert (finding.where, finding.message[:15]) == ("toy.json", "this is no JSON")
 
 
 def test_key_written_twice_is_found(tmp_path: Path) -> None:
