@@ -96,7 +96,9 @@ def run_command(args: argparse.Namespace) -> int:
     if args.fix:
         for change in fix_known_failures(sections, {adapter.name: adapter for adapter in campaign.adapters}):
             print(change, file=sys.stderr)
-    return _verdict(sections, require=args.require) or _check_orphans(campaign, settings)
+    return _verdict(sections, require=args.require) or _check_orphans(
+        campaign, is_other_folder=args.cases is not None
+    )
 
 
 def lint_command(args: argparse.Namespace) -> int:
@@ -270,10 +272,11 @@ def _verdict(sections: list[Section], *, require: bool) -> ExitCode:
     return ExitCode.GREEN if all(section.is_green for section in sections) else ExitCode.RED
 
 
-def _check_orphans(campaign: Campaign, settings: Settings) -> ExitCode:
-    if not settings.is_complete:
-        return ExitCode.GREEN
-    ids = {case.id for profile in PROFILES for case in cases_of(campaign.case_set, profile)}
+def _check_orphans(campaign: Campaign, *, is_other_folder: bool) -> ExitCode:
+    sets = [campaign.case_set]
+    if is_other_folder:  # lists beside the suite's adapters speak of the suite's cases
+        sets.append(load_cases(suite_root() / "cases"))
+    ids = {case.id for each in sets for profile in PROFILES for case in cases_of(each, profile)}
     ids |= {f"lint/{name}" for name in (*CHECKS, "end-of-input")}
     orphans = {
         (e.path, e.case) for adapter in campaign.adapters for e in find_orphans(campaign.known(adapter), ids)

@@ -24,9 +24,11 @@ def fix_known_failures(sections: Sequence[Section], adapters: Mapping[str, Adapt
         failed = {
             line["id"]: line.get("got", line["verdict"])
             for line in lines
-            if line["verdict"] in {"fail", "error", "timeout", "crash", "xfail"}
+            if line["verdict"] in {"fail", "error", "timeout", "crash"}
         }
         passed = {line["id"] for line in lines if line["verdict"] in {"pass", "xpass"}}
         path = adapter.folder / "known-failures.json"
-        changes += [f"{path}: {change}" for change in fix_list(path, section.configuration, failed, passed)]
+        of = {"version": section.header["runtime"]["version"], "kernel": section.header["kernel"]["sha256"]}
+        fixed = fix_list(path, section.configuration, failed, passed, **of)
+        changes += [f"{path}: {change}" for change in fixed]
     return changes

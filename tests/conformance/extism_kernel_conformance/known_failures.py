@@ -109,29 +109,35 @@ def find_orphans(known: KnownFailures, ids: set[str]) -> list[KnownFailure]:
     return [entry for entry in known.entries if entry.case not in ids]
 
 
-def fix_list(path: Path, configuration: str, failed: Mapping[str, str], passed: set[str]) -> list[str]:
+def fix_list(
+    path: Path, configuration: str, failed: Mapping[str, str], passed: set[str], *, version: str, kernel: str
+) -> list[str]:
     """Rewrite one list from a complete run of one configuration; return what changed, one sentence each.
 
-    Entries of cases that passed go, `got` follows what came, and new failures are added with an empty `why`
-    and `link`, which the next run refuses until a person has filled them in.
+    `failed` holds what failed and is not listed like that. Entries of cases that passed go, `got` follows
+    what came, and new failures are added with an empty `why` and `link`, which the next run refuses until a
+    person has filled them in. Entries for another configuration (or all), version or kernel stay as they are.
     """
     old: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     kept: list[dict[str, str]] = []
     changes: list[str] = []
     listed: set[str] = set()
     for entry in old:
-        if entry["configuration"] != configuration:
+        case = entry["case"]
+        if not _entry(entry, path).applies_to(case, configuration, version, kernel):
             kept.append(entry)
             continue
-        case = entry["case"]
+        if entry["configuration"] != configuration:
+            listed.add(case)
+            kept.append(entry)
+            continue
         if case in passed:
             changes.append(f"{case}: removed, it passes on {configuration}")
             continue
         listed.add(case)
-        is_other = case in failed and not fnmatchcase(failed[case], _pattern(entry["got"]))
-        if is_other:
+        if case in failed:
             changes.append(f"{case}: got is now `{failed[case]}`")
-        kept.append({**entry, "got": failed[case]} if is_other else entry)
+        kept.append({**entry, "got": failed[case]} if case in failed else entry)
     for case in sorted(failed.keys() - listed):
         changes.append(f"{case}: added for {configuration}; fill in `why` and `link`")
         kept.append(

@@ -110,9 +110,21 @@ def test_entry_for_no_case_is_red(judge: Judge) -> None:
     assert "error[known-failure-stale]: there is no case `toy/gone`" in ran.err
 
 
-@pytest.mark.parametrize("key", ["why", "link", "got"])
-def test_entry_without_reason_is_refused(judge: Judge, key: str) -> None:
-    ran = judge([{**ENTRY, key: ""}])
+def test_entry_for_no_case_is_red_in_a_part_of_the_cases_too(judge: Judge) -> None:
+    ran = judge([{**ENTRY, "case": "toy/gone"}], "--suite-level", "1.0", "-k", "passes")
+    assert ran.code == 1
+    assert "there is no case `toy/gone`" in ran.err
+
+
+def test_entry_for_a_case_of_the_suite_is_none_of_the_cases_of_another_folder(judge: Judge) -> None:
+    assert judge([ENTRY, {**ENTRY, "case": "error/zero-clears"}]).code == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("why", ""), ("link", ""), ("got", ""), ("why", " "), ("link", "\t")]
+)
+def test_entry_without_reason_is_refused(judge: Judge, key: str, text: str) -> None:
+    ran = judge([{**ENTRY, key: text}])
     assert ran.code == 5
     assert "error[known-failures-malformed]" in ran.err
     assert f"[0].{key}" in ran.err
@@ -139,6 +151,18 @@ def test_fix_adds_new_failures_without_a_reason_which_the_next_run_refuses(judge
     (entry,) = json.loads(judge.path.read_text(encoding="utf-8"))
     assert (entry["got"], entry["why"]) == ("1024", "")
     assert judge(None).code == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"configuration": "*"}, {"case": "toy/passes", "versions": "<1.2.3"}, {"kernel": "0" * 64}],
+    ids=["every-configuration", "another-version", "another-kernel"],
+)
+def test_fix_leaves_what_is_not_of_this_run_alone(judge: Judge, change: dict[str, str]) -> None:
+    entries = [{**ENTRY, **change}] + ([] if change.get("configuration") else [ENTRY])
+    judge(entries, "--fix")
+    kept = json.loads(judge.path.read_text(encoding="utf-8"))
+    assert sorted(kept, key=str) == sorted(entries, key=str)
 
 
 @pytest.mark.parametrize(
