@@ -64,7 +64,9 @@ def adapter_from_command(command: str) -> Adapter:
         raise UsageError(f"`--command` is no command line: {error}", where=command) from None
     if not argv:
         raise UsageError("`--command` is empty")
-    return Adapter(name=Path(argv[-1]).stem, runtime="unknown", command=argv, folder=Path.cwd())
+    words = [word for word in argv if not word.startswith("-")]  # an option is no name
+    name = Path((words or argv)[-1]).stem or argv[0]
+    return Adapter(name=name, runtime="unknown", command=argv, folder=Path.cwd())
 
 
 def find_adapters(extra: Sequence[Path] = ()) -> dict[str, Adapter]:

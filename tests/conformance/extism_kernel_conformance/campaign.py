@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .cases import Case, CaseSet
     from .wasm import Kernel
 
+_NO_CASE = "no case ran: -k, --case, --suite-level and --skip-slow leave none; see `cases --list`"
+
 Progress = Callable[[str, Result | None, int], None]
 """Told (configuration, result, number of cases) for each result, with None when a configuration has ended."""
 
@@ -70,7 +72,7 @@ class Campaign:
             )
             self._runs.append(run)
             section.header["kernel"] = self._kernel_facts(run.kernel)
-            broken = self._fill(run, section, cases)
+            broken = self._fill(run, section, cases) or ("" if cases else _NO_CASE)
         except ConfigurationSkippedError as skip:
             skipped = str(skip)
         except ConfigurationBrokenError as fault:

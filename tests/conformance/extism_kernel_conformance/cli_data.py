@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
@@ -144,11 +145,22 @@ def tarball_command(args: argparse.Namespace) -> int:
 def _copy(target: Path) -> int:
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"`{target}` is not empty", hint="name a new folder")
+    try:
+        _copy_parts(target)
+    except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)  # nothing of anybody else was in it
+        if isinstance(error, shutil.Error):  # a list of all files: the first says enough
+            _, name, why = error.args[0][0]
+            raise OSError(errno.EIO, why, name) from None
+        raise
+    print(target)
+    return ExitCode.GREEN
+
+
+def _copy_parts(target: Path) -> None:
     for name in ("cases", "plugins", "schema"):
         shutil.copytree(suite_root() / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     documents = ("RULES.md", "PROTOCOL.md", "SDK.md", "LICENSE")
     for name in ("suite.json", "surface.json", "clauses.json", *documents):
         if (suite_root() / name).is_file():
             shutil.copy(suite_root() / name, target / name)
-    print(target)
-    return ExitCode.GREEN

@@ -42,7 +42,9 @@ def add_commands(commands: Commands) -> None:
     run.add_argument("--require", action="store_true", help="what this machine lacks is red, not a skip")
     run.add_argument("--no-lint", action="store_true", help="trust the adapters (for many runs in a row)")
     run.add_argument("--fail-fast", action="store_true", help="end a configuration at its first red case")
-    run.add_argument("--jobs", "-j", type=int, default=os.cpu_count() or 1, help="configurations at one time")
+    run.add_argument(
+        "--jobs", "-j", type=_jobs, default=os.cpu_count() or 1, help="configurations at one time"
+    )
     run.add_argument("--report", type=Path, metavar="FILE", help="write the report, JSON lines")
     run.add_argument("--json", action="store_true", help="print the footers as JSON on stdout")
     run.set_defaults(run=run_command)
@@ -50,7 +52,7 @@ def add_commands(commands: Commands) -> None:
     lint = commands.add_parser("lint", help="check adapters themselves, without a kernel")
     _add_adapter_options(lint)
     lint.add_argument("--timeout", type=_seconds, default=DEFAULT_TIMEOUT, metavar="SECONDS")
-    lint.add_argument("--jobs", "-j", type=int, default=os.cpu_count() or 1)
+    lint.add_argument("--jobs", "-j", type=_jobs, default=os.cpu_count() or 1)
     lint.add_argument("--require", action="store_true")
     lint.set_defaults(run=lint_command, profile="kernel")
 
@@ -224,6 +226,13 @@ def _seconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"`{text}` is no time above 0")
     return value
+
+
+def _jobs(text: str) -> int:
+    """Return a number for argparse, refusing one that would run nothing."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"`{text}` is no number of jobs above 0")
+    return int(text)
 
 
 def _campaign(args: argparse.Namespace, settings: Settings) -> Campaign:

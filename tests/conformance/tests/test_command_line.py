@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 from extism_kernel_conformance import cases as cases_module
+from extism_kernel_conformance.adapters import adapter_from_command
 from extism_kernel_conformance.resources import suite_info
 from extism_kernel_conformance.wasm import leb128
 
@@ -37,6 +38,7 @@ USAGE = {
     "no-module": (["run", __file__, "--command", "x"], 5, "this is no WebAssembly module"),
     "bad-level": (["run", "KERNEL", "--command", "x", "--suite-level", "latest"], 2, "write it as `1.2`"),
     "unknown-case": (["run", "KERNEL", "--command", "x", "--case", "alloc/nothing"], 2, "there is no case"),
+    "no-jobs": (["run", "KERNEL", "--command", "x", "--jobs", "0"], 2, "`0` is no number of jobs"),
     "empty-command": (["run", "KERNEL", "--command", " "], 2, "`--command` is empty"),
     "unbalanced-command": (["run", "KERNEL", "--command", "'x"], 2, "No closing quotation"),
     "negative-timeout": (["run", "KERNEL", "--command", "x", "--timeout", "-1"], 2, "no time above 0"),
@@ -86,7 +88,7 @@ def test_run_without_a_case_is_red(
     cases = write_cases(PASSING)
     ran = cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "-k", "nothing")
     assert ran.code == 1
-    assert "no case ran" in ran.out
+    assert "no case ran: -k, --case, --suite-level and --skip-slow leave none; see `cases --list`" in ran.out
 
 
 @pytest.mark.parametrize("command", ["run", "lint"])
@@ -185,6 +187,14 @@ def test_interrupted_run_ends_at_once_with_its_adapters(
     assert not report.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text()), 0)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("node mine.mjs", "mine"), ("./mine --flag", "mine"), ("python mine.py -v", "mine"), ("-x", "-x")],
+)
+def test_command_line_is_named_after_its_last_word_that_is_no_option(command: str, name: str) -> None:
+    assert adapter_from_command(command).name == name
 
 
 def test_run_of_skips_only_is_red(
@@ -312,6 +322,21 @@ def test_cases_copy_gives_everything_another_runner_needs(cli: Callable[..., Ran
     again = cli("cases", "--copy", target)
     assert again.code == 2
     assert "is not empty" in again.err
+
+
+def test_cases_copy_leaves_no_half_of_a_folder(
+    cli: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(_: str, target: str, **__: bool) -> None:
+        Path(target).touch()
+        raise OSError(errno.ENOSPC, "No space left on device", target)
+
+    monkeypatch.setattr("shutil.copyfile", is_full)
+    ran = cli("cases", "--copy", tmp_path / "copy")
+    assert ran.code == 4
+    assert len(ran.err.splitlines()) == 2
+    assert "No space left on device" in ran.err
+    assert not (tmp_path / "copy").exists()
 
 
 def test_cases_list_is_json(cli: Callable[..., Ran]) -> None:
