@@ -24,6 +24,7 @@ from .profiles import PROFILES
 from .progress import ProgressLine
 from .report import Section, is_red, write_report
 from .resources import suite_root
+from .sdk_lint import CHECKS as SDK_CHECKS
 from .settings import DEFAULT_TIMEOUT, Settings, parse_level
 from .summary import print_summary
 from .wasm import parse_kernel, read_kernel
@@ -54,7 +55,8 @@ def add_commands(commands: Commands) -> None:
     lint.add_argument("--timeout", type=_seconds, default=DEFAULT_TIMEOUT, metavar="SECONDS")
     lint.add_argument("--jobs", "-j", type=_jobs, default=os.cpu_count() or 1)
     lint.add_argument("--require", action="store_true")
-    lint.set_defaults(run=lint_command, profile="kernel")
+    _add_profile_option(lint)
+    lint.set_defaults(run=lint_command)
 
     again = commands.add_parser("replay", help="play one case and print each operation and answer")
     again.add_argument("case", help="the case's id")
@@ -112,7 +114,7 @@ def lint_command(args: argparse.Namespace) -> int:
         kernels=[(Path("bench"), kernel)],
         case_set=CaseSet(cases=(), tombstones=(), sha256=""),
         adapters=_adapters(args),
-        settings=Settings(timeout=args.timeout),
+        settings=Settings(profile=args.profile, timeout=args.timeout),
         jobs=args.jobs,
     )
     exit_code = ExitCode.GREEN
@@ -128,7 +130,8 @@ def lint_command(args: argparse.Namespace) -> int:
             print(f"{section.configuration} {state}")
         if failed or (skipped and args.require):
             exit_code = ExitCode.RED
-    print(f"{len(CHECKS) + 1} checks for each adapter", file=sys.stderr)
+    checks = len(SDK_CHECKS) if args.profile == "sdk" else len(CHECKS) + 1
+    print(f"{checks} checks for each adapter", file=sys.stderr)
     return exit_code
 
 
@@ -163,6 +166,10 @@ def _add_kernel_options(parser: argparse.ArgumentParser) -> None:
         help="extism-runtime.wasm; give both flavours to reach every runtime",
     )
     _add_adapter_options(parser)
+    _add_profile_option(parser)
+
+
+def _add_profile_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", choices=sorted(PROFILES), default="kernel")
 
 
@@ -286,7 +293,7 @@ def _check_orphans(campaign: Campaign, *, is_other_folder: bool) -> ExitCode:
     if is_other_folder:  # lists beside the suite's adapters speak of the suite's cases
         sets.append(load_cases(suite_root() / "cases"))
     ids = {case.id for each in sets for profile in PROFILES for case in cases_of(each, profile)}
-    ids |= {f"lint/{name}" for name in (*CHECKS, "end-of-input")}
+    ids |= {f"lint/{name}" for name in (*CHECKS, "end-of-input", *SDK_CHECKS)}
     orphans = {
         (e.path, e.case) for adapter in campaign.adapters for e in find_orphans(campaign.known(adapter), ids)
     }

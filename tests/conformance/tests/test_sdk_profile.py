@@ -127,6 +127,20 @@ def test_broken_adapter_is_named(
         assert expected in out
 
 
+@pytest.mark.parametrize("fault", ["none", "one-instance"])
+def test_lint_makes_the_checks_of_the_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    adapter = tmp_path / "adapter.py"
+    adapter.write_text(ADAPTER.format(fault=fault), encoding="utf-8")
+    code = main(["lint", "--profile", "sdk", "--command", shlex.join([sys.executable, str(adapter)])])
+    captured = capsys.readouterr()
+    assert code == (fault != "none"), captured.out
+    assert len(captured.out.splitlines()) == 5
+    assert ("fail  lint/plugins-apart" in captured.out) == (fault != "none")
+    assert "5 checks for each adapter" in captured.err
+
+
 VERDICTS: dict[str, tuple[dict[str, Any], str]] = {
     "wrong-output": ({"invoke": "echo", "input": "x", "expect": "y"}, "expected output 'y', got output 'x'"),
     "no-error": ({"invoke": "echo", "expect_error": ""}, "expected an error"),
