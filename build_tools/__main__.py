@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -9,6 +10,18 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from typing_extensions import Buffer
+
+
+class _Output(io.FileIO):
+    """Standard output whose reader, `head` for one, may leave early: the exit code stays the command's."""
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
 
 
 def main() -> int:
@@ -44,6 +57,11 @@ def _open_streams() -> None:
             null = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
             os.set_inheritable(null, True)  # noqa: FBT003 - it has no name to be passed by
             setattr(sys, name, os.fdopen(null, "w" if number else "r", encoding="utf-8", closefd=False))
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(1, "w", closefd=False)),
+        encoding=sys.stdout.encoding,
+        line_buffering=sys.stdout.isatty(),
+    )
 
 
 def _catch_signals() -> None:

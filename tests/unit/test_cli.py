@@ -213,6 +213,20 @@ def test_reader_that_has_enough_is_no_error(module: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("option", [(), ("--json",)], ids=["text", "json"])
+def test_reader_that_leaves_does_not_turn_findings_into_none(tmp_path: Path, option: tuple[str, ...]) -> None:
+    path = tmp_path / "empty.wasm"
+    path.write_bytes(b"\0asm\1\0\0\0")
+    argv = [sys.executable, "-m", "build_tools", "--no-bootstrap", "abi", "check", *option, str(path)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(argv, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (ExitCode.FINDINGS, "")
+
+
 def test_doctor_says_what_mends(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     found = [
         Diagnosis(name="rust: PATH", state="note", found="no `rustc`"),
