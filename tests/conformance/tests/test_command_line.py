@@ -175,12 +175,19 @@ def test_interrupted_run_ends_at_once_with_its_adapters(
         [sys.executable, "-m", "extism_kernel_conformance", *argv, "--report", report],
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever started the tests in the background may have had Ctrl-C ignored in all that follow.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     ) as run:
-        while not note.exists() or not note.read_text():
-            time.sleep(0.05)
-        time.sleep(1)
-        run.send_signal(number)
-        _, err = run.communicate(timeout=30)
+        try:
+            deadline = time.monotonic() + 30
+            while not note.exists() or not note.read_text():
+                assert time.monotonic() < deadline, "the adapter did not start"
+                time.sleep(0.05)
+            time.sleep(1)
+            run.send_signal(number)
+            _, err = run.communicate(timeout=30)
+        finally:
+            run.kill()
     assert run.returncode == 130
     assert "interrupted\n" in err
     assert "Traceback" not in err
