@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FOLDERS = (Path(__file__).parent / "plugins", Path(__file__).parents[1] / "conformance" / "plugins")
 """Our plug-ins, and those of the conformance suite."""
+LOOPBACK = {"allowed_hosts": ["127.0.0.1"]}
+"""What a manifest adds to reach `server`."""
 
 
 def wat_path(name: str) -> Path:
@@ -31,6 +33,16 @@ def wat_path(name: str) -> Path:
 def wat(name: str) -> dict[str, Any]:
     """The manifest entry of one plug-in."""
     return {"path": str(wat_path(name))}
+
+
+def number(data: bytes) -> int:
+    """A number that a guest gave as its output."""
+    return int.from_bytes(data, "little")
+
+
+def request(url: str, **more: object) -> str:
+    """What a guest gives to `http_request`."""
+    return json.dumps({"url": url, **more})
 
 
 @pytest.fixture(autouse=True, scope="session")
