@@ -29,13 +29,13 @@ def main() -> int:
     try:
         _open_streams()
         _catch_signals()
-        from build_tools.bootstrap import ensure_environment, missing_dependency  # noqa: PLC0415 - see above
+        from build_tools.env.environment import ensure_environment, missing_dependency  # noqa: PLC0415 - see above
 
         code = ensure_environment(sys.argv[1:])
         if code is not None:
             return code
         try:
-            from build_tools.cli import main as run_command  # noqa: PLC0415 - needs what the bootstrap makes
+            from build_tools.cli.main import main as run_command  # noqa: PLC0415 - needs what the bootstrap makes
         except ModuleNotFoundError as error:
             known = missing_dependency(error)
             if known is None:

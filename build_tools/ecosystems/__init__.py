@@ -1,7 +1,7 @@
 """The same kernel for other ecosystems: npm, Maven, crates, Go and NuGet.
 
 Each package holds both modules byte for byte, `kernel_info.json` and the licence. The archives are written by
-`build_tools.archive`, so that their bytes do not depend on the version of npm, jar or cargo at hand.
+`build_tools.base.archive`, so that their bytes do not depend on the version of npm, jar or cargo at hand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from build_tools.ecosystems import crate, go, maven, npm, nuget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from build_tools.archive import Member
+    from build_tools.base.archive import Member
     from build_tools.ecosystems.kernel import Kernel
 
 __all__ = ["ECOSYSTEMS"]

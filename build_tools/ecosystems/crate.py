@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_tools.archive import Member, make_tar_gz, parse_tar_gz
+from build_tools.base.archive import Member, make_tar_gz, parse_tar_gz
+from build_tools.base.files import make_folder, read_bounded, write_whole
+from build_tools.base.process import run
 from build_tools.ecosystems.kernel import fill_templates
-from build_tools.files import make_folder, read_bounded, write_whole
-from build_tools.process import run
 
 if TYPE_CHECKING:
     from build_tools.ecosystems.kernel import Kernel

@@ -6,7 +6,7 @@ import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from build_tools.archive import Member, make_zip
+from build_tools.base.archive import Member, make_zip
 from build_tools.ecosystems.kernel import fill_templates
 
 if TYPE_CHECKING:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build_tools.archive import Member
-from build_tools.errors import VersionError
-from build_tools.files import guard, read_bounded, sha256_of
-from build_tools.model import FILENAMES, INFO_FILENAME
-from build_tools.release_errors import KernelMismatchError, NotStagedError
-from build_tools.version import read_version
+from build_tools.base.archive import Member
+from build_tools.base.errors import VersionError
+from build_tools.base.files import guard, read_bounded, sha256_of
+from build_tools.base.model import FILENAMES, INFO_FILENAME
+from build_tools.base.release_errors import KernelMismatchError, NotStagedError
+from build_tools.kernel.version import read_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from build_tools.config import Project
+    from build_tools.base.project import Project
 
 __all__ = ["Kernel", "fill_templates", "read_kernel"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from build_tools.archive import Member, make_zip
+from build_tools.base.archive import Member, make_zip
 from build_tools.ecosystems.kernel import fill_templates
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ struct LinearMemory;
 /// Each has a name of its own in Rust too: rustc 1.97 takes functions of one name and type for one.
 ///
 /// Rust has no name for a WebAssembly global. The placeholders are imports from `global`, and the build
-/// (`build_tools/lower.py`) makes `global.get` and `global.set` of the calls.
+/// (`build_tools/kernel/lower.py`) makes `global.get` and `global.set` of the calls.
 macro_rules! globals {
     ($enum:ident, $type:ty: $($variant:ident $get:literal $set:literal,)*) => {
         impl $enum {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from build_tools.cache import find_cache
+from build_tools.base.cache import find_cache
 
 PYTHON_SDK = ("extism==1.1.1", "extism-sys==1.41.0")
 AS_PDK = ("@extism/as-pdk@1.0.0", "assemblyscript@0.27.37")

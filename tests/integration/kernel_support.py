@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import wasmtime
 
-from build_tools.costs import U64, Instance, Kernel, Workshop
+from build_tools.bench.costs import U64, Instance, Kernel, Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

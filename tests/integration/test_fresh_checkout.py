@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.cache import find_cache
-from build_tools.files import read_digest
-from build_tools.model import FILENAMES
-from build_tools.reproduce import copy_sources
+from build_tools.base.cache import find_cache
+from build_tools.base.files import read_digest
+from build_tools.base.model import FILENAMES
+from build_tools.release.reproduce import copy_sources
 
 from .conftest import ROOT
 
 if TYPE_CHECKING:
-    from build_tools.model import StagedKernel
+    from build_tools.base.model import StagedKernel
 
 # A folder that no quoting of ours may stumble over.
 ODD_NAME = 'it\'s a chéck-out, "really" $HOME'

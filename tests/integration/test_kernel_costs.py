@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.config import find_project
-from build_tools.cost_report import is_over
-from build_tools.costs import U64, Cost, Instance, measure
-from build_tools.scenarios import CONSTANT, RESET, SCENARIOS
-from build_tools.worst import DEEP, WORST
+from build_tools.base.project import find_project
+from build_tools.bench.costs import U64, Cost, Instance, measure
+from build_tools.bench.scenarios import CONSTANT, RESET, SCENARIOS
+from build_tools.bench.tables import is_over
+from build_tools.bench.worst import DEEP, WORST
 from tests.integration.kernel_support import hostile_values, pages
 
 if TYPE_CHECKING:
-    from build_tools.costs import Kernel, Workshop
-    from build_tools.model import StagedKernel
-    from build_tools.scenarios import Scenario
+    from build_tools.base.model import StagedKernel
+    from build_tools.bench.costs import Kernel, Workshop
+    from build_tools.bench.scenarios import Scenario
 
 LIVE = 20_000
 SIZE_LIMIT = 3474

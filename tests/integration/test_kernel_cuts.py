@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from build_tools.costs import Kernel, Workshop
-from build_tools.scenarios import CallFailedError
+from build_tools.bench.costs import Kernel, Workshop
+from build_tools.bench.scenarios import CallFailedError
 from tests.integration.kernel_support import (
     Cuttable,
     Metered,
@@ -28,7 +28,7 @@ from tests.integration.kernel_support import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from build_tools.costs import Instance
+    from build_tools.bench.costs import Instance
 
 MARK = b"\xc7"
 AFTER = (40, 1, 1000, 64, 3000, 8, 65_535, 64)

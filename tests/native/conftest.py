@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.config import find_project
-from build_tools.testing import find_cargo
+from build_tools.base.project import find_project
+from build_tools.checks.run import find_cargo
 from tests.native.twin import build_twin, find_obstacle, load_twin
 
 if TYPE_CHECKING:

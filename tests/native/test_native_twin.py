@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import extism_kernel_pkg
-from build_tools.abi import read_abi
-from build_tools.config import find_project
-from build_tools.costs import Kernel, Workshop
-from build_tools.errors import ToolFailedError
-from build_tools.testing import find_cargo
+from build_tools.base.errors import ToolFailedError
+from build_tools.base.project import find_project
+from build_tools.bench.costs import Kernel, Workshop
+from build_tools.checks.run import find_cargo
+from build_tools.kernel.abi import read_abi
 from tests.integration.kernel_programs import CHURN, HOSTILE, LIVES, programs, run_program
 from tests.integration.kernel_support import ModuleMachine
 from tests.native import twin as native

@@ -9,13 +9,13 @@ import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from build_tools.errors import BuildToolsError
-from build_tools.process import run
+from build_tools.base.errors import BuildToolsError
+from build_tools.base.process import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from build_tools.config import Project
+    from build_tools.base.project import Project
 
 MODULE = "extism_kernel_native"
 PREFIX = "xk_"

@@ -11,8 +11,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from build_tools.abi import parse_abi, read_abi
-from build_tools.errors import ContractError, ExitCode
+from build_tools.base.errors import ContractError, ExitCode
+from build_tools.kernel.abi import parse_abi, read_abi
 
 from .conftest import ROOT
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from build_tools.abi import Abi
+    from build_tools.kernel.abi import Abi
 
     Edit = Callable[[dict[str, Any]], object]
 

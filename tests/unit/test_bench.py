@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from build_tools import cli, upstream
-from build_tools.cost_report import render_costs, render_markdown
-from build_tools.costs import Kernel, measure
-from build_tools.cycles import ALONE, Cycle, time_cycles
-from build_tools.errors import ExitCode, ModuleMalformedError
-from build_tools.files import sha256_of
-from build_tools.scenarios import SCENARIOS, Scenario
-from build_tools.upstream import UpstreamError, fetch_upstream
+from build_tools.base.errors import ExitCode, ModuleMalformedError
+from build_tools.base.files import sha256_of
+from build_tools.bench import upstream
+from build_tools.bench.costs import Kernel, measure
+from build_tools.bench.cycles import ALONE, Cycle, time_cycles
+from build_tools.bench.scenarios import SCENARIOS, Scenario
+from build_tools.bench.tables import render_costs, render_markdown
+from build_tools.bench.upstream import UpstreamError, fetch_upstream
+from build_tools.cli import main as cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from build_tools.scenarios import Instance
+    from build_tools.bench.scenarios import Instance
 
 Capture = pytest.CaptureFixture[str]
 

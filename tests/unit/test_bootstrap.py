@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools import bootstrap, installer
-from build_tools.errors import DiskFullError, PythonEnvironmentError, ToolFailedError
+from build_tools.base.errors import DiskFullError, PythonEnvironmentError, ToolFailedError
+from build_tools.env import environment as bootstrap
+from build_tools.env import pip as installer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -255,11 +256,11 @@ def test_environment_that_does_not_help_is_no_endless_loop(
 def test_old_python_is_told_what_to_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door = Path(bootstrap.__file__).with_name("__init__.py")
-    ast.parse(door.read_text(encoding="utf-8"), feature_version=(3, 4))
+    first = bootstrap.ROOT / "build_tools" / "__init__.py"
+    ast.parse(first.read_text(encoding="utf-8"), feature_version=(3, 4))
     monkeypatch.setattr(sys, "version_info", (3, 9, 18))
     with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(door))
+        runpy.run_path(str(first))
     assert caught.value.code == 3
     assert "the tools need 3.10 or newer" in capsys.readouterr().err
 
@@ -337,7 +338,7 @@ def test_interrupt_at_any_import_is_one_line(
 
     monkeypatch.setattr(sys, "argv", ["build_tools", "--no-bootstrap", "doctor"])
     monkeypatch.setattr(bootstrap, function, interrupt)
-    monkeypatch.setitem(sys.modules, "build_tools.cli", None)  # so that its import fails
+    monkeypatch.setitem(sys.modules, "build_tools.cli.main", None)  # so that its import fails
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("build_tools", run_name="__main__")
     assert caught.value.code == 130
@@ -346,18 +347,14 @@ def test_interrupt_at_any_import_is_one_line(
 
 def test_bootstrap_imports_nothing_but_the_standard_library() -> None:
     names = sys.stdlib_module_names
-    folder = Path(bootstrap.__file__).parent
-    for name in (
-        "__main__",
-        "apt",
-        "bootstrap",
-        "cache",
-        "errors",
-        "files",
-        "installer",
-        "process",
-        "progress",
-    ):
-        for line in (folder / f"{name}.py").read_text(encoding="utf-8").splitlines():
+    folder = bootstrap.ROOT / "build_tools"
+    base = ("errors", "files", "cache", "process", "progress")
+    paths = [
+        folder / "__main__.py",
+        *(folder / "env").glob("*.py"),
+        *(folder / "base" / f"{n}.py" for n in base),
+    ]
+    for path in paths:
+        for line in path.read_text(encoding="utf-8").splitlines():
             if line.startswith(("import ", "from ")):
-                assert line.split()[1].split(".")[0] in names | {"build_tools"}, f"{name}: {line}"
+                assert line.split()[1].split(".")[0] in names | {"build_tools"}, f"{path.name}: {line}"

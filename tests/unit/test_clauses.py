@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools import cli
-from build_tools.clauses import (
+from build_tools.base.errors import ContractError, ExitCode
+from build_tools.checks.clauses import (
     find_citations,
     find_cited,
     group,
@@ -16,7 +16,7 @@ from build_tools.clauses import (
     render,
     render_markdown,
 )
-from build_tools.errors import ContractError, ExitCode
+from build_tools.cli import main as cli
 
 from .conftest import ROOT
 

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from build_tools import bootstrap, cli, commands, tool_commands
-from build_tools.doctor import Diagnosis
-from build_tools.errors import ExitCode
-from build_tools.progress import Progress, has_colour
+from build_tools.base.errors import ExitCode
+from build_tools.base.progress import Progress, has_colour
+from build_tools.checks.doctor import Diagnosis
+from build_tools.cli import kernel as commands
+from build_tools.cli import main as cli
+from build_tools.cli import tools as tool_commands
+from build_tools.env import environment as bootstrap
 
 from .conftest import ROOT
 
@@ -250,7 +253,7 @@ def test_doctor_and_help_need_no_dependency() -> None:
     script = (
         "import sys\n"
         "for name in ('wasmtime', 'wasm_tools'): sys.modules[name] = None\n"
-        "from build_tools.cli import main\n"
+        "from build_tools.cli.main import main\n"
         "sys.exit(main(['doctor', '--json']))\n"
     )
     done = subprocess.run(

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.config import Project
-from build_tools.crate import read_crate
-from build_tools.errors import ContractError, VersionError
+from build_tools.base.errors import ContractError, VersionError
+from build_tools.base.project import Project
+from build_tools.kernel.crate import read_crate
 
 from .conftest import ROOT
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools import debian
-from build_tools.debian import System
-from build_tools.errors import DownloadError
-from build_tools.pins import Distribution, Package, Pins
+from build_tools.base.errors import DownloadError
+from build_tools.toolchain import debian
+from build_tools.toolchain.debian import System
+from build_tools.toolchain.pins import Distribution, Package, Pins
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from build_tools.features import OPCODE_FEATURES, UNKNOWN, feature_of
+from build_tools.wasm.features import OPCODE_FEATURES, UNKNOWN, feature_of
 
 OPCODES = {
     "i64.add": "mvp",

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from build_tools import files
-from build_tools.cache import find_cache
-from build_tools.errors import (
+from build_tools.base import files
+from build_tools.base.cache import find_cache
+from build_tools.base.errors import (
     DiskFullError,
     FileMissingError,
     FileSystemError,
@@ -128,7 +128,7 @@ def test_sweep_removes_what_killed_runs_left(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from build_tools import files
+from build_tools.base import files
 with files.lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools import doctor, installer
-from build_tools.errors import DiskFullError, PythonEnvironmentError
+from build_tools.base.errors import DiskFullError, PythonEnvironmentError
+from build_tools.checks import doctor
+from build_tools.env import pip as installer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,23 +5,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import wasmtime
 
-from build_tools import layout
-from build_tools.errors import ExitCode, ModuleMalformedError, NotAModuleError, PlaceholderError
-from build_tools.layout import Body, read_layout
-from build_tools.leb128 import encode_custom, encode_section, encode_unsigned, encode_vector
-from build_tools.lower import lower, lower_module
-from build_tools.model import FLAVOURS, CompiledModule, Flavour, ValidatedModule
-from build_tools.sections import HEADER, find_custom, read_sections
-from build_tools.stamp import stamp_module
-from build_tools.validate import Expectation, check_module
-from build_tools.wasm import SECTION_CODE, find_invalidity, parse_module
+from build_tools.base.errors import ExitCode, ModuleMalformedError, NotAModuleError, PlaceholderError
+from build_tools.base.model import FLAVOURS, CompiledModule, Flavour, ValidatedModule
+from build_tools.kernel import layout
+from build_tools.kernel.layout import Body, read_layout
+from build_tools.kernel.lower import lower, lower_module
+from build_tools.kernel.stamp import stamp_module
+from build_tools.kernel.validate import Expectation, check_module
+from build_tools.wasm.leb128 import encode_custom, encode_section, encode_unsigned, encode_vector
+from build_tools.wasm.module import SECTION_CODE, find_invalidity, parse_module
+from build_tools.wasm.sections import HEADER, find_custom, read_sections
 
 from .conftest import PLACEHOLDERS, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from build_tools.abi import Abi
+    from build_tools.kernel.abi import Abi
 
 TYPES = """(type (func (result i64))) (type (func (param i64)))
   (type (func (result i32))) (type (func (param i32)))"""

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from build_tools import files
-from build_tools.cli import main
-from build_tools.config import Project, find_project
-from build_tools.errors import DiskFullError, ExitCode, FileMissingError, FindingsError, ReadOnlyError
-from build_tools.model import FILENAMES, INFO_FILENAME
-from build_tools.pipeline import Request, digest_inputs, make_kernel
+from build_tools.base import files
+from build_tools.base.errors import DiskFullError, ExitCode, FileMissingError, FindingsError, ReadOnlyError
+from build_tools.base.model import FILENAMES, INFO_FILENAME
+from build_tools.base.project import Project, find_project
+from build_tools.cli.main import main
+from build_tools.kernel.pipeline import Request, digest_inputs, make_kernel
 
 if TYPE_CHECKING:
-    from build_tools.model import StagedKernel
+    from build_tools.base.model import StagedKernel
 
 NAMES = {*FILENAMES.values(), INFO_FILENAME}
 
@@ -74,8 +74,8 @@ def test_import_that_cannot_become_a_global_is_malformed_input(
     assert not request_.out.exists()
 
 
-@pytest.mark.parametrize("name", ["lower", "layout"])
-def test_change_of_how_globals_are_made_is_another_input(
+@pytest.mark.parametrize("name", ["kernel/lower", "kernel/layout", "kernel/version", "base/project"])
+def test_change_of_what_makes_the_kernel_is_another_input(
     name: str, request_: Request, tmp_path: Path
 ) -> None:
     project = Project(tmp_path / "checkout")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.errors import DiskFullError, ToolFailedError, ToolNotFoundError, ToolTimeoutError
-from build_tools.process import run, run_through
+from build_tools.base.errors import DiskFullError, ToolFailedError, ToolNotFoundError, ToolTimeoutError
+from build_tools.base.process import run, run_through
 from tests.processes import is_alive
 
 from .conftest import ROOT
@@ -100,7 +100,7 @@ def test_interrupt_ends_the_children(tmp_path: Path) -> None:
 TIDY = """
 import sys, time
 from pathlib import Path
-from build_tools.process import run_through
+from build_tools.base.process import run_through
 
 CHILD = "import sys, time; open(sys.argv[1] + '/started', 'w').close()\\ntry: time.sleep(60)\\n"
 CHILD += "except KeyboardInterrupt: open(sys.argv[1] + '/tidied', 'w').close()"

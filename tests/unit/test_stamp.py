@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import wasmtime
 
-from build_tools.errors import ModuleMalformedError
-from build_tools.leb128 import encode_name, encode_unsigned, encode_vector
-from build_tools.model import FLAVOURS, Flavour, LoweredModule, Toolchain, ValidatedModule
-from build_tools.stamp import stamp_module
-from build_tools.validate import Expectation, check_module
-from build_tools.wasm import SECTION_CODE, parse_module
+from build_tools.base.errors import ModuleMalformedError
+from build_tools.base.model import FLAVOURS, Flavour, LoweredModule, Toolchain, ValidatedModule
+from build_tools.kernel.stamp import stamp_module
+from build_tools.kernel.validate import Expectation, check_module
+from build_tools.wasm.leb128 import encode_name, encode_unsigned, encode_vector
+from build_tools.wasm.module import SECTION_CODE, parse_module
 
 from .conftest import VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from build_tools.abi import Abi
+    from build_tools.kernel.abi import Abi
 
 NUMBERS = {0: "00", 1: "01", 127: "7f", 128: "8001", 300: "ac02", 2**32 - 1: "ffffffff0f"}
 

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools import commands, debian, native, testing
-from build_tools.cli import main
-from build_tools.config import Project, find_project
-from build_tools.debian import System
-from build_tools.errors import DownloadError, ExitCode, FindingsError, ReadOnlyError, ToolFailedError
-from build_tools.testing import Skip, Step
+from build_tools.base.errors import DownloadError, ExitCode, FindingsError, ReadOnlyError, ToolFailedError
+from build_tools.base.project import Project, find_project
+from build_tools.checks import native
+from build_tools.checks import run as testing
+from build_tools.checks.run import Skip, Step
+from build_tools.cli import kernel as commands
+from build_tools.cli.main import main
+from build_tools.toolchain import debian
+from build_tools.toolchain.debian import System
 
 if TYPE_CHECKING:
     import argparse
@@ -222,6 +225,6 @@ def test_arguments_reach_the_suite(monkeypatch: pytest.MonkeyPatch, capfd: Captu
     def here() -> argparse.Namespace:
         return type(PROJECT)(tmp_path)  # type: ignore[return-value]  # a project is all that is asked for
 
-    monkeypatch.setattr("build_tools.tool_commands.find_project", here)
+    monkeypatch.setattr("build_tools.cli.tools.find_project", here)
     assert main(["conformance", "run", "--help"]) == 0
     assert json.loads(capfd.readouterr().out) == ["run", "--help"]

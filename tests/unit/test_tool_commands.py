@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.config import Project
-from build_tools.model import FILENAMES
-from build_tools.release_errors import NotStagedError
-from build_tools.tool_commands import find_suite_arguments
+from build_tools.base.model import FILENAMES
+from build_tools.base.project import Project
+from build_tools.base.release_errors import NotStagedError
+from build_tools.cli.tools import find_suite_arguments
 
 if TYPE_CHECKING:
     from pathlib import Path

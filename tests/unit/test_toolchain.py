@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools import debian, doctor, toolchain
-from build_tools.config import find_project
-from build_tools.debian import System
-from build_tools.errors import ContractError, DownloadError, ToolchainNotFoundError, ToolchainUnfitError
-from build_tools.model import Toolchain
-from build_tools.pins import read_pins
-from build_tools.sysroot import find_library
+from build_tools.base.errors import ContractError, DownloadError, ToolchainNotFoundError, ToolchainUnfitError
+from build_tools.base.model import Toolchain
+from build_tools.base.project import find_project
+from build_tools.checks import doctor
+from build_tools.toolchain import debian
+from build_tools.toolchain import find as toolchain
+from build_tools.toolchain.debian import System
+from build_tools.toolchain.pins import read_pins
+from build_tools.toolchain.sysroot import find_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable

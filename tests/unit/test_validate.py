@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from build_tools.errors import ModuleMalformedError, NotAModuleError
-from build_tools.validate import CHECKS, CODES, Expectation, check_module
+from build_tools.base.errors import ModuleMalformedError, NotAModuleError
+from build_tools.kernel.validate import CHECKS, CODES, Expectation, check_module
 
 from .conftest import MODULES, VERSION, load_generator
 
 if TYPE_CHECKING:
-    from build_tools.abi import Abi
-    from build_tools.model import Flavour
+    from build_tools.base.model import Flavour
+    from build_tools.kernel.abi import Abi
 
     from .conftest import Generator
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[2]))
 
-from build_tools.abi import Abi, read_abi  # noqa: E402 - the checkout is not installed
+from build_tools.kernel.abi import Abi, read_abi  # noqa: E402 - the checkout is not installed
 
 VERSION = "1.0.0"
 STAMPS = (

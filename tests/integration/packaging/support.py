@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from build_tools import installer
-from build_tools.cache import find_cache
-from build_tools.config import find_project
-from build_tools.reproduce import copy_sources
+from build_tools.base.cache import find_cache
+from build_tools.base.project import find_project
+from build_tools.env import pip as installer
+from build_tools.release.reproduce import copy_sources
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.archive import parse_tar_gz, parse_zip
-from build_tools.pythons import SUPPORTED, find_python
-from build_tools.wheelfile import check_wheel
+from build_tools.base.archive import parse_tar_gz, parse_zip
+from build_tools.env.pythons import SUPPORTED, find_python
+from build_tools.release.wheelfile import check_wheel
 from tests.integration.packaging.support import digest, new_venv, run
 
 if TYPE_CHECKING:

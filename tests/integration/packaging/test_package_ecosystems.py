@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.archive import parse_tar_gz, parse_zip
-from build_tools.files import sha256_of
-from build_tools.wheelfile import find_member
+from build_tools.base.archive import parse_tar_gz, parse_zip
+from build_tools.base.files import sha256_of
+from build_tools.release.wheelfile import find_member
 from tests.integration.packaging.support import digest, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from build_tools.archive import Member
+    from build_tools.base.archive import Member
     from tests.integration.packaging.support import BuildTools
 
 pytestmark = pytest.mark.slow

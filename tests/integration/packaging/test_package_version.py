@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.changelog import newest_heading
-from build_tools.config import find_project, read_toml
-from build_tools.sections import find_custom
-from build_tools.stamps import VERSION_SECTION
-from build_tools.version import read_version, to_pep440
+from build_tools.base.project import find_project, read_toml
+from build_tools.kernel.stamps import VERSION_SECTION
+from build_tools.kernel.version import read_version, to_pep440
+from build_tools.release.changelog import newest_heading
+from build_tools.wasm.sections import find_custom
 from tests.integration.packaging.support import run
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pypi_attestations import Attestation, AttestationType
 
-from build_tools.archive import Member, make_zip, parse_zip
-from build_tools.config import Project
-from build_tools.distributions import read_distributions
-from build_tools.files import sha256_of
-from build_tools.release_checks import check_release
-from build_tools.version import read_version
-from build_tools.wheelfile import find_member, normalise_wheel
+from build_tools.base.archive import Member, make_zip, parse_zip
+from build_tools.base.files import sha256_of
+from build_tools.base.project import Project
+from build_tools.kernel.version import read_version
+from build_tools.release.checks import check_release
+from build_tools.release.distributions import read_distributions
+from build_tools.release.wheelfile import find_member, normalise_wheel
 from tests.integration.packaging.package_index import PASSWORD, USER
 from tests.integration.packaging.support import commit, digest, new_venv, run
 
@@ -218,7 +218,7 @@ FAULTS: dict[str, tuple[str, Callable[[list[Member]], list[Member]]]] = {
     "sbom-not-cyclonedx": ("sbom-invalid", replace(".cdx.json", b'"bomFormat"', b'"bonFormat"')),
     "stray-file": (
         "wheel-member-unexpected",
-        lambda members: [*members, Member(name="build_tools/cli.py", data=b"")],
+        lambda members: [*members, Member(name="build_tools/cli/main.py", data=b"")],
     ),
     "no-type-marker": (
         "wheel-member-missing",

@@ -42,7 +42,7 @@ def test_two_builds_under_different_conditions_are_equal(
 def test_difference_from_a_release_is_named_with_its_member(
     own_checkout: Path, build_tools: BuildTools, prebuilt: Path, release: Release
 ) -> None:
-    backend = own_checkout / "build_tools" / "backend.py"
+    backend = own_checkout / "build_tools" / "release" / "backend.py"
     backend.write_text(backend.read_text() + FOLDER_DEPENDENT)
     commit(own_checkout)
     options = ["--prebuilt", str(prebuilt), "--against", str(release.folder)]

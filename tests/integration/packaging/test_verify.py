@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from wasmtime import wat2wasm
 
-from build_tools.archive import Member, make_tar_gz, make_zip
-from build_tools.files import sha256_of
-from build_tools.leb128 import encode_name, encode_unsigned
-from build_tools.stamps import VERSION_SECTION
+from build_tools.base.archive import Member, make_tar_gz, make_zip
+from build_tools.base.files import sha256_of
+from build_tools.kernel.stamps import VERSION_SECTION
+from build_tools.wasm.leb128 import encode_name, encode_unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build_tools.archive import (
+from build_tools.base.archive import (
     DEFAULT_EPOCH,
     Member,
     make_tar_gz,
@@ -18,7 +18,7 @@ from build_tools.archive import (
     parse_zip,
     read_epoch,
 )
-from build_tools.release_errors import InvalidArchiveError, InvalidEpochError
+from build_tools.base.release_errors import InvalidArchiveError, InvalidEpochError
 
 MEMBERS = [
     Member(name="a/one.txt", data=b"one"),
@@ -80,7 +80,7 @@ def test_broken_archive_is_refused_by_name(fault: str) -> None:
 
 
 def test_member_that_would_fill_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("build_tools.archive.MEMBER_SIZE_MAX", 1000)
+    monkeypatch.setattr("build_tools.base.archive.MEMBER_SIZE_MAX", 1000)
     with pytest.raises(InvalidArchiveError, match=r"`z\.bin` unpacks to 153600 bytes"):
         parse_zip(make_zip(MEMBERS, epoch=0), "bomb.zip")
     with pytest.raises(InvalidArchiveError, match=r"`z\.bin` unpacks to 153600 bytes"):

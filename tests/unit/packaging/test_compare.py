@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from build_tools.archive import Member, make_tar_gz, make_zip
-from build_tools.compare import compare_artifacts
+from build_tools.base.archive import Member, make_tar_gz, make_zip
+from build_tools.release.difference import compare_artifacts
 
 HEADER = b"\0asm\1\0\0\0"
 CODE = b"\x0a\x04\x01\x02\x00\x0b"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from build_tools.archive import Member, make_tar_gz, make_zip
-from build_tools.process import run
-from build_tools.pythons import find_python
-from build_tools.release_errors import InvalidArchiveError
-from build_tools.reproduce import copy_sources
-from build_tools.scan import find_modules
+from build_tools.base.archive import Member, make_tar_gz, make_zip
+from build_tools.base.process import run
+from build_tools.base.release_errors import InvalidArchiveError
+from build_tools.env.pythons import find_python
+from build_tools.release.reproduce import copy_sources
+from build_tools.release.scan import find_modules
 
 OURS = f"{sys.version_info.major}.{sys.version_info.minor}"
 MODULE = b"\0asm\1\0\0\0"
@@ -88,7 +88,7 @@ def test_modules_are_found_by_content_and_other_files_passed_over(tmp_path: Path
 def test_module_too_large_for_a_kernel_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("build_tools.scan.MODULE_LIMIT", len(MODULE))
+    monkeypatch.setattr("build_tools.release.scan.MODULE_LIMIT", len(MODULE))
     large = MODULE + b"\0"
     (tmp_path / "large.wasm").write_bytes(large)
     (tmp_path / "fits.wasm").write_bytes(MODULE)

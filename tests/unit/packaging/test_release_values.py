@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from build_tools.changelog import has_unreleased, newest_heading, read_sections_of
-from build_tools.errors import UsageError
-from build_tools.index import check_index_url, parse_page, simple_url
-from build_tools.known import order
-from build_tools.model import Artifact
-from build_tools.provenance import check_provenance, check_sums, make_sums
-from build_tools.release_errors import IndexUnreachableError
+from build_tools.base.errors import UsageError
+from build_tools.base.model import Artifact
+from build_tools.base.release_errors import IndexUnreachableError
+from build_tools.release.changelog import has_unreleased, newest_heading, read_sections_of
+from build_tools.release.index import check_index_url, parse_page, simple_url
+from build_tools.release.known import order
+from build_tools.release.provenance import check_provenance, check_sums, make_sums
 
 ARTIFACT = Artifact(name="a.whl", path=Path("a.whl"), size=3, sha256="a" * 64)
 

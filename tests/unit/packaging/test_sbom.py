@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from build_tools.errors import PythonEnvironmentError
-from build_tools.sbom import check_sbom, make_sbom
+from build_tools.base.errors import PythonEnvironmentError
+from build_tools.release.sbom import check_sbom, make_sbom
 
 INFO: dict[str, Any] = {
     "version": "1.0.0-rc.1",

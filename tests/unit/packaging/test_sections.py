@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from wasmtime import wat2wasm
 
-from build_tools.errors import ModuleMalformedError
-from build_tools.sections import find_custom, read_export_names, read_sections
+from build_tools.base.errors import ModuleMalformedError
+from build_tools.wasm.sections import find_custom, read_export_names, read_sections
 
 HEADER = b"\0asm\1\0\0\0"
 MODULE = bytes(

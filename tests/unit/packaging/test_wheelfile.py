@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from build_tools.archive import Member, make_tar_gz, make_zip, parse_zip
-from build_tools.release_errors import InvalidArchiveError
-from build_tools.wheelfile import (
+from build_tools.base.archive import Member, make_tar_gz, make_zip, parse_zip
+from build_tools.base.release_errors import InvalidArchiveError
+from build_tools.release.wheelfile import (
     REQUIRED_IN_DIST_INFO,
     REQUIRED_IN_PACKAGE,
     check_wheel,
@@ -59,7 +59,8 @@ def test_missing_member_is_found(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["build_tools/cli.py", "extism_kernel_pkg/__pycache__/x.py", "extism_kernel_pkg/x.so", "../x.py"]
+    "name",
+    ["build_tools/cli/main.py", "extism_kernel_pkg/__pycache__/x.py", "extism_kernel_pkg/x.so", "../x.py"],
 )
 def test_member_that_does_not_belong_is_found(name: str) -> None:
     assert "wheel-member-unexpected" in codes([*sound_members(), Member(name=name, data=b"")])

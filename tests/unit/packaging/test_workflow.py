@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from build_tools.cli import make_parser
+from build_tools.cli.main import make_parser
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKFLOW = (ROOT / ".github" / "workflows" / "release.yml").read_text()

@@ -1,0 +1,156 @@
+"""The one way to run another program."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from build_tools.base.errors import DiskFullError, ToolFailedError, ToolNotFoundError, ToolTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 3.0
+TIDY_SECONDS = 10.0
+WATCH_SECONDS = 0.2
+
+
+def run(  # noqa: PLR0913 - each is an option of one subprocess; all but two have a default
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    hint: str | None = None,
+    install: str | None = None,
+    watch: Callable[[], None] | None = None,
+) -> str:
+    """Run one tool, log its command line, and return what it printed on stdout.
+
+    `env` is added to our own environment. `timeout` is in seconds. `watch` is called a few times a second
+    while the tool runs. Raises `ToolNotFoundError`, `ToolFailedError` (with the tail of what it said),
+    `DiskFullError` if that is what it said, or `ToolTimeoutError`.
+    """
+    command = shlex.join(os.fspath(part) for part in argv)
+    child = _start(argv, command, cwd=cwd, env=env, capture=True, install=install)
+    out, err = _finish(child, command, timeout, watch)
+    if child.returncode != 0:
+        _check_space(command, err or out)
+        raise ToolFailedError(command, child.returncode, err or out, hint=hint)
+    if err.strip():
+        log.debug("%s", err.strip())
+    return out
+
+
+def run_through(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    install: str | None = None,
+) -> int:
+    """Run one tool with its output going straight to ours, and return its exit code."""
+    command = shlex.join(os.fspath(part) for part in argv)
+    child = _start(argv, command, cwd=cwd, env=env, capture=False, install=install)
+    try:
+        child.wait()
+    except BaseException:
+        # As Ctrl-C would do: a tool may have children in groups of their own, which only it can end.
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            child.send_signal(signal.SIGINT)
+            child.wait(TIDY_SECONDS)
+        end(child)
+        raise
+    return child.returncode
+
+
+def _start(  # noqa: PLR0913 - private; mirrors `run`
+    argv: Sequence[str | os.PathLike[str]],
+    command: str,
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None,
+    capture: bool,
+    install: str | None,
+) -> subprocess.Popen[str]:
+    log.debug("+ %s", command)
+    try:
+        return subprocess.Popen(
+            [os.fspath(part) for part in argv],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if capture else None,
+            stderr=subprocess.PIPE if capture else None,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            # A group of its own, so that an interrupted build can end the compiler's children too.
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        name = os.fspath(argv[0])
+        raise ToolNotFoundError(name, install=install or f"your system's package of {name}") from None
+    except PermissionError:
+        raise ToolFailedError(command, 126, "the file may not be executed") from None
+    except OSError as error:
+        raise ToolFailedError(command, 126, error.strerror or str(error)) from None
+
+
+def _finish(
+    child: subprocess.Popen[str], command: str, timeout: float | None, watch: Callable[[], None] | None
+) -> tuple[str, str]:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            step = left if watch is None else WATCH_SECONDS if left is None else min(left, WATCH_SECONDS)
+            try:
+                out, err = child.communicate(timeout=step)
+            except subprocess.TimeoutExpired:
+                if deadline is not None and time.monotonic() >= deadline:
+                    message = f"took longer than {timeout:.0f} s and was ended"
+                    raise ToolTimeoutError(message, where=command) from None
+                if watch is not None:
+                    watch()
+            else:
+                return out or "", err or ""
+    except BaseException:
+        end(child)
+        raise
+
+
+def _check_space(command: str, said: str) -> None:
+    """Raise `DiskFullError` if a tool failed for want of space, whatever else it said."""
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        for line in said.splitlines():
+            if os.strerror(number) in line:
+                raise DiskFullError(line.strip(), where=command)
+
+
+def end(child: subprocess.Popen[str]) -> None:
+    """End a child and all that it started: politely, then not."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            child.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    child.wait()
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()

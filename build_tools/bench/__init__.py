@@ -1,0 +1,1 @@
+"""Counts what calls of the kernel cost."""

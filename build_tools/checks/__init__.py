@@ -1,0 +1,1 @@
+"""What `test` and `doctor` run."""

@@ -1,0 +1,170 @@
+"""`python -m build_tools test`: everything that a submission must pass, in one run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from build_tools.base.errors import BuildToolsError, DiskFullError, ReadOnlyError, ToolFailedError
+from build_tools.base.process import run, run_through
+from build_tools.checks.native import compile_native_tests
+from build_tools.toolchain.find import CARGO_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from build_tools.base.project import Project
+
+PYTEST_NOTHING_COLLECTED = 5
+# Each is checked by itself: test modules of the same name would hide each other.
+TYPED = (
+    ("build_tools", "extism_kernel_pkg"),
+    ("tests/unit",),
+    ("tests/integration",),
+    ("tests/host",),
+    ("tests/native",),
+    ("tests/conformance/extism_kernel_conformance",),
+    ("tests/conformance/mutants",),
+    ("tests/conformance/tests",),
+    ("tests/conformance/adapters/python", "tests/conformance/adapters/wasmtime"),
+    ("tests/conformance/adapters/sdk-host",),
+    ("tests/conformance/adapters/sdk-python",),
+)
+RUSTUP_HINT = "install Rust from https://rustup.rs, or set EXTISM_KERNEL_CARGO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One tool of the run."""
+
+    name: str
+    argv: tuple[str, ...]
+    cwd: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A step that cannot run here: why, and what would mend it."""
+
+    name: str
+    reason: str
+    hint: str
+
+
+def check_writable(project: Project) -> None:
+    """Raise `ReadOnlyError` where the tests cannot run: they stage a kernel in the checkout."""
+    for folder in (project.root, project.package):
+        if not os.access(folder, os.W_OK):
+            raise ReadOnlyError(
+                "the tests write into the checkout, and it cannot be written",
+                where=str(folder),
+                hint=f"copy it first: `cp -r {shlex.quote(str(project.root))} FOLDER`",
+            )
+
+
+def plan(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | Skip]:
+    """Return the steps before pytest."""
+    root = project.root
+    python = sys.executable
+    steps: list[Step | Skip] = [
+        Step(name="ruff check", argv=(python, "-m", "ruff", "check", "."), cwd=root),
+        Step(name="ruff format", argv=(python, "-m", "ruff", "format", "--check", "."), cwd=root),
+    ]
+    for folders in TYPED:
+        there = tuple(folder for folder in folders if any((root / folder).rglob("*.py")))
+        if there:
+            argv = (python, "-m", "mypy", "--strict", *there)
+            steps.append(Step(name=f"mypy {' '.join(there)}", argv=argv, cwd=root))
+    steps += _cargo_steps(project, is_fast=is_fast, cargo=cargo)
+    return steps
+
+
+def native_steps(project: Project, cache: Path) -> list[Step | Skip]:
+    """Return the crate's native tests as steps, for a machine without cargo."""
+    try:
+        tests = compile_native_tests(project, cache, cache / "target" / "native")
+    except (DiskFullError, ToolFailedError) as error:
+        _say(error.render())
+        return [Step(name="native tests cannot be compiled", argv=("false",), cwd=project.kernel_src)]
+    except BuildToolsError as error:
+        return [Skip(name="native tests", reason=error.message, hint=error.hint or RUSTUP_HINT)]
+    if isinstance(tests, str):
+        return [Skip(name="native tests", reason=tests, hint=RUSTUP_HINT)]
+    return [
+        Step(name=f"native {test.name}", argv=(str(test.program), "--quiet"), cwd=project.kernel_src)
+        for test in tests
+    ]
+
+
+def _cargo_steps(project: Project, *, is_fast: bool, cargo: str | None) -> list[Step | Skip]:
+    twin = f"--manifest-path={project.root / 'tests' / 'native' / 'Cargo.toml'}"
+    clippy, strictly = ("clippy", "--locked", "--all-targets"), ("--", "-D", "warnings")
+    wanted = [
+        ("cargo fmt", ("fmt", "--check"), "rustup component add rustfmt"),
+        ("cargo fmt of the native twin", ("fmt", "--check", twin), "rustup component add rustfmt"),
+        ("cargo clippy", (*clippy, *strictly), "rustup component add clippy"),
+        ("cargo clippy of the native twin", (*clippy, twin, *strictly), "rustup component add clippy"),
+    ]
+    if not is_fast:
+        wanted.append(("cargo test", ("test", "--locked"), RUSTUP_HINT))
+    steps: list[Step | Skip] = []
+    for name, arguments, hint in wanted:
+        if cargo is None:
+            if name != "cargo test":  # for the tests a compiler will do: see `native_steps`
+                steps.append(Skip(name=name, reason="no `cargo` on PATH", hint=RUSTUP_HINT))
+        elif not _works((cargo, arguments[0], "--help"), project.kernel_src):
+            steps.append(Skip(name=name, reason=f"`cargo {arguments[0]}` does not run here", hint=hint))
+        else:
+            steps.append(Step(name=name, argv=(cargo, *arguments), cwd=project.kernel_src))
+    return steps
+
+
+def find_cargo() -> str | None:
+    """Return the cargo of this machine, or `None` if there is none that runs."""
+    return shutil.which(os.environ.get(CARGO_VARIABLE) or "cargo")
+
+
+def _works(argv: Sequence[str], cwd: Path) -> bool:
+    try:
+        run(argv, cwd=cwd, env={"RUSTUP_AUTO_INSTALL": "0"}, timeout=60)
+    except BuildToolsError:
+        return False
+    return True
+
+
+def run_steps(steps: Sequence[Step | Skip], *, target: Path) -> list[str]:
+    """Run the steps, all of them, and return the names of those that failed. `target` is cargo's folder."""
+    failed = []
+    for step in steps:
+        if isinstance(step, Skip):
+            _say(f"SKIP  {step.name}: {step.reason}; mend: {step.hint}")
+            continue
+        _say(f"----  {step.name}")
+        started = time.monotonic()
+        env = {"CARGO_TARGET_DIR": str(target), "RUSTUP_AUTO_INSTALL": "0"}
+        code = run_through(step.argv, cwd=step.cwd, env=env)
+        took = time.monotonic() - started
+        if code:
+            failed.append(step.name)
+        _say(f"{'FAIL' if code else 'ok  '}  {step.name} ({took:.1f} s)")
+    return failed
+
+
+def run_pytest(project: Project, *, expression: str | None, is_fast: bool) -> int:
+    """Run pytest, whose summary is the last thing to be seen, and return its exit code."""
+    argv = [sys.executable, "-m", "pytest"]
+    if is_fast:
+        argv += ["-m", "not slow"]
+    if expression is not None:
+        argv += ["-k", expression]
+    return run_through(argv, cwd=project.root)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""All parsers, and all that is printed."""

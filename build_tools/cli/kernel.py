@@ -1,0 +1,133 @@
+"""What the commands about modules do: arguments in, text on stdout, exit code out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from build_tools.base import files
+from build_tools.base.cache import find_cache
+from build_tools.base.errors import BuildToolsError, ExitCode, ModuleMalformedError, UsageError
+from build_tools.base.project import find_project
+from build_tools.base.report import findings_to_data, render_findings, render_staged, staged_to_data, to_json
+from build_tools.checks.run import (
+    PYTEST_NOTHING_COLLECTED,
+    check_writable,
+    find_cargo,
+    native_steps,
+    plan,
+    run_pytest,
+    run_steps,
+)
+from build_tools.kernel.abi import read_abi
+from build_tools.kernel.diff import Verdict, compare_modules
+from build_tools.kernel.facts import facts_to_data, render_facts
+from build_tools.kernel.pipeline import Request, guess_flavour, make_kernel
+from build_tools.kernel.validate import CODES, Expectation, check_module
+from build_tools.wasm.module import find_invalidity, parse_module
+
+if TYPE_CHECKING:
+    import argparse
+
+    from build_tools.base.project import Project
+
+
+def kernel(args: argparse.Namespace) -> int:
+    """Make and stage the kernel."""
+    # Of a module that is not valid nothing can be said, so it cannot be stamped either.
+    known = sorted(CODES.keys() - {"module-invalid"})
+    for code in args.allow:
+        if code not in known:
+            raise UsageError(f"`--allow {code}`: there are {', '.join(known)}")
+    project = find_project()
+    staged = make_kernel(
+        Request(
+            project=project,
+            cache=find_cache(),
+            out=args.out or project.package,
+            prebuilt=args.prebuilt,
+            is_forced=args.force,
+            may_download=not args.offline,
+            allowed=frozenset(args.allow),
+        )
+    )
+    print(to_json(staged_to_data(staged)) if args.json else render_staged(staged))
+    return ExitCode.DONE
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Show one screen of facts; of a malformed module what can be read, and then the error."""
+    data = files.read_bounded(args.file)
+    module = parse_module(data)
+    reason = find_invalidity(data)
+    if args.json:
+        print(to_json(facts_to_data(module, reason)))
+    else:
+        print(render_facts(module, reason, name=str(args.file)))
+    if reason is not None:
+        hint = "it may have been cut short; fetch or build it again"
+        raise ModuleMalformedError(f"wasmtime refuses it: {reason}", where=str(args.file), hint=hint)
+    return ExitCode.DONE
+
+
+def abi_check(args: argparse.Namespace) -> int:
+    """List findings on any module."""
+    abi = read_abi(find_project().abi_toml)
+    data = files.read_bounded(args.file)
+    flavour = args.flavour or guess_flavour(data, abi) or "context"
+    findings = check_module(data, Expectation(abi=abi, flavour=flavour))
+    if args.json:
+        result = {"file": str(args.file), "flavour": flavour, "findings": findings_to_data(findings)}
+        print(to_json(result))
+    elif findings:
+        print(render_findings(findings))
+        print(f"{len(findings)} finding(s) against ABI {abi.version}, flavour {flavour}")
+    else:
+        print(f"{args.file}: no findings against ABI {abi.version}, flavour {flavour}")
+    return ExitCode.FINDINGS if findings else ExitCode.DONE
+
+
+def abi_diff(args: argparse.Namespace) -> int:
+    """Compare two modules and say which version step the difference asks for."""
+    old, new = (parse_module(files.read_bounded(path)) for path in (args.old, args.new))
+    findings, verdict = compare_modules(old, new)
+    if args.json:
+        print(to_json({"verdict": verdict.word, "findings": findings_to_data(findings)}))
+    else:
+        if findings:
+            print(render_findings(findings))
+        print(f"verdict: {verdict.word}")
+    return ExitCode.FINDINGS if verdict is Verdict.MAJOR else ExitCode.DONE
+
+
+def test(args: argparse.Namespace) -> int:
+    """Run all checks; with `-k` only the tests that it names."""
+    project = find_project()
+    check_writable(project)
+    failed = []
+    if args.expression is None:
+        cargo = find_cargo()
+        steps = plan(project, is_fast=args.fast, cargo=cargo)
+        if cargo is None and not args.fast:
+            steps += native_steps(project, find_cache())
+        failed = run_steps(steps, target=find_cache() / "target")
+    failed += _stage_for_tests(project)
+    code = run_pytest(project, expression=args.expression, is_fast=args.fast)
+    if failed:
+        print(f"failed before pytest: {', '.join(failed)}", file=sys.stderr)
+    if code == PYTEST_NOTHING_COLLECTED:
+        raise UsageError(f"no test matches `-k {args.expression}`", hint="`-k` takes a part of a test's name")
+    if code < 0 or code == ExitCode.INTERRUPTED:
+        return ExitCode.INTERRUPTED
+    return ExitCode.FINDINGS if code or failed else ExitCode.DONE
+
+
+def _stage_for_tests(project: Project) -> list[str]:
+    """Make the kernel that the tests look at; a kernel that cannot be made fails, and the rest still runs."""
+    request = Request(project=project, cache=find_cache(), out=project.package)
+    try:
+        make_kernel(request)
+    except BuildToolsError as error:
+        print(error.render(), file=sys.stderr)
+        return ["kernel"]
+    return []

@@ -1,0 +1,78 @@
+"""What the commands of `build_tools.cli.release` print: text for people, JSON for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from build_tools.base.model import Artifact
+    from build_tools.release.publish import Published
+    from build_tools.release.reproduce import Reproduction
+    from build_tools.release.verify import Identified
+
+
+def render_artifacts(artifacts: Sequence[Artifact]) -> str:
+    """Return two lines for each artifact: its place and size, its digest."""
+    return "\n".join(
+        f"{artifact.path}  {artifact.size:,} bytes\n  sha256 {artifact.sha256}" for artifact in artifacts
+    )
+
+
+def artifacts_to_data(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """Return artifacts for JSON."""
+    return [
+        {"name": each.name, "path": str(each.path), "size": each.size, "sha256": each.sha256}
+        for each in artifacts
+    ]
+
+
+def render_reproduction(result: Reproduction) -> str:
+    """Return the conditions of both builds and one verdict for each artifact."""
+    lines = [f"build {number}: {each}" for number, each in enumerate(result.conditions, start=1)]
+    for comparison in result.comparisons:
+        if comparison.difference is None:
+            lines.append(f"equal    {comparison.first}  {comparison.name}")
+        else:
+            lines.append(f"differs  {comparison.difference}")
+    return "\n".join(lines)
+
+
+def reproduction_to_data(result: Reproduction) -> dict[str, Any]:
+    """Return a reproduction for JSON."""
+    return {
+        "equal": result.is_equal,
+        "conditions": list(result.conditions),
+        "artifacts": [
+            {"name": each.name, "first": each.first, "second": each.second, "difference": each.difference}
+            for each in result.comparisons
+        ],
+    }
+
+
+def render_published(published: Sequence[Published]) -> str:
+    """Return one line for each artifact: what became of it, its digest, its name."""
+    return "\n".join(
+        f"{each.outcome:<12}  {each.artifact.sha256}  {each.artifact.name}" for each in published
+    )
+
+
+def published_to_data(published: Sequence[Published]) -> list[dict[str, Any]]:
+    """Return outcomes for JSON."""
+    return [
+        {"name": each.artifact.name, "sha256": each.artifact.sha256, "outcome": each.outcome}
+        for each in published
+    ]
+
+
+def render_identified(identified: Sequence[Identified], *, path: str) -> str:
+    """Return two lines for each module: the answer and its place, then the reason."""
+    if not identified:
+        return f"{path}: no kernel found"
+    lines = []
+    for each in identified:
+        what = " ".join(part for part in (each.version, each.flavour) if part)
+        lines.append(f"{each.answer.value:<10}  {what + '  ' if what else ''}{each.where}")
+        lines.append(f"  {each.reason}\n  sha256 {each.sha256}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The main job: compile, validate, stamp and stage the kernel."""

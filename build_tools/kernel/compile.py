@@ -1,0 +1,77 @@
+"""The crate to one raw module, the same bytes in any folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from build_tools.base import files
+from build_tools.base.model import CompiledModule
+from build_tools.base.process import run
+from build_tools.base.progress import Progress
+
+if TYPE_CHECKING:
+    from build_tools.base.model import Toolchain
+    from build_tools.base.project import Project
+    from build_tools.kernel.abi import Abi
+    from build_tools.kernel.crate import Crate
+
+# Our names of features and LLVM's.
+LLVM_FEATURES = {
+    "mutable-globals": "mutable-globals",
+    "sign-extension": "sign-ext",
+    "bulk-memory": "bulk-memory",
+    "nontrapping-fptoint": "nontrapping-fptoint",
+    "multi-value": "multivalue",
+    "tail-call": "tail-call",
+}
+
+
+def codegen_flags(abi: Abi) -> tuple[str, ...]:
+    """Return the flags that keep the compiler to the features that the core flavour may use."""
+    features = ",".join(f"+{LLVM_FEATURES[name]}" for name in abi.features["core"] if name in LLVM_FEATURES)
+    return ("-Ctarget-cpu=mvp", *((f"-Ctarget-feature={features}",) if features else ()))
+
+
+def compile_kernel(
+    project: Project, crate: Crate, abi: Abi, toolchain: Toolchain, *, target: str
+) -> CompiledModule:
+    """Return the module that the toolchain makes of the crate. Raises `ToolFailedError` with its words."""
+    with tempfile.TemporaryDirectory(prefix="extism-kernel-") as folder:
+        out = Path(folder) / "kernel.wasm"
+        argv = [
+            toolchain.rustc,
+            f"--crate-name={crate.name}",
+            f"--edition={crate.edition}",
+            "--crate-type=cdylib",
+            f"--target={target}",
+            *crate.options,
+            *codegen_flags(abi),
+            *crate.flags,
+            f"--remap-path-prefix={project.kernel_src}=kernel-src",
+            f"--remap-path-prefix={folder}=out",
+            *((f"--sysroot={toolchain.sysroot}",) if toolchain.sysroot else ()),
+            *((f"-Clinker={toolchain.linker}",) if toolchain.linker else ()),
+            f"-o{out}",
+            crate.root,
+        ]
+        with Progress("compiling the kernel") as progress:
+            run(argv, cwd=project.kernel_src, env=_environment(crate, toolchain), watch=progress.update)
+        data = files.read_bounded(out)
+    return CompiledModule(data=data, sha256=files.sha256_of(data), version=crate.version, toolchain=toolchain)
+
+
+def _environment(crate: Crate, toolchain: Toolchain) -> dict[str, str]:
+    numbers = crate.version.split("-")[0].split(".")
+    env = {
+        "CARGO_PKG_NAME": crate.name.replace("_", "-"),
+        "CARGO_PKG_VERSION": crate.version,
+        "CARGO_PKG_VERSION_MAJOR": numbers[0],
+        "CARGO_PKG_VERSION_MINOR": numbers[1],
+        "CARGO_PKG_VERSION_PATCH": numbers[2],
+    }
+    if toolchain.library_path:
+        env["LD_LIBRARY_PATH"] = os.pathsep.join(str(path) for path in toolchain.library_path)
+    return env

@@ -1,0 +1,134 @@
+"""One compiled module to both flavours: first names, context global, versions; the code stays as it is.
+
+The global section gets one more entry, the export section the aliases and that global, the custom sections
+are replaced by ours, and a table or globals that nothing refers to are left out. Indices stay, so no byte of
+code has to change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from build_tools.base import files
+from build_tools.base.errors import ModuleMalformedError
+from build_tools.base.model import StampedModule
+from build_tools.kernel.stamps import ABI_SECTION, PRODUCERS_SECTION, VERSION_SECTION
+from build_tools.wasm.leb128 import (
+    encode_custom,
+    encode_export,
+    encode_name,
+    encode_section,
+    encode_unsigned,
+    encode_vector,
+)
+from build_tools.wasm.module import MAGIC, VERSION, parse_module
+
+if TYPE_CHECKING:
+    from build_tools.base.model import Flavour, Toolchain, ValidatedModule
+    from build_tools.kernel.abi import Abi
+    from build_tools.wasm.module import Export, Module
+
+CUSTOM, TABLE, GLOBAL, EXPORT = 0, 4, 6, 7
+VALUE_BYTES = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C, "funcref": 0x70, "externref": 0x6F}
+REF_NULL, END = 0xD0, 0x0B
+# Sections stand in this order (custom ones anywhere); the identifiers are not in it.
+ORDER = (1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11)
+
+
+def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> StampedModule:
+    """Return one flavour of a validated module, the same bytes for the same input."""
+    lowered = module.lowered
+    raw = parse_module(lowered.data)
+    sections = {
+        section.id: raw.data[section.offset : section.offset + section.size]
+        for section in raw.sections
+        if section.id != CUSTOM
+    }
+    kept = _kept_globals(raw, abi)
+    extra = [entry for entry in abi.globals if flavour in entry.flavours]
+    if any(entry.type not in {"externref", "funcref"} for entry in extra):
+        raise ModuleMalformedError(
+            "only globals of a reference type can be added", where="kernel-src/abi.toml"
+        )
+    bodies = _global_bodies(raw, sections.get(GLOBAL, b"\0"), kept)
+    for entry in extra:
+        value = VALUE_BYTES[entry.type]
+        bodies.append(bytes((value, entry.is_mutable, REF_NULL, value, END)))
+    if bodies:
+        sections[GLOBAL] = encode_vector(bodies)
+    else:
+        sections.pop(GLOBAL, None)
+    if not raw.uses_table:
+        sections.pop(TABLE, None)  # the linker writes an empty one, for function pointers that nobody takes
+    numbers = {entry.name: kept + at for at, entry in enumerate(extra)}
+    sections[EXPORT] = encode_vector(_export_entries(raw, abi, numbers))
+    data = MAGIC + VERSION
+    for number in ORDER:
+        if number in sections:
+            data += encode_section(number, sections[number])
+    data += encode_custom(PRODUCERS_SECTION, _producers(raw, lowered.toolchain))
+    data += encode_custom(VERSION_SECTION, lowered.version.encode())
+    data += encode_custom(ABI_SECTION, str(abi.version).encode())
+    features = tuple(sorted(parse_module(data).features))
+    return StampedModule(flavour=flavour, data=data, sha256=files.sha256_of(data), features=features)
+
+
+def _kept_globals(raw: Module, abi: Abi) -> int:
+    """Return how many globals stay.
+
+    Those at the end that nothing refers to are the linker's markers, a stack pointer that no function moves,
+    or in a finished module that is stamped again what the last stamp added.
+    """
+    names = abi.expected_exports(None, with_aliases=True)
+    used = set(raw.used_globals)
+    used.update(export.index for export in raw.exports if export.kind == "global" and export.name in names)
+    count = len(raw.globals)
+    dropped = {"i32", "mut i32", *(entry.full_type for entry in abi.globals)}
+    while count and raw.globals[count - 1] in dropped and count - 1 not in used:
+        count -= 1
+    return count
+
+
+def _global_bodies(raw: Module, content: bytes, count: int) -> list[bytes]:
+    """Return the bytes of the first `count` globals: plain constants, which is all a linker writes."""
+    bodies = []
+    at = len(encode_unsigned(len(raw.globals)))
+    for number in range(count):
+        start = at
+        at += 3  # type, mutability, opcode of the constant
+        if content[start + 2] not in (0x41, 0x42):
+            raise ModuleMalformedError(
+                f"global {number} is not an integer constant, which is all that can be kept",
+                where="global section",
+            )
+        while content[at] & 0x80:
+            at += 1
+        at += 2  # the constant's last byte and `end`
+        bodies.append(content[start:at])
+    return bodies
+
+
+def _export_entries(raw: Module, abi: Abi, numbers: dict[str, int]) -> list[bytes]:
+    """Return the export section's entries in the order of the ABI: memory, names, first names, globals."""
+    exports: dict[str, Export] = {export.name: export for export in raw.exports}
+    # What is missing here was let through by `--allow export-missing`.
+    memories = [abi.memory.name] if abi.memory.name in exports else []
+    functions = [function for function in abi.functions if function.name in exports]
+    entries = [encode_export(name, "memory", exports[name].index) for name in memories]
+    entries += [encode_export(function.name, "func", exports[function.name].index) for function in functions]
+    entries += [
+        encode_export(function.alias, "func", exports[function.name].index)
+        for function in functions
+        if function.alias is not None
+    ]
+    entries += [encode_export(name, "global", number) for name, number in numbers.items()]
+    return entries
+
+
+def _producers(raw: Module, toolchain: Toolchain | None) -> bytes:
+    """Return the tool-conventions `producers` section with the compiler alone; the rest is said elsewhere."""
+    carried = raw.find_custom(PRODUCERS_SECTION)
+    if toolchain is None:
+        return carried[0] if carried else encode_vector([])
+    compiler = encode_name("rustc") + encode_name(toolchain.version)
+    return encode_vector([encode_name("processed-by") + encode_vector([compiler])])

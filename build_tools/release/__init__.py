@@ -1,0 +1,1 @@
+"""Distributions, their records, and publishing."""

@@ -1,0 +1,1 @@
+"""Finds a Rust compiler that makes wasm32, or fetches one."""
