@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import wasmtime
-from extism_kernel_conformance.cli import main
+from extism_kernel_conformance.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable

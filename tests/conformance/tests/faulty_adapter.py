@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
-from extism_kernel_conformance import adapter_kit
+from extism_kernel_conformance.adapter import kit as adapter_kit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

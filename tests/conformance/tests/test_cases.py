@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from extism_kernel_conformance.cases import read_cases
-from extism_kernel_conformance.schema import load_check
+from extism_kernel_conformance.base.schema import load_check
+from extism_kernel_conformance.cases.load import read_cases
 
 from .conftest import SUITE
 

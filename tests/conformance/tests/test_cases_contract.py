@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from extism_kernel_conformance.cases import Case, load_cases, read_cases
-from extism_kernel_conformance.resources import contract_types
-from extism_kernel_conformance.steps import Call, Cut, For, Repeat, Step
+from extism_kernel_conformance.base.resources import contract_types
+from extism_kernel_conformance.cases.load import Case, load_cases, read_cases
+from extism_kernel_conformance.cases.steps import Call, Cut, For, Repeat, Step
 
 SUITE = Path(__file__).resolve().parents[1]
 CLAUSES = [

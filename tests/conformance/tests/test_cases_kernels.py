@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from extism_kernel_conformance.known_failures import load_known_failures
+from extism_kernel_conformance.run.known_failures import load_known_failures
 
 SUITE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(SUITE / "mutants"))

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import wasmtime
-from extism_kernel_conformance import cases as cases_module
-from extism_kernel_conformance.adapters import adapter_from_command
-from extism_kernel_conformance.resources import suite_info
-from extism_kernel_conformance.wasm import leb128
+from extism_kernel_conformance.adapter.find import adapter_from_command
+from extism_kernel_conformance.base.resources import suite_info
+from extism_kernel_conformance.cases import load as cases_module
+from extism_kernel_conformance.wasm.module import leb128
 
 from .conftest import SUITE, toy_adapter
 

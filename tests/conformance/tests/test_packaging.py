@@ -16,9 +16,9 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from extism_kernel_conformance import cli_data
-from extism_kernel_conformance.bundle import make_runner
-from extism_kernel_conformance.cases import load_cases
+from extism_kernel_conformance.cases.load import load_cases
+from extism_kernel_conformance.cli import data as cli_data
+from extism_kernel_conformance.cli.bundle import make_runner
 
 from .conftest import SUITE, toy_adapter
 
@@ -207,7 +207,7 @@ def test_plugin_makes_every_case_a_test(
         "-m",
         "pytest",
         "-p",
-        "extism_kernel_conformance.pytest_plugin",
+        "extism_kernel_conformance.cli.pytest_plugin",
         "-rA",
         "--rootdir",
         tmp_path,
@@ -236,7 +236,7 @@ def test_plugin_fails_every_case_of_an_adapter_that_fails_its_lint(
         "-m",
         "pytest",
         "-p",
-        "extism_kernel_conformance.pytest_plugin",
+        "extism_kernel_conformance.cli.pytest_plugin",
         "--rootdir",
         tmp_path,
     ]
@@ -253,7 +253,7 @@ def test_plugin_tells_usage_errors_plainly(tmp_path: Path) -> None:
         "-m",
         "pytest",
         "-p",
-        "extism_kernel_conformance.pytest_plugin",
+        "extism_kernel_conformance.cli.pytest_plugin",
         "--rootdir",
         tmp_path,
     ]

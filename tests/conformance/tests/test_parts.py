@@ -15,12 +15,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 import wasmtime
-from extism_kernel_conformance.errors import KernelMalformedError
-from extism_kernel_conformance.expressions import parse_expression
-from extism_kernel_conformance.process import AdapterCrash, AdapterProcess, AdapterTimeout
-from extism_kernel_conformance.schema import compile_schema, load_check
-from extism_kernel_conformance.versions import is_in_range
-from extism_kernel_conformance.wasm import limit_memory, parse_kernel
+from extism_kernel_conformance.adapter.process import AdapterCrash, AdapterProcess, AdapterTimeout
+from extism_kernel_conformance.adapter.versions import is_in_range
+from extism_kernel_conformance.base.errors import KernelMalformedError
+from extism_kernel_conformance.base.schema import compile_schema, load_check
+from extism_kernel_conformance.cases.expressions import parse_expression
+from extism_kernel_conformance.wasm.module import limit_memory, parse_kernel
 
 from .conftest import SUITE
 

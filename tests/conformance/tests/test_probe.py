@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import wasmtime
-from extism_kernel_conformance.cases import Case, load_cases, parse_case
-from extism_kernel_conformance.outcome import CaseFailed, CaseSkipped
-from extism_kernel_conformance.probe_cases import cases_of
-from extism_kernel_conformance.probe_module import EXPORT, imports_of, make_module
-from extism_kernel_conformance.probe_player import judge_answer
-from extism_kernel_conformance.probe_translate import MOST_STEPS, translate
-from extism_kernel_conformance.settings import Settings, select_cases
+from extism_kernel_conformance.base.outcome import CaseFailed, CaseSkipped
+from extism_kernel_conformance.cases.load import Case, load_cases, parse_case
+from extism_kernel_conformance.play.probe_player import judge_answer
+from extism_kernel_conformance.probe.cases import cases_of
+from extism_kernel_conformance.probe.module import EXPORT, imports_of, make_module
+from extism_kernel_conformance.probe.translate import MOST_STEPS, translate
+from extism_kernel_conformance.run.settings import Settings, select_cases
 
 from .conftest import SUITE
 

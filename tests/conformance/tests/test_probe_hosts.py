@@ -9,12 +9,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from extism_kernel_conformance.known_failures import read_entries
-from extism_kernel_conformance.outcome import CaseFailed
-from extism_kernel_conformance.probe_module import MARK
-from extism_kernel_conformance.probe_player import judge_answer
-from extism_kernel_conformance.probe_program import Program, Site
-from extism_kernel_conformance.report import read_reports
+from extism_kernel_conformance.base.outcome import CaseFailed
+from extism_kernel_conformance.play.probe_player import judge_answer
+from extism_kernel_conformance.probe.module import MARK
+from extism_kernel_conformance.probe.program import Program, Site
+from extism_kernel_conformance.run.known_failures import read_entries
+from extism_kernel_conformance.run.report import read_reports
 
 from .conftest import SUITE
 

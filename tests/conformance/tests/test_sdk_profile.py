@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import wasmtime
-from extism_kernel_conformance.cases import read_cases
-from extism_kernel_conformance.cli import main
+from extism_kernel_conformance.cases.load import read_cases
+from extism_kernel_conformance.cli.main import main
 
 from .conftest import SUITE
 

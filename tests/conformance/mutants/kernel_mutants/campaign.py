@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from extism_kernel_conformance.wasm import Kernel
+    from extism_kernel_conformance.wasm.module import Kernel
 
 _AT_ONCE = 3
 """Suspect cases that Node looks for before the first of them is judged."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from extism_kernel_conformance.connection import Answer, Fields
+    from extism_kernel_conformance.adapter.connection import Answer, Fields
 
 SCRIPT = Path(__file__).with_name("replay.mjs")
 PATIENCE = 10_000

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from extism_kernel_conformance.cases import Case
+    from extism_kernel_conformance.cases.load import Case
 
     from .operators import Mutant
 

@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
-from extism_kernel_conformance.connection import Answer, Connection, Fields, OnAnswer
-from extism_kernel_conformance.outcome import CaseFailed
-from extism_kernel_conformance.typed_values import parameters_of, result_of
+from extism_kernel_conformance.adapter.connection import Answer, Connection, Fields, OnAnswer
+from extism_kernel_conformance.adapter.typed_values import parameters_of, result_of
+from extism_kernel_conformance.base.outcome import CaseFailed
 
 from .meter import METER, WEIGHT
 

@@ -7,14 +7,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from extism_kernel_conformance.cases import Case, load_cases
-from extism_kernel_conformance.errors import SuiteError
-from extism_kernel_conformance.machine import Machine
-from extism_kernel_conformance.outcome import CaseFailed
-from extism_kernel_conformance.process import AdapterFault
-from extism_kernel_conformance.resources import contract_types
-from extism_kernel_conformance.steps import Cut, Repeat, Step
-from extism_kernel_conformance.wasm import Kernel, limit_memory, parse_kernel
+from extism_kernel_conformance.adapter.process import AdapterFault
+from extism_kernel_conformance.base.errors import SuiteError
+from extism_kernel_conformance.base.outcome import CaseFailed
+from extism_kernel_conformance.base.resources import contract_types
+from extism_kernel_conformance.cases.load import Case, load_cases
+from extism_kernel_conformance.cases.steps import Cut, Repeat, Step
+from extism_kernel_conformance.play.machine import Machine
+from extism_kernel_conformance.wasm.module import Kernel, limit_memory, parse_kernel
 
 from .meter import add_meter
 from .replay import Recorder

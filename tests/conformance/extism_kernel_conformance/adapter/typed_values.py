@@ -1,0 +1,42 @@
+"""Values on the wire, `"i64:77"`, and the types of functions, `(i64, i32) -> ()`."""
+
+from __future__ import annotations
+
+from extism_kernel_conformance.adapter.process import AdapterFault
+
+_BITS = {"i32": 32, "i64": 64}
+
+
+def parameters_of(signature: str) -> list[str]:
+    """Return the parameter types of a signature."""
+    inside = signature.partition(")")[0].strip("(")
+    return [each.strip() for each in inside.split(",")] if inside else []
+
+
+def result_of(signature: str) -> str | None:
+    """Return the result type of a signature, None for `()`."""
+    result = signature.rpartition(" -> ")[2]
+    return None if result == "()" else result
+
+
+def write_value(value_type: str, value: int) -> str:
+    """Return a number as the wire has it; it wraps at the width of its type."""
+    return f"{value_type}:{value % (1 << _BITS[value_type])}"
+
+
+def read_result(values: list[str], signature: str, name: str) -> int | None:
+    """Return the one result of a call as an unsigned number, None if the function has none.
+
+    Raises AdapterFault if the number of values, a type, or a range is not what the module declares.
+    """
+    expected = result_of(signature)
+    types = [value.partition(":")[0] for value in values]
+    if types != ([] if expected is None else [expected]):
+        found = f"({', '.join(types)})"
+        raise AdapterFault("adapter-type", f"`{name}` is {signature}, the adapter answers with {found}")
+    if expected is None:
+        return None
+    number = int(values[0].partition(":")[2])
+    if number >= 1 << _BITS.get(expected, 64):
+        raise AdapterFault("adapter-type", f"`{name}` answers {values[0]}, which is no {expected}")
+    return number

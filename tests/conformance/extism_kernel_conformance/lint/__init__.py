@@ -1,0 +1,1 @@
+"""Checks an adapter, not a kernel."""

@@ -1,0 +1,1 @@
+"""Plays one case on one adapter."""

@@ -1,0 +1,29 @@
+"""What a player needs besides the case: the adapter, the kernel, and what is known of them so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from extism_kernel_conformance.adapter.connection import Connection
+    from extism_kernel_conformance.adapter.session import AdapterSession
+    from extism_kernel_conformance.probe.imports import OfferedImports
+    from extism_kernel_conformance.wasm.module import Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One configuration as one case finds it."""
+
+    session: AdapterSession
+    kernel: Kernel
+    timeout: float
+    """Seconds that an answer may take in this case."""
+    offers: OfferedImports
+    """What the host of the sdk profile offers to guests."""
+
+    @property
+    def connection(self) -> Connection:
+        """The live connection. Raises AdapterFault if the adapter does not start."""
+        return self.session.connection(self.timeout)

@@ -1,0 +1,1 @@
+"""What the suite reads of a module."""
