@@ -21,7 +21,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from build_tools.base.release_errors import InvalidArchiveError, InvalidEpochError
+from build_tools.base.errors import InvalidArchiveError, InvalidEpochError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, NoReturn
 from build_tools.base import files
 from build_tools.base.cache import find_cache
 from build_tools.base.errors import ExitCode, FileMissingError, UsageError
-from build_tools.base.model import FILENAMES
+from build_tools.base.findings import to_json
 from build_tools.base.progress import Progress
 from build_tools.base.project import find_project
-from build_tools.base.report import to_json
 from build_tools.bench.costs import Kernel, measure
 from build_tools.bench.cycles import time_cycles
 from build_tools.bench.scenarios import SCENARIOS
 from build_tools.bench.tables import costs_to_data, is_over, render_costs, render_markdown
 from build_tools.bench.upstream import fetch_upstream
 from build_tools.bench.worst import WORST
+from build_tools.kernel.values import FILENAMES
 from build_tools.wasm.module import parse_module
 
 if TYPE_CHECKING:

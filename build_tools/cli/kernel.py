@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from build_tools.base import files
 from build_tools.base.cache import find_cache
 from build_tools.base.errors import BuildToolsError, ExitCode, ModuleMalformedError, UsageError
+from build_tools.base.findings import findings_to_data, render_findings, to_json
 from build_tools.base.project import find_project
-from build_tools.base.report import findings_to_data, render_findings, render_staged, staged_to_data, to_json
 from build_tools.checks.run import (
     PYTEST_NOTHING_COLLECTED,
     check_writable,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import argparse
 
     from build_tools.base.project import Project
+    from build_tools.kernel.values import StagedKernel
 
 
 def kernel(args: argparse.Namespace) -> int:
@@ -131,3 +132,37 @@ def _stage_for_tests(project: Project) -> list[str]:
         print(error.render(), file=sys.stderr)
         return ["kernel"]
     return []
+
+
+def render_staged(staged: StagedKernel) -> str:
+    """Return what was staged: a line for each file, then where and with what."""
+    lines = [f"extism-kernel {staged.version}, ABI {staged.abi_version}"]
+    if not staged.is_fresh:
+        lines[0] += " (up to date; nothing to do)"
+    for artifact, features in zip(staged.artifacts, staged.features.values(), strict=True):
+        lines.append(f"  {artifact.name:<26} {artifact.size:>6,} bytes  sha256 {artifact.sha256}")
+        lines.append(f"  {'':<26} uses {', '.join(features) or 'the MVP only'}")
+    lines.append(f"  toolchain: {staged.toolchain}")
+    lines.append(f"  staged in: {staged.folder}")
+    return "\n".join(lines)
+
+
+def staged_to_data(staged: StagedKernel) -> dict[str, Any]:
+    """Return what was staged for JSON."""
+    return {
+        "version": staged.version,
+        "abi_version": staged.abi_version,
+        "folder": str(staged.folder),
+        "toolchain": staged.toolchain,
+        "up_to_date": not staged.is_fresh,
+        "files": [
+            {
+                "name": artifact.name,
+                "path": str(artifact.path),
+                "size": artifact.size,
+                "sha256": artifact.sha256,
+            }
+            for artifact in staged.artifacts
+        ],
+        "features": {flavour: list(names) for flavour, names in staged.features.items()},
+    }

@@ -12,13 +12,14 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from build_tools.base.errors import BuildToolsError, ExitCode, render
+from build_tools.base.errors import BuildToolsError, ExitCode
 from build_tools.base.files import translate
-from build_tools.base.model import FLAVOURS
+from build_tools.base.findings import render
 from build_tools.base.progress import has_colour
 from build_tools.cli import release as release_commands
 from build_tools.cli.parsers import Parser, lazy
 from build_tools.env.environment import missing_dependency
+from build_tools.kernel.values import FLAVOURS
 
 if TYPE_CHECKING:
     import argparse

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_tools.base.archive import read_epoch
-from build_tools.base.errors import ExitCode
+from build_tools.base.errors import ExitCode, NotReproducibleError, NotStagedError
 from build_tools.base.files import make_folder, read_bounded, write_whole
-from build_tools.base.model import INFO_FILENAME
+from build_tools.base.findings import to_json
 from build_tools.base.project import find_project
-from build_tools.base.release_errors import NotReproducibleError, NotStagedError
-from build_tools.base.report import to_json
 from build_tools.cli.release_report import (
     artifacts_to_data,
     published_to_data,
@@ -24,6 +22,7 @@ from build_tools.cli.release_report import (
 )
 from build_tools.ecosystems import ECOSYSTEMS
 from build_tools.ecosystems.kernel import read_kernel
+from build_tools.kernel.values import INFO_FILENAME
 from build_tools.kernel.version import read_version
 from build_tools.release.distributions import (
     build_distributions,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from build_tools.base.model import Artifact
+    from build_tools.base.findings import Artifact
     from build_tools.release.publish import Published
     from build_tools.release.reproduce import Reproduction
     from build_tools.release.verify import Identified

@@ -9,17 +9,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from build_tools.base.cache import find_cache
-from build_tools.base.errors import ExitCode
-from build_tools.base.model import FILENAMES
+from build_tools.base.errors import ExitCode, NotStagedError
+from build_tools.base.findings import to_json
 from build_tools.base.process import run, run_through
 from build_tools.base.project import find_project
-from build_tools.base.release_errors import NotStagedError
-from build_tools.base.report import to_json
 from build_tools.checks.clauses import find_citations, group, read_clauses
 from build_tools.checks.clauses import render as render_clauses
 from build_tools.checks.clauses import render_markdown as render_coverage
 from build_tools.checks.doctor import can_build, examine
 from build_tools.checks.doctor import render as render_diagnoses
+from build_tools.kernel.values import FILENAMES
 from build_tools.toolchain.find import Search
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build_tools.base.archive import Member
-from build_tools.base.errors import VersionError
+from build_tools.base.errors import KernelMismatchError, NotStagedError, VersionError
 from build_tools.base.files import guard, read_bounded, sha256_of
-from build_tools.base.model import FILENAMES, INFO_FILENAME
-from build_tools.base.release_errors import KernelMismatchError, NotStagedError
+from build_tools.kernel.values import FILENAMES, INFO_FILENAME
 from build_tools.kernel.version import read_version
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from build_tools.base.errors import ContractError
-from build_tools.base.model import FLAVOURS, Flavour
 from build_tools.base.project import read_toml
+from build_tools.kernel.values import FLAVOURS, Flavour
 from build_tools.wasm.features import OPCODE_FEATURES
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_tools.base import files
-from build_tools.base.model import CompiledModule
 from build_tools.base.process import run
 from build_tools.base.progress import Progress
+from build_tools.kernel.values import CompiledModule
 
 if TYPE_CHECKING:
-    from build_tools.base.model import Toolchain
     from build_tools.base.project import Project
     from build_tools.kernel.abi import Abi
     from build_tools.kernel.crate import Crate
+    from build_tools.toolchain.values import Toolchain
 
 # Our names of features and LLVM's.
 LLVM_FEATURES = {

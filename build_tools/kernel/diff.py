@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from build_tools.base.model import Finding
+from build_tools.base.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from build_tools.base.files import sha256_of
-from build_tools.kernel.stamps import ABI_SECTION, VERSION_SECTION
+from build_tools.kernel.values import ABI_SECTION, VERSION_SECTION
 
 if TYPE_CHECKING:
     from build_tools.wasm.module import Module

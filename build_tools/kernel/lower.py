@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from build_tools.base import files
 from build_tools.base.errors import ModuleMalformedError, PlaceholderError
-from build_tools.base.model import LoweredModule
 from build_tools.kernel.layout import OPCODES, SECTION_GLOBAL, SECTION_IMPORT, read_layout
+from build_tools.kernel.values import LoweredModule
 from build_tools.wasm.leb128 import (
     encode_custom,
     encode_export,
@@ -35,8 +35,8 @@ from build_tools.wasm.sections import HEADER, read_sections
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from build_tools.base.model import CompiledModule
     from build_tools.kernel.layout import Body, Import, Instruction, Layout
+    from build_tools.kernel.values import CompiledModule
 
 GLOBAL, INSTRUCTION = "global", "instruction"
 MODULES = frozenset({GLOBAL, INSTRUCTION})

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from build_tools.base import files
 from build_tools.base.errors import BuildToolsError, FindingsError
-from build_tools.base.model import FILENAMES, FLAVOURS, INFO_FILENAME, CompiledModule, ValidatedModule
-from build_tools.base.report import render_findings
+from build_tools.base.findings import render_findings
 from build_tools.kernel.abi import read_abi
 from build_tools.kernel.compile import codegen_flags, compile_kernel
 from build_tools.kernel.crate import read_crate
@@ -19,6 +18,7 @@ from build_tools.kernel.lower import lower_module
 from build_tools.kernel.stage import make_info, read_staged, stage_kernel
 from build_tools.kernel.stamp import stamp_module
 from build_tools.kernel.validate import Expectation, check_module
+from build_tools.kernel.values import FILENAMES, FLAVOURS, INFO_FILENAME, CompiledModule, ValidatedModule
 from build_tools.kernel.version import read_version
 from build_tools.toolchain.find import CARGO_VARIABLE, RUSTC_VARIABLE, Search, find_toolchain
 from build_tools.wasm.module import parse_module
@@ -26,9 +26,10 @@ from build_tools.wasm.module import parse_module
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from build_tools.base.model import Finding, Flavour, LoweredModule, StagedKernel, StampedModule
+    from build_tools.base.findings import Finding
     from build_tools.base.project import Project
     from build_tools.kernel.abi import Abi
+    from build_tools.kernel.values import Flavour, LoweredModule, StagedKernel, StampedModule
 
 
 log = logging.getLogger(__name__)

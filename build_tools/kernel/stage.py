@@ -6,14 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from build_tools.base import files
-from build_tools.base.model import FILENAMES, INFO_FILENAME, INFO_SCHEMA, Artifact, StagedKernel
+from build_tools.base.findings import Artifact
+from build_tools.kernel.values import FILENAMES, INFO_FILENAME, INFO_SCHEMA, StagedKernel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from build_tools.base.model import Finding, StampedModule, Toolchain
+    from build_tools.base.findings import Finding
     from build_tools.kernel.abi import Abi
+    from build_tools.kernel.values import StampedModule
+    from build_tools.toolchain.values import Toolchain
 
 
 def make_info(  # noqa: PLR0913 - the facts of one kernel; all are recorded

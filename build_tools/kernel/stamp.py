@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from build_tools.base import files
 from build_tools.base.errors import ModuleMalformedError
-from build_tools.base.model import StampedModule
-from build_tools.kernel.stamps import ABI_SECTION, PRODUCERS_SECTION, VERSION_SECTION
+from build_tools.kernel.values import ABI_SECTION, PRODUCERS_SECTION, VERSION_SECTION, StampedModule
 from build_tools.wasm.leb128 import (
     encode_custom,
     encode_export,
@@ -24,8 +23,9 @@ from build_tools.wasm.leb128 import (
 from build_tools.wasm.module import MAGIC, VERSION, parse_module
 
 if TYPE_CHECKING:
-    from build_tools.base.model import Flavour, Toolchain, ValidatedModule
     from build_tools.kernel.abi import Abi
+    from build_tools.kernel.values import Flavour, ValidatedModule
+    from build_tools.toolchain.values import Toolchain
     from build_tools.wasm.module import Export, Module
 
 CUSTOM, TABLE, GLOBAL, EXPORT = 0, 4, 6, 7

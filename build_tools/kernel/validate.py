@@ -6,16 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from build_tools.base.model import Finding
+from build_tools.base.findings import Finding
 from build_tools.kernel.lower import LINKER_EXPORTS
-from build_tools.kernel.stamps import ABI_SECTION, PRODUCERS_SECTION, STAMPS, VERSION_SECTION
+from build_tools.kernel.values import ABI_SECTION, PRODUCERS_SECTION, STAMPS, VERSION_SECTION
 from build_tools.wasm.module import find_invalidity, parse_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from build_tools.base.model import Flavour
     from build_tools.kernel.abi import Abi, AbiFunction
+    from build_tools.kernel.values import Flavour
     from build_tools.wasm.module import Module
 
 ABI_HINT = (

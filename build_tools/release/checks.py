@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from build_tools.base.errors import PythonEnvironmentError, ToolFailedError
 from build_tools.base.files import read_bounded, sha256_of
-from build_tools.base.model import FILENAMES, Finding
+from build_tools.base.findings import Finding
 from build_tools.base.process import run
+from build_tools.kernel.values import FILENAMES
 from build_tools.kernel.version import read_version, to_pep440
 from build_tools.release.changelog import UNRELEASED, has_unreleased, newest_heading, read_sections_of
 from build_tools.release.distributions import read_artifact
@@ -31,7 +32,7 @@ from build_tools.release.wheelfile import PACKAGE, check_wheel, find_member, sbo
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from build_tools.base.model import Artifact
+    from build_tools.base.findings import Artifact
     from build_tools.base.project import Project
     from build_tools.release.distributions import Distributions
     from build_tools.release.index import IndexFile

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build_tools.base.archive import parse_tar_gz, parse_zip, read_epoch
+from build_tools.base.errors import BuildFailedError, InvalidArchiveError
 from build_tools.base.files import make_folder, read_bounded, read_digest, sha256_of, write_whole
-from build_tools.base.model import Artifact
+from build_tools.base.findings import Artifact
 from build_tools.base.process import run
-from build_tools.base.release_errors import BuildFailedError, InvalidArchiveError
 from build_tools.kernel.version import read_version, to_pep440
 from build_tools.release.provenance import (
     PROVENANCE_FILENAME,

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from http.client import HTTPException
 
-from build_tools.base.errors import UsageError
-from build_tools.base.release_errors import IndexUnreachableError
+from build_tools.base.errors import IndexUnreachableError, UsageError
 
 __all__ = ["IndexFile", "check_index_url", "find_files", "parse_page", "simple_url"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from build_tools.base.errors import ContractError
 from build_tools.base.files import read_bounded, write_whole
-from build_tools.base.model import INFO_FILENAME
+from build_tools.kernel.values import INFO_FILENAME
 from build_tools.kernel.version import PATTERN
 
 if TYPE_CHECKING:

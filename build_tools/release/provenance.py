@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from build_tools.base.errors import ToolFailedError, ToolNotFoundError
-from build_tools.base.model import Artifact, Finding
+from build_tools.base.findings import Artifact, Finding
 from build_tools.base.process import run
 
 if TYPE_CHECKING:

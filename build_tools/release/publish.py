@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from build_tools.base.errors import ToolFailedError, UsageError
+from build_tools.base.errors import ReleaseRefusedError, ToolFailedError, UploadFailedError, UsageError
 from build_tools.base.process import run
-from build_tools.base.release_errors import ReleaseRefusedError, UploadFailedError
 from build_tools.release.checks import (
     attestation_of,
     check_attestations,
@@ -31,7 +30,7 @@ from build_tools.release.index import find_files
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from build_tools.base.model import Artifact
+    from build_tools.base.findings import Artifact
     from build_tools.base.project import Project
     from build_tools.release.distributions import Distributions
 

@@ -11,7 +11,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from build_tools.base.errors import PythonEnvironmentError
-from build_tools.base.model import FILENAMES, Finding
+from build_tools.base.findings import Finding
+from build_tools.kernel.values import FILENAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

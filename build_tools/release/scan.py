@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from build_tools.base.archive import BROKEN_TAR, BROKEN_ZIP
+from build_tools.base.errors import InvalidArchiveError
 from build_tools.base.files import guard, read_bounded
-from build_tools.base.release_errors import InvalidArchiveError
 from build_tools.wasm.sections import HEADER, is_module
 
 if TYPE_CHECKING:

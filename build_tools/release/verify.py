@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from build_tools.base.errors import BuildToolsError
 from build_tools.base.files import sha256_of
-from build_tools.kernel.stamps import VERSION_SECTION
+from build_tools.kernel.values import VERSION_SECTION
 from build_tools.release.scan import find_modules
 from build_tools.wasm.sections import find_custom, read_export_names
 

@@ -15,8 +15,8 @@ from email.parser import BytesParser
 from typing import TYPE_CHECKING
 
 from build_tools.base.archive import Member, make_tar_gz, make_zip, parse_tar_gz, parse_zip
-from build_tools.base.model import Finding
-from build_tools.base.release_errors import InvalidArchiveError
+from build_tools.base.errors import InvalidArchiveError
+from build_tools.base.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

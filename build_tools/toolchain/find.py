@@ -19,12 +19,12 @@ from build_tools.base.errors import (
     ToolFailedError,
     ToolNotFoundError,
 )
-from build_tools.base.model import Toolchain
 from build_tools.base.process import run
 from build_tools.base.project import read_toml
 from build_tools.toolchain import debian
 from build_tools.toolchain.pins import read_pins
 from build_tools.toolchain.sysroot import find_library, make_sysroot
+from build_tools.toolchain.values import Toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

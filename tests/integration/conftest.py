@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from build_tools.base.cache import find_cache
-from build_tools.base.model import FILENAMES
 from build_tools.base.project import find_project
 from build_tools.bench.costs import Kernel, Workshop
 from build_tools.kernel.pipeline import Request, make_kernel
+from build_tools.kernel.values import FILENAMES
 
 if TYPE_CHECKING:
-    from build_tools.base.model import StagedKernel
+    from build_tools.kernel.values import StagedKernel
 
 ROOT = Path(__file__).resolve().parents[2]
 

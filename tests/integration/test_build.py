@@ -16,13 +16,13 @@ import wasmtime
 
 from build_tools.base.cache import find_cache
 from build_tools.base.files import read_digest
-from build_tools.base.model import FILENAMES, FLAVOURS, INFO_FILENAME
 from build_tools.base.project import Project, find_project
 from build_tools.kernel.abi import read_abi
 from build_tools.kernel.compile import codegen_flags, compile_kernel
 from build_tools.kernel.crate import read_crate
 from build_tools.kernel.pipeline import Request, make_kernel
 from build_tools.kernel.validate import Expectation, check_module
+from build_tools.kernel.values import FILENAMES, FLAVOURS, INFO_FILENAME
 from build_tools.toolchain.find import Search, find_toolchain
 from build_tools.toolchain.pins import read_pins
 from build_tools.wasm.module import parse_module
@@ -33,7 +33,7 @@ from .conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from build_tools.base.model import Flavour, StagedKernel
+    from build_tools.kernel.values import Flavour, StagedKernel
 
 NAMES = {*FILENAMES.values(), INFO_FILENAME}
 TOOLS = [sys.executable, "-m", "build_tools", "--no-bootstrap"]

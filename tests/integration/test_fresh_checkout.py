@@ -13,13 +13,13 @@ import pytest
 
 from build_tools.base.cache import find_cache
 from build_tools.base.files import read_digest
-from build_tools.base.model import FILENAMES
+from build_tools.kernel.values import FILENAMES
 from build_tools.release.reproduce import copy_sources
 
 from .conftest import ROOT
 
 if TYPE_CHECKING:
-    from build_tools.base.model import StagedKernel
+    from build_tools.kernel.values import StagedKernel
 
 # A folder that no quoting of ours may stumble over.
 ODD_NAME = 'it\'s a chéck-out, "really" $HOME'

@@ -15,9 +15,9 @@ from build_tools.bench.worst import DEEP, WORST
 from tests.integration.kernel_support import hostile_values, pages
 
 if TYPE_CHECKING:
-    from build_tools.base.model import StagedKernel
     from build_tools.bench.costs import Kernel, Workshop
     from build_tools.bench.scenarios import Scenario
+    from build_tools.kernel.values import StagedKernel
 
 LIVE = 20_000
 SIZE_LIMIT = 3474

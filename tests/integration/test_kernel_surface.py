@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from build_tools.base.model import FILENAMES, FLAVOURS
 from build_tools.base.project import find_project
 from build_tools.kernel.abi import read_abi
-from build_tools.kernel.stamps import ABI_SECTION, VERSION_SECTION
 from build_tools.kernel.validate import Expectation, check_module
+from build_tools.kernel.values import ABI_SECTION, FILENAMES, FLAVOURS, VERSION_SECTION
 from build_tools.wasm.module import Module, parse_module
 from build_tools.wasm.sections import find_custom
 
 if TYPE_CHECKING:
-    from build_tools.base.model import Flavour, StagedKernel
     from build_tools.bench.costs import Workshop
     from build_tools.kernel.abi import Abi
+    from build_tools.kernel.values import Flavour, StagedKernel
 
 Staged = tuple["Flavour", Module]
 HOST_NAMES = ("log_", "config_get", "var_", "http_", "get_log_level")

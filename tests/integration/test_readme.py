@@ -13,7 +13,7 @@ from .conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from build_tools.base.model import StagedKernel
+    from build_tools.kernel.values import StagedKernel
 
 README = ROOT / "README.md"
 EXAMPLE = re.compile(r"<!-- [^>]*tests/integration/test_readme.py -->\n```python\n(.*?)```", re.DOTALL)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from build_tools.base.model import FILENAMES, FLAVOURS
+from build_tools.kernel.values import FILENAMES, FLAVOURS
 
 if TYPE_CHECKING:
-    from build_tools.base.model import Flavour, StagedKernel
+    from build_tools.kernel.values import Flavour, StagedKernel
 
 MESSAGE = "grüße, guest"
 

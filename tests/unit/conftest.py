@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 import pytest
 import wasmtime
 
-from build_tools.base.model import LoweredModule, ValidatedModule
 from build_tools.kernel.abi import Abi, read_abi
+from build_tools.kernel.values import LoweredModule, ValidatedModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from build_tools.base.model import Flavour
+    from build_tools.kernel.values import Flavour
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "tests" / "data" / "modules"

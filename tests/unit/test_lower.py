@@ -6,12 +6,12 @@ import pytest
 import wasmtime
 
 from build_tools.base.errors import ExitCode, ModuleMalformedError, NotAModuleError, PlaceholderError
-from build_tools.base.model import FLAVOURS, CompiledModule, Flavour, ValidatedModule
 from build_tools.kernel import layout
 from build_tools.kernel.layout import Body, read_layout
 from build_tools.kernel.lower import lower, lower_module
 from build_tools.kernel.stamp import stamp_module
 from build_tools.kernel.validate import Expectation, check_module
+from build_tools.kernel.values import FLAVOURS, CompiledModule, Flavour, ValidatedModule
 from build_tools.wasm.leb128 import encode_custom, encode_section, encode_unsigned, encode_vector
 from build_tools.wasm.module import SECTION_CODE, find_invalidity, parse_module
 from build_tools.wasm.sections import HEADER, find_custom, read_sections

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.base.model import INFO_FILENAME
 from build_tools.base.project import find_project
 from build_tools.kernel.pipeline import Request, make_kernel
+from build_tools.kernel.values import INFO_FILENAME
 
 from .conftest import ROOT
 

@@ -14,13 +14,13 @@ import wasmtime
 
 from build_tools.base import files
 from build_tools.base.errors import DiskFullError, ExitCode, FileMissingError, FindingsError, ReadOnlyError
-from build_tools.base.model import FILENAMES, INFO_FILENAME
 from build_tools.base.project import Project, find_project
 from build_tools.cli.main import main
 from build_tools.kernel.pipeline import Request, digest_inputs, make_kernel
+from build_tools.kernel.values import FILENAMES, INFO_FILENAME
 
 if TYPE_CHECKING:
-    from build_tools.base.model import StagedKernel
+    from build_tools.kernel.values import StagedKernel
 
 NAMES = {*FILENAMES.values(), INFO_FILENAME}
 

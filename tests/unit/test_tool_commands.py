@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.base.model import FILENAMES
+from build_tools.base.errors import NotStagedError
 from build_tools.base.project import Project
-from build_tools.base.release_errors import NotStagedError
 from build_tools.cli.tools import find_suite_arguments
+from build_tools.kernel.values import FILENAMES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from build_tools.base.errors import ContractError, DownloadError, ToolchainNotFoundError, ToolchainUnfitError
-from build_tools.base.model import Toolchain
 from build_tools.base.project import find_project
 from build_tools.checks import doctor
 from build_tools.toolchain import debian
@@ -13,6 +12,7 @@ from build_tools.toolchain import find as toolchain
 from build_tools.toolchain.debian import System
 from build_tools.toolchain.pins import read_pins
 from build_tools.toolchain.sysroot import find_library
+from build_tools.toolchain.values import Toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

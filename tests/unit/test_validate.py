@@ -11,8 +11,8 @@ from build_tools.kernel.validate import CHECKS, CODES, Expectation, check_module
 from .conftest import MODULES, VERSION, load_generator
 
 if TYPE_CHECKING:
-    from build_tools.base.model import Flavour
     from build_tools.kernel.abi import Abi
+    from build_tools.kernel.values import Flavour
 
     from .conftest import Generator
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from build_tools.base.project import find_project, read_toml
-from build_tools.kernel.stamps import VERSION_SECTION
+from build_tools.kernel.values import VERSION_SECTION
 from build_tools.kernel.version import read_version, to_pep440
 from build_tools.release.changelog import newest_heading
 from build_tools.wasm.sections import find_custom

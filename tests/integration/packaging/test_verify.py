@@ -11,7 +11,7 @@ from wasmtime import wat2wasm
 
 from build_tools.base.archive import Member, make_tar_gz, make_zip
 from build_tools.base.files import sha256_of
-from build_tools.kernel.stamps import VERSION_SECTION
+from build_tools.kernel.values import VERSION_SECTION
 from build_tools.wasm.leb128 import encode_name, encode_unsigned
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from build_tools.base.archive import (
     parse_zip,
     read_epoch,
 )
-from build_tools.base.release_errors import InvalidArchiveError, InvalidEpochError
+from build_tools.base.errors import InvalidArchiveError, InvalidEpochError
 
 MEMBERS = [
     Member(name="a/one.txt", data=b"one"),

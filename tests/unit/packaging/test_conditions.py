@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from build_tools.base.archive import Member, make_tar_gz, make_zip
+from build_tools.base.errors import InvalidArchiveError
 from build_tools.base.process import run
-from build_tools.base.release_errors import InvalidArchiveError
 from build_tools.env.pythons import find_python
 from build_tools.release.reproduce import copy_sources
 from build_tools.release.scan import find_modules

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from build_tools.base.errors import UsageError
-from build_tools.base.model import Artifact
-from build_tools.base.release_errors import IndexUnreachableError
+from build_tools.base.errors import IndexUnreachableError, UsageError
+from build_tools.base.findings import Artifact
 from build_tools.release.changelog import has_unreleased, newest_heading, read_sections_of
 from build_tools.release.index import check_index_url, parse_page, simple_url
 from build_tools.release.known import order

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from build_tools.base.archive import Member, make_tar_gz, make_zip, parse_zip
-from build_tools.base.release_errors import InvalidArchiveError
+from build_tools.base.errors import InvalidArchiveError
 from build_tools.release.wheelfile import (
     REQUIRED_IN_DIST_INFO,
     REQUIRED_IN_PACKAGE,

@@ -8,49 +8,19 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from build_tools.base.findings import Artifact, Finding
+    from build_tools.toolchain.values import Toolchain
+
 Flavour = Literal["context", "core"]
 FLAVOURS: tuple[Flavour, ...] = ("context", "core")
 FILENAMES: dict[Flavour, str] = {"context": "extism-runtime.wasm", "core": "extism-runtime-core.wasm"}
 INFO_FILENAME = "kernel_info.json"
 INFO_SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One failed check: a stable code, what is and what should be, and the place."""
-
-    code: str
-    message: str
-    where: str
-    hint: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Toolchain:
-    """A Rust compiler that was seen to run, and how to make wasm32 with it.
-
-    `origin` says how it was found (`environment`, `rustup`, `path`, `debian`). `sysroot` is `None` when the
-    compiler has its own `core` for wasm32. `linker` is `None` when it brings its own. `packages` names what
-    was fetched, as (name, version). `is_release` is true when releases are built with exactly this one.
-    """
-
-    origin: str
-    rustc: Path
-    version: str
-    commit: str
-    host: str
-    llvm: str
-    linker: Path | None = None
-    linker_version: str = "rust-lld"
-    sysroot: Path | None = None
-    library_path: tuple[Path, ...] = ()
-    packages: tuple[tuple[str, str], ...] = ()
-    is_release: bool = False
-
-    def describe(self) -> str:
-        """Return one line for a person; no path of this machine, so that it may be recorded."""
-        release = "release toolchain" if self.is_release else "not the release toolchain"
-        return f"rustc {self.version} ({self.commit[:9]}), LLVM {self.llvm}, from {self.origin}; {release}"
+# The custom sections that a finished kernel carries (S-7). Every byte of a name counts against C-4.
+VERSION_SECTION = "extism"
+ABI_SECTION = "extism_abi"
+PRODUCERS_SECTION = "producers"
+STAMPS = (VERSION_SECTION, ABI_SECTION, PRODUCERS_SECTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +62,6 @@ class StampedModule:
     data: bytes
     sha256: str
     features: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
-    """A file that was written whole and whose digest is known."""
-
-    name: str
-    path: Path
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
