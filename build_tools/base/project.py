@@ -36,6 +36,11 @@ class Project:
         return self.kernel_src / "abi.toml"
 
     @property
+    def canonical_json(self) -> Path:
+        """The digests that the sources give with the pinned compiler."""
+        return self.kernel_src / "canonical.json"
+
+    @property
     def cargo_toml(self) -> Path:
         """The one place of the version."""
         return self.kernel_src / "Cargo.toml"

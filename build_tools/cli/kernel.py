@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from build_tools.base import files
 from build_tools.base.cache import find_cache
-from build_tools.base.errors import BuildToolsError, ExitCode, ModuleMalformedError, UsageError
+from build_tools.base.errors import (
+    BuildToolsError,
+    ExitCode,
+    ModuleMalformedError,
+    NotReproducibleError,
+    UsageError,
+)
 from build_tools.base.findings import findings_to_data, render_findings, to_json
 from build_tools.base.project import find_project
 from build_tools.checks.run import (
@@ -19,17 +26,22 @@ from build_tools.checks.run import (
     run_pytest,
     run_steps,
 )
+from build_tools.cli.release_report import render_witnesses, witnesses_to_data
 from build_tools.kernel.abi import read_abi
+from build_tools.kernel.canonical import compare_info, read_canonical, write_canonical
 from build_tools.kernel.diff import Verdict, compare_modules
 from build_tools.kernel.facts import facts_to_data, render_facts
 from build_tools.kernel.pipeline import Request, guess_flavour, make_kernel
 from build_tools.kernel.validate import CODES, Expectation, check_module
+from build_tools.kernel.values import INFO_FILENAME
+from build_tools.release.toolchains import compare_toolchains
 from build_tools.wasm.module import find_invalidity, parse_module
 
 if TYPE_CHECKING:
     import argparse
 
     from build_tools.base.project import Project
+    from build_tools.kernel.canonical import Comparison
     from build_tools.kernel.values import StagedKernel
 
 
@@ -41,6 +53,8 @@ def kernel(args: argparse.Namespace) -> int:
         if code not in known:
             raise UsageError(f"`--allow {code}`: there are {', '.join(known)}")
     project = find_project()
+    if args.record and (args.prebuilt or args.allow):
+        raise UsageError("`--record` goes neither with `--prebuilt` nor with `--allow`")
     staged = make_kernel(
         Request(
             project=project,
@@ -52,7 +66,11 @@ def kernel(args: argparse.Namespace) -> int:
             allowed=frozenset(args.allow),
         )
     )
-    print(to_json(staged_to_data(staged)) if args.json else render_staged(staged))
+    info = json.loads(files.read_bounded(staged.folder / INFO_FILENAME))
+    if args.record:
+        write_canonical(project.canonical_json, info)
+    comparison = compare_info(info, read_canonical(project.canonical_json))
+    print(to_json(staged_to_data(staged, comparison)) if args.json else render_staged(staged, comparison))
     return ExitCode.DONE
 
 
@@ -134,7 +152,18 @@ def _stage_for_tests(project: Project) -> list[str]:
     return []
 
 
-def render_staged(staged: StagedKernel) -> str:
+def reproduce_toolchains(args: argparse.Namespace) -> int:
+    """Make the kernel with every compiler that the machine can have, and compare the bytes."""
+    if args.prebuilt or args.against:
+        raise UsageError("`--toolchains` compiles; it goes neither with `--prebuilt` nor with `--against`")
+    result = compare_toolchains(find_project(), find_cache(), may_download=not args.offline)
+    print(to_json(witnesses_to_data(result)) if args.json else render_witnesses(result))
+    if not result.is_equal:
+        raise NotReproducibleError("the toolchains give different kernels for the same sources")
+    return ExitCode.DONE
+
+
+def render_staged(staged: StagedKernel, comparison: Comparison) -> str:
     """Return what was staged: a line for each file, then where and with what."""
     lines = [f"extism-kernel {staged.version}, ABI {staged.abi_version}"]
     if not staged.is_fresh:
@@ -143,11 +172,12 @@ def render_staged(staged: StagedKernel) -> str:
         lines.append(f"  {artifact.name:<26} {artifact.size:>6,} bytes  sha256 {artifact.sha256}")
         lines.append(f"  {'':<26} uses {', '.join(features) or 'the MVP only'}")
     lines.append(f"  toolchain: {staged.toolchain}")
+    lines.append(f"  {comparison.reason}")
     lines.append(f"  staged in: {staged.folder}")
     return "\n".join(lines)
 
 
-def staged_to_data(staged: StagedKernel) -> dict[str, Any]:
+def staged_to_data(staged: StagedKernel, comparison: Comparison) -> dict[str, Any]:
     """Return what was staged for JSON."""
     return {
         "version": staged.version,
@@ -155,6 +185,8 @@ def staged_to_data(staged: StagedKernel) -> dict[str, Any]:
         "folder": str(staged.folder),
         "toolchain": staged.toolchain,
         "up_to_date": not staged.is_fresh,
+        "canonical": comparison.is_canonical,
+        "canonical_reason": comparison.reason,
         "files": [
             {
                 "name": artifact.name,

@@ -71,6 +71,9 @@ def _add_kernel(subparsers: Subparsers) -> None:
         metavar="CODE",
         help="stage despite findings of this code, to work on the kernel; such a kernel is never released",
     )
+    kernel.add_argument(
+        "--record", action="store_true", help="write the digests into kernel-src/canonical.json"
+    )
     kernel.add_argument("--offline", action="store_true", help="download nothing")
     kernel.add_argument("--json", action="store_true", help="print the result as JSON")
     kernel.set_defaults(command=lazy("cli.kernel", "kernel"))

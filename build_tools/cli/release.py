@@ -11,6 +11,7 @@ from build_tools.base.errors import ExitCode, NotReproducibleError, NotStagedErr
 from build_tools.base.files import make_folder, read_bounded, write_whole
 from build_tools.base.findings import to_json
 from build_tools.base.project import find_project
+from build_tools.cli.parsers import lazy
 from build_tools.cli.release_report import (
     artifacts_to_data,
     published_to_data,
@@ -66,6 +67,12 @@ def _add_builders(subparsers: Subparsers) -> None:
     again = subparsers.add_parser("reproduce", help="build twice under different conditions and compare")
     again.add_argument("--prebuilt", type=Path, metavar="FILE", help="compare packaging only; no compiler")
     again.add_argument("--against", type=Path, metavar="DIR", help="build once, compare with this release")
+    again.add_argument(
+        "--toolchains",
+        action="store_true",
+        help="compile the kernel with every compiler that the machine can have, and compare",
+    )
+    again.add_argument("--offline", action="store_true", help="with --toolchains: download nothing")
     again.add_argument("--json", action="store_true")
     again.set_defaults(command=_reproduce)
 
@@ -132,6 +139,8 @@ def _wheel(args: argparse.Namespace) -> int:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
+    if args.toolchains:
+        return lazy("cli.kernel", "reproduce_toolchains")(args)
     result = reproduce(find_project(), prebuilt=args.prebuilt, against=args.against)
     print(to_json(reproduction_to_data(result)) if args.json else render_reproduction(result))
     if not result.is_equal:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from build_tools.base.findings import Artifact
     from build_tools.release.publish import Published
     from build_tools.release.reproduce import Reproduction
+    from build_tools.release.toolchains import Witnesses
     from build_tools.release.verify import Identified
 
 
@@ -48,6 +49,38 @@ def reproduction_to_data(result: Reproduction) -> dict[str, Any]:
             {"name": each.name, "first": each.first, "second": each.second, "difference": each.difference}
             for each in result.comparisons
         ],
+    }
+
+
+def render_witnesses(result: Witnesses) -> str:
+    """Return the digests that each route to a compiler gave, the routes that are missing, and a verdict."""
+    lines = []
+    for made in result.made:
+        note = "" if made.is_pinned else " (not compared)"
+        lines.append(f"{made.route}: {made.toolchain}{note}")
+        lines += [f"  {flavour:<8} sha256 {digest}" for flavour, digest in made.sha256.items()]
+    lines += [f"{missing.route}: not here: {missing.reason}" for missing in result.missing]
+    compared = sum(made.is_pinned for made in result.made)
+    verdict = "equal" if result.is_equal else "different"
+    lines.append(f"{compared} builds of the pinned compiler, {verdict} bytes")
+    return "\n".join(lines)
+
+
+def witnesses_to_data(result: Witnesses) -> dict[str, Any]:
+    """Return the routes and their digests for JSON."""
+    return {
+        "equal": result.is_equal,
+        "made": [
+            {
+                "route": each.route,
+                "toolchain": each.toolchain,
+                "rustc": each.rustc,
+                "compared": each.is_pinned,
+                "sha256": each.sha256,
+            }
+            for each in result.made
+        ],
+        "missing": [{"route": each.route, "reason": each.reason} for each in result.missing],
     }
 
 

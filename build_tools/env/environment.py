@@ -85,7 +85,7 @@ def _switch(argv: Sequence[str]) -> None:
             where=str(venv),
             hint=f"remove it: `rm -r {venv}`, and run the command again",
         )
-    if OFFLINE in argv:
+    if OFFLINE in argv and not all(note_of(name, venv).is_file() for name in sets):
         raise PythonEnvironmentError(
             "the environment lacks its dependencies, and `--offline` says not to download them",
             where=str(venv),

@@ -37,7 +37,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One run of `kernel`: where to stage, and from what."""
+    """One run of `kernel`: where to stage, and from what.
+
+    `route` is the one place to look for a compiler (see `toolchain.find.candidates`); `None` is all of them.
+    """
 
     project: Project
     cache: Path
@@ -46,6 +49,7 @@ class Request:
     is_forced: bool = False
     may_download: bool = True
     allowed: frozenset[str] = frozenset()
+    route: str | None = None
 
 
 def make_kernel(request: Request) -> StagedKernel:
@@ -146,7 +150,11 @@ def _compile(request: Request, abi: Abi) -> CompiledModule:
         version = read_version(project.cargo_toml)
         return CompiledModule(data=data, sha256=files.sha256_of(data), version=version, toolchain=None)
     search = Search(
-        project=project, cache=request.cache, codegen=codegen_flags(abi), may_download=request.may_download
+        project=project,
+        cache=request.cache,
+        codegen=codegen_flags(abi),
+        may_download=request.may_download,
+        route=request.route,
     )
     target = search.read_pins().target
     crate = read_crate(project, target=target)

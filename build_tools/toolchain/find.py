@@ -46,7 +46,8 @@ RUSTUP_ENV = {"RUSTUP_AUTO_INSTALL": "0"}
 class Search:
     """What a search for a toolchain may use. `codegen` are the flags that `core` must be compiled with.
 
-    A survey looks and changes nothing: nothing is downloaded, added or compiled.
+    A survey looks and changes nothing: nothing is downloaded, added or compiled. `route` limits the search
+    to one of the places that `candidates` names.
     """
 
     project: Project
@@ -54,6 +55,7 @@ class Search:
     codegen: tuple[str, ...]
     may_download: bool = True
     is_survey: bool = False
+    route: str | None = None
 
     def read_pins(self) -> Pins:
         """Return the pinned toolchains."""
@@ -84,6 +86,8 @@ def find_toolchain(search: Search) -> Toolchain:
     """
     tried: list[str] = []
     for name, candidate in candidates():
+        if search.route not in {None, name}:
+            continue
         try:
             found = candidate(search)
         except DownloadError as error:

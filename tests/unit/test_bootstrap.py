@@ -358,3 +358,19 @@ def test_bootstrap_imports_nothing_but_the_standard_library() -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.startswith(("import ", "from ")):
                 assert line.split()[1].split(".")[0] in names | {"build_tools"}, f"{path.name}: {line}"
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_offline_takes_an_environment_that_is_complete(
+    is_complete: bool, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(bootstrap, "make_environment", lambda venv, _: venv / "bin" / "python")
+    monkeypatch.setattr(bootstrap.os, "execv", lambda python, _: started.append(python))
+    if is_complete:
+        note = bootstrap.note_of("build", checkout / ".venv")
+        note.parent.mkdir(parents=True)
+        note.touch()
+    assert bootstrap.ensure_environment(["kernel", "--offline"]) == (None if is_complete else 3)
+    assert bool(started) is is_complete
+    assert ("says not to download" in capsys.readouterr().err) is not is_complete
