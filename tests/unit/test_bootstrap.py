@@ -365,8 +365,9 @@ def test_offline_takes_an_environment_that_is_complete(
     is_complete: bool, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started: list[str] = []
+    monkeypatch.setenv(bootstrap.DONE_VARIABLE, "")  # so that it is restored
     monkeypatch.setattr(bootstrap, "make_environment", lambda venv, _: venv / "bin" / "python")
-    monkeypatch.setattr(bootstrap.os, "execv", lambda python, _: started.append(python))
+    monkeypatch.setattr(os, "execv", lambda python, _: started.append(python))
     if is_complete:
         note = bootstrap.note_of("build", checkout / ".venv")
         note.parent.mkdir(parents=True)
