@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-try:
-    import urllib3 as _urllib3  # noqa: F401 - the check is the import
-    import wasmtime as _wasmtime  # noqa: F401 - the check is the import
-except ModuleNotFoundError as _error:
+from importlib.util import find_spec as _find_spec
+
+if _missing := [name for name in ("wasmtime", "urllib3", "idna") if _find_spec(name) is None]:
+    # The last two are imported with the first HTTP request; that they are missing is told here.
     raise ModuleNotFoundError(
-        f"the host needs `{_error.name}`; install it with `pip install 'extism-kernel[host]'`",
-        name=_error.name,
-    ) from None
+        f"the host needs `{_missing[0]}`; install it with `pip install 'extism-kernel[host]'`",
+        name=_missing[0],
+    )
 
 from extism_kernel_pkg.host.env import TRACE
 from extism_kernel_pkg.host.errors import (

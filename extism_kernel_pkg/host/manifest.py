@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from extism_kernel_pkg.host.errors import ManifestError
+from extism_kernel_pkg.host.hosts import find_entry_fault, find_entry_meant
 
 DEFAULT_MAX_VAR_BYTES = 1024 * 1024
 DEFAULT_MAX_HTTP_RESPONSE_BYTES = 50 * 1024 * 1024
@@ -83,7 +84,7 @@ def parse_manifest(value: str | bytes | Mapping[str, Any]) -> Manifest:
         wasm=tuple(_parse_source(entry, f"manifest, wasm[{i}]") for i, entry in enumerate(entries)),
         memory=_parse_memory(table.take("memory", dict) or {}),
         config=table.take_texts("config") or {},
-        allowed_hosts=table.take_text_list("allowed_hosts"),
+        allowed_hosts=_parse_hosts(table.take_text_list("allowed_hosts")),
         allowed_paths=table.take_texts("allowed_paths") or {},
         timeout_ms=table.take_count("timeout_ms", least=1),
     )
@@ -93,6 +94,19 @@ def check_config(value: Mapping[str, str] | None) -> Mapping[str, str]:
     """Check what was given beside a manifest as its `config` would be. Raises `ManifestError`."""
     table = _Table({"config": dict(value or {})}, "the argument `config`", {"config"})
     return table.take_texts("config") or {}
+
+
+def _parse_hosts(entries: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    for i, entry in enumerate(entries or ()):
+        fault = find_entry_fault(entry)
+        if fault is not None:
+            meant = find_entry_meant(entry)
+            raise ManifestError(
+                f"`{entry}` can never match: it {fault}",
+                where=f"manifest, allowed_hosts[{i}]",
+                hint=None if meant is None else f"write `{meant}`",
+            )
+    return entries
 
 
 def _parse_memory(value: Mapping[str, Any]) -> MemoryLimits:

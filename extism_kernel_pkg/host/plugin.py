@@ -96,18 +96,20 @@ class Plugin:
     """One plug-in with a kernel and vars of its own; serves one call at a time.
 
     `source` is a manifest, a module, a path to either, or a `CompiledPlugin`. `functions` are the
-    application's, made with `host_function`. `http_response_headers` lets the guest read them.
+    application's, made with `host_function`. `http_response_headers` lets the guest read them,
+    `http_environment_proxies` honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
     What the guest logs goes to `logger`, by default the one named `GUEST_LOGGER`. Raises `ManifestError`
     or `PluginLoadError`; what linking shows, such as an import of a wrong type, the first `call` raises.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first are options
         self,
         source: Source | CompiledPlugin,
         *,
         config: Mapping[str, str] | None = None,
         functions: Sequence[HostFunction] = (),
         http_response_headers: bool = False,
+        http_environment_proxies: bool = False,
         logger: logging.Logger | None = None,
     ) -> None:
         if not isinstance(source, CompiledPlugin):
@@ -121,13 +123,15 @@ class Plugin:
         check_imports(self._plan)
         self._interrupter = Interrupter(self._engine.increment_epoch)
         self._answer_limit = Interrupter(self._engine.increment_epoch)
+        self._http = HttpClient(
+            self._interrupter,
+            allowed_hosts=manifest.allowed_hosts or (),
+            max_response_bytes=manifest.memory.max_http_response_bytes,
+            use_environment_proxies=http_environment_proxies,
+        )
         self._env = HostEnv(
             manifest,
-            http=HttpClient(
-                self._interrupter,
-                allowed_hosts=manifest.allowed_hosts or (),
-                max_response_bytes=manifest.memory.max_http_response_bytes,
-            ),
+            http=self._http,
             logger=logger or logging.getLogger(GUEST_LOGGER),
             with_response_headers=http_response_headers,
         )
@@ -217,6 +221,7 @@ class Plugin:
         if not self._is_closed:
             with self._exclusive():
                 self._discard()
+                self._http.close()
                 self._is_closed = True
 
     def __enter__(self) -> Self:

@@ -113,6 +113,8 @@ def _fetch(source: WasmSource, where: str) -> bytes:
             where=where,
             hint="fetch it beforehand and give it as `path` or `data`",
         ) from None
+    finally:
+        client.close()
     if response.status != _HTTP_OK:
         raise ManifestError(f"{source.url} answered with HTTP status {response.status}", where=where)
     return response.body

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("wasmtime", reason="the host needs it; `pip install wasmtime`")
 pytest.importorskip("urllib3", reason="the host needs it; `pip install urllib3`")
+pytest.importorskip("idna", reason="the host needs it; `pip install idna`")
 
 import extism_kernel_pkg
 from extism_kernel_pkg.host import Plugin

@@ -89,13 +89,18 @@ def test_request_is_not_sent_after_its_call_has_ended(
 
 
 def test_http_keeps_its_own_framing_and_host(load: Callable[..., Plugin], server: Server) -> None:
-    headers = {"Host": "other.example", "Content-Length": "1000", "Transfer-Encoding": "chunked"}
+    headers = {
+        "Host": "other.example",
+        "Content-Length": "1000",
+        "Transfer-Encoding": "chunked",
+        "Proxy-Authorization": "Basic eDp5",
+    }
     plugin = load("kit", **LOOPBACK)
     plugin.call("http_post", request(server.url("/echo"), method="POST", headers=headers))
     _, _, sent, body = server.seen[0]
     assert sent["host"] == f"127.0.0.1:{server.server_address[1]}"
     assert (sent["content-length"], body) == ("1", b"b")
-    assert "transfer-encoding" not in sent
+    assert not {"transfer-encoding", "proxy-authorization"} & set(sent)
 
 
 def test_http_under_an_endless_time_limit(load: Callable[..., Plugin], server: Server) -> None:
@@ -132,7 +137,6 @@ def test_http_error_status_is_not_an_error(load: Callable[..., Plugin], server: 
         (["*"], True),
         (["?27.0.0.1"], True),
         (["127.0.0"], False),
-        (["127.0.0.1:80"], False),
     ],
 )
 def test_allowed_hosts_decide(
@@ -168,8 +172,8 @@ BAD_REQUESTS = {
     "file-url": (request("file:///etc/passwd"), "not absolute http or https"),
     "relative-url": (request("/hello"), "not absolute http or https"),
     "header-number": (request("http://127.0.0.1/", headers={"a": 1}), "object of strings"),
-    "header-injection": (request("http://127.0.0.1:1/", headers={"a": "b\r\nc: d"}), "failed"),
-    "method-injection": (request("http://127.0.0.1:1/", method="GET / HTTP/1.1\r\nx: "), "failed"),
+    "header-injection": (request("http://127.0.0.1:1/", headers={"a": "b\r\nc: d"}), "control character"),
+    "method-injection": (request("http://127.0.0.1:1/", method="GET / HTTP/1.1\r\nx: "), "not allowed"),
     "no-one-listens": (request("http://127.0.0.1:1/"), "failed"),
 }
 
