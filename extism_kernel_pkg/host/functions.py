@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import json
+import operator
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin, overload
 
 from extism_kernel_pkg.host.contract import (
     ENV_MODULE,
@@ -16,6 +18,9 @@ from extism_kernel_pkg.host.contract import (
     USER_MODULE,
     Exchange,
 )
+from extism_kernel_pkg.host.declarations import read_declaration
+from extism_kernel_pkg.host.errors import HostFunctionError
+from extism_kernel_pkg.host.text import bytes_of, utf8_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,32 +43,39 @@ def _number(wasm: str, convert: Callable[[Any], Any]) -> Codec:
     return Codec(wasm=wasm, get=through, put=through, is_handle=False)
 
 
-def _unsigned(bits: int) -> Callable[[int], int]:
-    return lambda value: int(value) & (2**bits - 1)
+def _integer(bits: int, *, is_signed: bool) -> Codec:
+    def convert(value: Any) -> int:  # noqa: ANN401 - what an application returns
+        number: int = operator.index(value)
+        if not -(2 ** (bits - 1)) <= number < 2**bits:
+            raise ValueError(f"{number} does not fit into {bits} bits")
+        number %= 2**bits
+        return number - 2**bits if is_signed and number >> (bits - 1) else number
+
+    return _number(f"i{bits}", convert)
 
 
-def _signed(bits: int) -> Callable[[int], int]:
-    return lambda value: (int(value) + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+def _to_json(value: object) -> bytes:
+    return utf8_of(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
 
 _BYTES: Final = Codec(
-    wasm="i64", get=lambda x, handle: x.peek(handle), put=lambda x, data: x.put(bytes(data))
+    wasm="i64", get=lambda x, handle: x.peek(handle), put=lambda x, data: x.put(bytes_of(data))
 )
 _TEXT: Final = Codec(
     wasm="i64",
     get=lambda x, handle: x.peek_text(handle, "an argument"),
-    put=lambda x, text: x.put(text.encode()),
+    put=lambda x, text: x.put(utf8_of(text)),
 )
 _JSON: Final = Codec(
     wasm="i64",
     get=lambda x, handle: json.loads(x.peek(handle) or b"null"),
-    put=lambda x, value: x.put(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()),
+    put=lambda x, value: x.put(_to_json(value)),
 )
 
-I32 = Annotated[int, _number("i32", _signed(32))]
-U32 = Annotated[int, _number("i32", _unsigned(32))]
-I64 = Annotated[int, _number("i64", _signed(64))]
-U64 = Annotated[int, _number("i64", _unsigned(64))]
+I32 = Annotated[int, _integer(32, is_signed=True)]
+U32 = Annotated[int, _integer(32, is_signed=False)]
+I64 = Annotated[int, _integer(64, is_signed=True)]
+U64 = Annotated[int, _integer(64, is_signed=False)]
 F32 = Annotated[float, _number("f32", float)]
 F64 = Annotated[float, _number("f64", float)]
 Json = Annotated[Any, _JSON]
@@ -71,7 +83,7 @@ Json = Annotated[Any, _JSON]
 _PLAIN: Final[dict[object, Codec]] = {
     bytes: _BYTES,
     str: _TEXT,
-    int: _number("i64", _signed(64)),
+    int: _integer(64, is_signed=True),
     float: _number("f64", float),
 }
 
@@ -135,34 +147,67 @@ class HostFunction:
         if self.wants_plugin:
             values.insert(0, CurrentPlugin(exchange, host_context))
         result = self.run(*values)
-        return None if self.result is None else self.result.put(exchange, result)
+        if self.result is None:
+            if isinstance(result, (Awaitable, Generator, AsyncGenerator)):
+                if isinstance(result, (Coroutine, Generator)):
+                    result.close()
+                raise HostFunctionError(
+                    f"`{self.name}` returned a `{type(result).__name__}`, which never ran"
+                )
+            return None
+        try:
+            return self.result.put(exchange, result)
+        except (TypeError, ValueError) as error:
+            raise HostFunctionError(f"`{self.name}` returned what cannot be passed on: {error}") from error
+
+    def __call__(self, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - as the function has it
+        """Call the function as Python does, so that one that was decorated stays usable."""
+        return self.run(*args, **more)
+
+
+@overload
+def host_function(
+    run: Callable[..., Any], *, name: str | None = None, namespace: str | None = None
+) -> HostFunction: ...
+
+
+@overload
+def host_function(
+    *, name: str | None = None, namespace: str | None = None
+) -> Callable[[Callable[..., Any]], HostFunction]: ...
 
 
 def host_function(
-    run: Callable[..., Any], *, name: str | None = None, namespace: str | None = None
-) -> HostFunction:
-    """Make a host function from an annotated Python function.
+    run: Callable[..., Any] | None = None, *, name: str | None = None, namespace: str | None = None
+) -> HostFunction | Callable[[Callable[..., Any]], HostFunction]:
+    """Make a host function from an annotated Python function; also as a decorator, with arguments or without.
 
     `bytes`, `str` (UTF-8) and `Json` travel as handles, `int` as signed i64, `float` as f64; `I32`, `U32`,
     `I64`, `U64`, `F32`, `F64` say so exactly. What the function raises ends the call: a `PluginError` as it
     is, all else as the cause of a `HostFunctionError`. A first parameter annotated `CurrentPlugin` receives
-    the plug-in. Raises `TypeError` for anything else, and `ValueError` for a name of the kernel's own.
+    the plug-in. Keyword-only parameters keep their defaults, and what `functools.partial` bound its value.
+    Raises `TypeError` for anything else, generators and `async def` among it, and `ValueError` for a name
+    of the kernel's own.
     """
-    name = name or run.__name__
+    if run is None:
+        return functools.partial(host_function, name=name, namespace=namespace)
+    if isinstance(run, HostFunction):
+        raise TypeError(f"`{run.name}` is a host function already")
+    declared = read_declaration(run, name)
+    name = declared.name
     is_old = namespace in {None, OLD_ENV_MODULE} and name.startswith(OLD_PREFIX)
     is_new = namespace == ENV_MODULE and name in {*KERNEL_FUNCTIONS, *HOST_FUNCTIONS}
     if is_old or is_new:
         raise ValueError(f"`{name}`: this and such names belong to the kernel and the host")
-    hints = get_type_hints(run, include_extras=True)
-    parameters = list(inspect.signature(run).parameters)
-    wants_plugin = bool(parameters) and hints.get(parameters[0]) is CurrentPlugin
-    typed = parameters[1:] if wants_plugin else parameters
-    result = hints.get("return", type(None))
+    typed = dict(declared.parameters)
+    wants_plugin = next(iter(typed.values()), None) is CurrentPlugin
+    if wants_plugin:
+        del typed[next(iter(typed))]
     return HostFunction(
         name=name,
         run=run,
-        params=tuple(_codec(name, parameter, hints.get(parameter)) for parameter in typed),
-        result=None if result is type(None) else _codec(name, "the result", result),
+        params=tuple(_codec(name, parameter, hint) for parameter, hint in typed.items()),
+        result=None if declared.result in {None, type(None)} else _codec(name, "the result", declared.result),
         wants_plugin=wants_plugin,
         namespace=namespace,
     )
@@ -173,7 +218,9 @@ def _codec(function: str, what: str, hint: object) -> Codec:
         for extra in get_args(hint)[1:]:
             if isinstance(extra, Codec):
                 return extra
-    codec = _PLAIN.get(hint)
+    codec = _PLAIN.get(hint) if isinstance(hint, type) else None
+    if hint is CurrentPlugin:
+        raise TypeError(f"`{function}`: only the first parameter can be the `CurrentPlugin`")
     if codec is None:
         raise TypeError(
             f"`{function}`: {what} has the annotation {hint!r}; "

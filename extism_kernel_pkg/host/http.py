@@ -14,6 +14,7 @@ from urllib.parse import unquote, urljoin
 
 from extism_kernel_pkg.host.errors import HostFunctionError, HttpDeniedError
 from extism_kernel_pkg.host.hosts import is_allowed
+from extism_kernel_pkg.host.text import is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,17 +166,9 @@ def _check(request: HttpRequest) -> HttpRequest:
         if name.lower() not in _RESERVED_HEADERS:
             headers[name] = value.strip(" \t")
     for text in (request.url, *headers.values()):
-        if not _is_unicode(text):
+        if not is_unicode(text):
             raise HostFunctionError(f"{text!r} of the HTTP request has a lone surrogate, which is no text")
     return replace(request, method=method, headers=headers)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _log_in(request: HttpRequest, url: Url) -> HttpRequest:

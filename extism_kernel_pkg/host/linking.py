@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from wasmtime import ExitTrap, Func, FuncType, Instance, Linker, Memory, Module, WasmtimeError
+from wasmtime import ExitTrap, Func, Instance, Linker, Memory, Module, WasmtimeError
 
 from extism_kernel_pkg.host.budget import GuestMemory, PageBudget
 from extism_kernel_pkg.host.contract import (
@@ -71,28 +71,6 @@ class HostContext:
     """What the application gave to the running call, where callbacks find it without holding the plug-in."""
 
     value: object = None
-
-
-def check_imports(plan: Plan) -> None:
-    """Raise `PluginLoadError` that names every import no one provides, instead of the runtime's first one."""
-    offered = {(ENV_MODULE, name) for name in (*KERNEL_FUNCTIONS, *HOST_FUNCTIONS)}
-    offered |= {(OLD_ENV_MODULE, OLD_PREFIX + name) for _, name in offered if name not in NOT_IN_OLD_ENV}
-    offered |= {(namespace, item.name) for item in plan.functions for namespace in item.namespaces}
-    for name, guest in plan.guests.items():
-        missing = []
-        for item in guest.module.imports:
-            if item.module == ENV_MODULE and not isinstance(item.type, FuncType):
-                raise PluginLoadError(
-                    f"`{name}` imports `{item.name}`, but only functions of the kernel are shared"
-                )
-            is_offered = (item.module, item.name or "") in offered
-            if not is_offered and item.module not in {*plan.guests, WASI_MODULE}:
-                missing.append(f"`{item.module}` `{item.name}`")
-        if missing:
-            raise PluginLoadError(
-                f"`{name}` imports what no one provides: {', '.join(missing)}",
-                hint="pass the application's own functions as `functions=[host_function(...)]`",
-            )
 
 
 def _constant(value: int) -> Callable[[], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 from extism_kernel_pkg.host.errors import ManifestError
 from extism_kernel_pkg.host.hosts import find_entry_fault, find_entry_meant
+from extism_kernel_pkg.host.text import is_unicode
 
 DEFAULT_MAX_VAR_BYTES = 1024 * 1024
 DEFAULT_MAX_HTTP_RESPONSE_BYTES = 50 * 1024 * 1024
@@ -70,7 +72,7 @@ def parse_manifest(value: str | bytes | Mapping[str, Any]) -> Manifest:
     """Check a manifest, given as JSON or as what JSON stands for. Raises `ManifestError`."""
     if isinstance(value, (str, bytes)):
         try:
-            value = json.loads(value)
+            value = json.loads(value.removeprefix("\ufeff") if isinstance(value, str) else _decode(value))
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"the manifest is not JSON: {error}") from None
     if not isinstance(value, Mapping):
@@ -88,6 +90,11 @@ def parse_manifest(value: str | bytes | Mapping[str, Any]) -> Manifest:
         allowed_paths=table.take_texts("allowed_paths") or {},
         timeout_ms=table.take_count("timeout_ms", least=1),
     )
+
+
+def _decode(data: bytes) -> str | bytes:
+    """Decode UTF-8 with or without a byte order mark; the JSON reader tells UTF-16 and UTF-32 by itself."""
+    return data.decode("utf-8-sig") if data.startswith(codecs.BOM_UTF8) else data
 
 
 def check_config(value: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -180,10 +187,18 @@ class _Table:
 
     def take(self, key: str, kind: type) -> Any:  # noqa: ANN401 - the type is the argument `kind`
         value = self._value.get(key)
+        self._check_text(f"`{key}`", value)
         is_tuple_for_list = kind is list and isinstance(value, tuple)
         if value is not None and not isinstance(value, kind) and not is_tuple_for_list:
             raise ManifestError(f"`{key}` is {_kind(value)}, {_kind(kind())} was expected", where=self._where)
         return value
+
+    def _check_text(self, what: str, value: object) -> None:
+        """Refuse lone surrogates, which JSON can spell and nothing can encode."""
+        if isinstance(value, str) and not is_unicode(value):
+            raise ManifestError(
+                f"{what} has a lone surrogate, which is no text: {value!r}", where=self._where
+            )
 
     def take_texts(self, key: str) -> dict[str, str] | None:
         value = self.take(key, dict)
@@ -192,6 +207,8 @@ class _Table:
                 raise ManifestError(
                     f"`{key}.{name}` is {_kind(text)}, a string was expected", where=self._where
                 )
+            self._check_text(f"a key of `{key}`", name)
+            self._check_text(f"`{key}.{name}`", text)
         return None if value is None else dict(value)
 
     def take_text_list(self, key: str) -> tuple[str, ...] | None:
@@ -201,6 +218,7 @@ class _Table:
                 raise ManifestError(
                     f"`{key}[{i}]` is {_kind(text)}, a string was expected", where=self._where
                 )
+            self._check_text(f"`{key}[{i}]`", text)
         return None if value is None else tuple(value)
 
     def take_count(self, key: str, *, least: int = 0, most: int = 2**63 - 1) -> int | None:

@@ -22,13 +22,15 @@ from extism_kernel_pkg.host.errors import (
     PluginLoadError,
 )
 from extism_kernel_pkg.host.http import HttpClient
+from extism_kernel_pkg.host.imports import check_plan
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
-from extism_kernel_pkg.host.linking import GuestModule, HostContext, LinkedPlugin, Plan, check_imports
+from extism_kernel_pkg.host.linking import GuestModule, HostContext, LinkedPlugin, Plan
 from extism_kernel_pkg.host.manifest import check_config
 from extism_kernel_pkg.host.memories import count_tables, export_memories
 from extism_kernel_pkg.host.signatures import read_signatures
 from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
 from extism_kernel_pkg.host.store import GuestStore, make_engine
+from extism_kernel_pkg.host.text import input_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,7 +122,7 @@ class Plugin:
         manifest = source.manifest
         self._engine = make_engine()
         self._plan = self._compiled.plan(self._engine, functions)
-        check_imports(self._plan)
+        check_plan(self._plan)
         self._interrupter = Interrupter(self._engine.increment_epoch)
         self._answer_limit = Interrupter(self._engine.increment_epoch)
         self._http = HttpClient(
@@ -152,18 +154,20 @@ class Plugin:
     def call(self, name: str, data: bytes | str = b"", *, host_context: object = None) -> bytes:
         """Call an export with input and return its output. Raises `PluginError`.
 
-        Text goes in as UTF-8. `host_context` is for the application's functions, by their `CurrentPlugin`.
+        Text goes in as UTF-8; anything but text and bytes is a `TypeError`. `host_context` is for the
+        application's functions, by their `CurrentPlugin`.
         The time limit counts from here: also while modules are linked, start functions run, and the
         host works for the guest. After an error the next call is served by the same instance,
         except where that cannot be right (`proc_exit`, `_start`, a broken kernel): it gets a new one.
         """
         fault = self._signature_fault(name)
+        given = input_of(data)
         with self._exclusive():
             if fault is not None:
                 raise FunctionNotFoundError(fault)
             self._host_context.value = host_context
             try:
-                return self._call(name, data.encode() if isinstance(data, str) else bytes(data))
+                return self._call(name, given)
             finally:
                 self._host_context.value = None
 

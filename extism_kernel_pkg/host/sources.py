@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from extism_kernel_pkg.host.errors import (
 from extism_kernel_pkg.host.http import HttpClient, HttpRequest
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter
 from extism_kernel_pkg.host.manifest import Manifest, WasmSource, parse_manifest
+from extism_kernel_pkg.host.text import input_of
 
 Source = Manifest | Mapping[str, Any] | bytes | str | Path
 """A manifest (as object, mapping or JSON), a module (bytes or text format), or a path to either."""
@@ -39,7 +41,11 @@ def read_manifest(source: Source) -> Manifest:
         return Manifest(wasm=(WasmSource(path=source),))
     if isinstance(source, Mapping):
         return parse_manifest(source)
-    data = source.encode() if isinstance(source, str) else bytes(source)
+    try:
+        data = input_of(source)
+    except ValueError as error:
+        raise ManifestError(f"neither a manifest nor a WebAssembly module: {error}") from None
+    data = data.removeprefix(codecs.BOM_UTF8)
     if data.startswith(_MAGIC) or data.lstrip().startswith((b"(", b";;")):
         return Manifest(wasm=(WasmSource(data=data),))
     if data.lstrip().startswith(b"{"):

@@ -34,18 +34,29 @@ _MAX_SUBSCRIPTIONS: Final = 1024
 _CLOCKS: Final = {0: time.time_ns, 1: time.monotonic_ns}
 
 
+def check_paths(allowed_paths: Mapping[str, str]) -> None:
+    """Raise `ManifestError` for a folder that does not exist."""
+    for key in allowed_paths:
+        host_path = Path(key.removeprefix(_READ_ONLY))
+        if not host_path.is_dir():
+            raise ManifestError(
+                f"`{host_path}` is not a folder",
+                where="manifest, allowed_paths",
+                hint="make it first; keys are folders of this machine, after an optional `ro:`",
+            )
+
+
 def wasi_config(allowed_paths: Mapping[str, str]) -> WasiConfig:
     """Return what the guest sees of the system: the allowed folders, no input, output to nowhere.
 
     The runtime resolves every path inside these folders; neither `..` nor a symbolic link leads out.
-    Raises `ManifestError` for a folder that does not exist.
+    Raises `ManifestError` for a folder that does not exist any more.
     """
     config = WasiConfig()
+    check_paths(allowed_paths)
     for key, guest_path in allowed_paths.items():
         is_read_only = key.startswith(_READ_ONLY)
         host_path = Path(key.removeprefix(_READ_ONLY))
-        if not host_path.is_dir():
-            raise ManifestError(f"`{host_path}` is not a folder", where="manifest, allowed_paths")
         try:
             config.preopen_dir(str(host_path), guest_path, not is_read_only)
         except WasmtimeError as error:
