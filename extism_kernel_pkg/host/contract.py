@@ -3,12 +3,27 @@
 A plug-in is three things in one store: the *guest* (the plug-in's module), the *kernel* (a small
 module that owns the memory through which both sides exchange bytes) and the *host*. Host and guest
 never see each other's memory. They exchange *handles*: the offset of a block in the kernel's memory,
-0 meaning none. Everything here is written against `KernelDoor`, the little that a WebAssembly
+0 meaning none. Everything here is written against `KernelAccess`, the little that a WebAssembly
 runtime has to offer. Ids such as R-1 name clauses of `kernel-src/CONTRACT.md`.
 
-A port needs: an implementation of `KernelDoor` (this host's is `store.py`), the two import
+A port needs: an implementation of `KernelAccess` (this host's is in `store.py`), the two import
 namespaces of `ENV_MODULE` and `OLD_ENV_MODULE` filled from the tables below (`linking.py`), the
 twelve host functions (`env.py`), and a call made the way `open_call` and `close_call` make it.
+`tests/examples/wasm3_host.py` is such a port, to an interpreter that shares nothing with this
+host's runtime.
+
+What a porter should know before the first line:
+
+- *Numbers are unsigned.* Handles, addresses and lengths are unsigned 64-bit. Most runtimes give an
+  i64 as signed: add 2**64 to what is negative. Some take signed values only: subtract 2**64 from
+  2**63 and more. The same goes for i32 with 2**32.
+- *Handle 0 is none.* As an argument or a result it is the empty string. In answer to `alloc` of one
+  byte or more it means that memory was refused, and `Exchange.put` says so: an implementation of
+  `KernelAccess` returns the 0 as it is. Never write to address 0, it is not yours.
+- *Two flavours.* The kernel's file `extism-runtime-core.wasm` (`kernel_bytes("core")`) is for
+  runtimes without reference types, such as wasm3. `extism-runtime.wasm` is the same code and the
+  global `extism_context` of type externref, which only the Rust host reads (S-4).
+- *A memory moves when it grows.* Take pointers and views anew for every copy.
 """
 
 from __future__ import annotations
@@ -22,6 +37,7 @@ from extism_kernel_pkg.host.errors import (
     KernelError,
     PluginError,
     PluginExitError,
+    PluginOutOfMemoryError,
 )
 
 ENV_MODULE: Final = "extism:host/env"
@@ -85,11 +101,14 @@ NOT_IN_OLD_ENV: Final = frozenset({"length_unsafe", "log_trace", "get_log_level"
 """What did not exist before 1.0, so that no guest imports it from `OLD_ENV_MODULE`."""
 
 
-class KernelDoor(Protocol):
-    """One kernel instance, as a WebAssembly runtime shows it. Numbers are unsigned 64-bit."""
+class KernelAccess(Protocol):
+    """One kernel instance, as a WebAssembly runtime shows it. Numbers are unsigned (see above)."""
 
     def call(self, name: str, *args: int) -> int:
-        """Call an export; 0 if it has no result. Raises `PluginError` if the kernel traps."""
+        """Call an export of `KERNEL_FUNCTIONS`; 0 if it has no result.
+
+        Raises `PluginError` if the kernel traps. What results mean is the caller's affair.
+        """
         ...
 
     def memory_size(self) -> int:
@@ -122,7 +141,7 @@ class Stopped:
 class Exchange:
     """How host and guest hand each other bytes. Holds no state of its own; the kernel has it all."""
 
-    def __init__(self, kernel: KernelDoor) -> None:
+    def __init__(self, kernel: KernelAccess) -> None:
         self._kernel = kernel
 
     def slice(self, address: int, length: int) -> bytes:
@@ -143,13 +162,15 @@ class Exchange:
         """Place bytes in a new block and return its handle; 0 for no bytes (A-1).
 
         Handle 0 in answer to `alloc` means that memory was refused. Never write then: address 0
-        is not yours. Raises `PluginOutOfMemoryError` (from the door's `alloc`) or `KernelError`.
+        is not yours. Raises `PluginOutOfMemoryError` or `KernelError`.
         """
         if not data:
             return 0
         handle = self._kernel.call("alloc", len(data))
+        if handle == 0:
+            raise PluginOutOfMemoryError(f"`alloc({len(data)})` was refused", max_pages=None)
         size = self._kernel.memory_size()
-        if handle == 0 or handle > size or len(data) > size - handle:
+        if handle > size or len(data) > size - handle:
             raise KernelError(f"`alloc({len(data)})` returned {handle}, the kernel's memory has {size} bytes")
         self._kernel.write(handle, data)
         return handle

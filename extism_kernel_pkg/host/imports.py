@@ -21,9 +21,9 @@ from extism_kernel_pkg.host.functions import HostFunction
 from extism_kernel_pkg.host.wasi import WASI_MODULE, check_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from extism_kernel_pkg.host.linking import Plan
+    from extism_kernel_pkg.host.linking import GuestModule, Plan
 
 _ENV: Final = frozenset({*KERNEL_FUNCTIONS, *HOST_FUNCTIONS})
 _OLD_ENV: Final = frozenset(OLD_PREFIX + name for name in _ENV - NOT_IN_OLD_ENV)
@@ -58,16 +58,21 @@ def check_plan(plan: Plan) -> None:
     offered |= {(namespace, item.name) for item in plan.functions for namespace in item.namespaces}
     for name, guest in plan.guests.items():
         missing = []
-        for item in guest.module.imports:
-            if item.module == ENV_MODULE and not isinstance(item.type, FuncType):
+        for module, imported, is_function in _imports(guest):
+            if module == ENV_MODULE and not is_function:
                 raise PluginLoadError(
-                    f"`{name}` imports `{item.name}`, but only functions of the kernel are shared"
+                    f"`{name}` imports `{imported}`, but only functions of the kernel are shared"
                 )
-            is_offered = (item.module, item.name or "") in offered
-            if not is_offered and item.module not in {*plan.guests, WASI_MODULE}:
-                missing.append((item.module, item.name or ""))
+            if (module, imported) not in offered and module not in {*plan.guests, WASI_MODULE}:
+                missing.append((module, imported))
         if missing:
             raise _missing(name, missing, plan.functions)
+
+
+def _imports(guest: GuestModule) -> Iterator[tuple[str, str, bool]]:
+    """Yield module, name, and whether it is a function."""
+    for item in guest.module.imports:
+        yield item.module, item.name or "", isinstance(item.type, FuncType)
 
 
 def _check_functions(functions: Sequence[HostFunction]) -> None:

@@ -184,7 +184,7 @@ class GuestStore:
 
 
 class StoreDoor:
-    """`KernelDoor` on wasmtime."""
+    """`KernelAccess` on wasmtime."""
 
     def __init__(
         self, guest: GuestStore, memory: Memory, functions: dict[str, Func], budget: PageBudget
