@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +31,6 @@ from .conftest import number, request, wat, wat_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-    from pathlib import Path
 
 
 def shout(text: str) -> str:
@@ -356,3 +358,20 @@ def test_folder_that_is_missing_is_named_when_the_plugin_is_made(tmp_path: Path)
         compiled = CompiledPlugin(manifest)
         with pytest.raises(ManifestError, match=f"`{tmp_path / missing}` is not a folder"):
             Plugin(compiled)
+
+
+@pytest.mark.parametrize("name", ["wasmtime", "urllib3", "idna"])
+def test_dependency_that_is_missing_is_told_with_the_command(name: str) -> None:
+    code = f"import sys; sys.modules[{name!r}] = None; import extism_kernel_pkg.host"
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    message = f"the host needs `{name}`; install it with `pip install 'extism-kernel[host]'`"
+    assert done.stderr.endswith(f"ModuleNotFoundError: {message}\n")
+
+
+def test_http_library_is_imported_with_the_first_request_alone() -> None:
+    names = {"urllib3", "idna", "ssl"}
+    code = f"import sys; import extism_kernel_pkg.host; print(sorted({names} & set(sys.modules)))"
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
