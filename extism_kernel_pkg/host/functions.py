@@ -19,7 +19,7 @@ from extism_kernel_pkg.host.contract import (
     Exchange,
 )
 from extism_kernel_pkg.host.declarations import read_declaration
-from extism_kernel_pkg.host.errors import HostFunctionError
+from extism_kernel_pkg.host.errors import HostFunctionError, PluginClosedError
 from extism_kernel_pkg.host.text import bytes_of, utf8_of
 
 if TYPE_CHECKING:
@@ -89,12 +89,29 @@ _PLAIN: Final[dict[object, Codec]] = {
 
 
 class CurrentPlugin:
-    """What a host function may do with the plug-in that calls it; valid during that call only."""
+    """What a host function may do with the plug-in that calls it.
+
+    It ends with that call: every method then raises `PluginClosedError`, as its handles mean nothing
+    any more, or something else.
+    """
 
     def __init__(self, exchange: Exchange, host_context: object) -> None:
-        self._exchange = exchange
+        self._kept: Exchange | None = exchange
         self.host_context = host_context
         """The object that was given to `Plugin.call`."""
+
+    @property
+    def _exchange(self) -> Exchange:
+        if self._kept is None:
+            raise PluginClosedError(
+                "this `CurrentPlugin` ended with the call that it was given to",
+                hint="keep the bytes that were read, and give each host function a parameter of its own",
+            )
+        return self._kept
+
+    def end(self) -> None:
+        """Let no method work any more; called when the host function has returned."""
+        self._kept = None
 
     def read(self, handle: int) -> bytes:
         """Copy a block without freeing it, for handles that the guest keeps; 0 is the empty string.
@@ -144,9 +161,16 @@ class HostFunction:
         for codec, value in zip(self.params, raw, strict=True):
             if codec.is_handle:
                 exchange.free(value)
-        if self.wants_plugin:
-            values.insert(0, CurrentPlugin(exchange, host_context))
-        result = self.run(*values)
+        if not self.wants_plugin:
+            return self._put(exchange, self.run(*values))
+        current = CurrentPlugin(exchange, host_context)
+        try:
+            result = self.run(current, *values)
+        finally:
+            current.end()
+        return self._put(exchange, result)
+
+    def _put(self, exchange: Exchange, result: Any) -> Any:  # noqa: ANN401 - a Python value in, a wasm number out
         if self.result is None:
             if isinstance(result, (Awaitable, Generator, AsyncGenerator)):
                 if isinstance(result, (Coroutine, Generator)):

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import zlib
@@ -343,6 +344,22 @@ def test_time_limit_covers_a_tls_server_that_stays_silent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # accepts, and answers no handshake
         with interrupter.running(300), pytest.raises(InterruptedCallError):
             client(interrupter).send(HttpRequest(url=f"https://127.0.0.1:{listener.getsockname()[1]}/"))
+        for thread in _threads():
+            thread.join(10)
+        assert _threads() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fills a queue as Linux counts it")
+def test_time_limit_covers_a_server_that_accepts_nobody() -> None:
+    interrupter = Interrupter(lambda: None)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # what comes after these is left without an answer
+            peer = stack.enter_context(socket.socket())
+            peer.setblocking(False)
+            peer.connect_ex(listener.getsockname())
+        with interrupter.running(300), pytest.raises(InterruptedCallError):
+            client(interrupter).send(HttpRequest(url=f"http://127.0.0.1:{listener.getsockname()[1]}/"))
         for thread in _threads():
             thread.join(10)
         assert _threads() == []

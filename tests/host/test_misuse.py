@@ -22,6 +22,7 @@ from extism_kernel_pkg.host import (
     Json,
     ManifestError,
     Plugin,
+    PluginClosedError,
     PluginLoadError,
     host_function,
     parse_manifest,
@@ -224,6 +225,27 @@ def test_coroutine_that_would_never_run_is_refused() -> None:
         pytest.raises(HostFunctionError, match="`note` returned a `coroutine`, which never ran"),
     ):
         plugin.call("note", "[]")
+
+
+def test_plugin_that_is_kept_ends_with_its_call() -> None:
+    kept: list[CurrentPlugin] = []
+
+    def shout(plugin: CurrentPlugin, text: str) -> bytes:
+        assert plugin.read(plugin.write(b"abc")) == b"abc"
+        kept.append(plugin)
+        if text == "fail":
+            raise ValueError(text)
+        return b"fine"
+
+    with Plugin({"wasm": [wat("shout")]}, functions=[host_function(shout)]) as plugin:
+        assert plugin.call("shout", "x", host_context="mine") == b"fine"
+        with pytest.raises(HostFunctionError, match="ValueError: fail"):
+            plugin.call("shout", "fail")
+        assert kept[0].host_context == "mine"
+        for current in kept:
+            for use in (lambda: current.read(0), lambda: current.write(b"x"), lambda: current.free(1)):  # noqa: B023
+                with pytest.raises(PluginClosedError, match="ended with the call"):
+                    use()
 
 
 def total(a: I32, b: int, c: F64) -> U64:
