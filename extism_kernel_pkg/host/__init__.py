@@ -1,15 +1,9 @@
-"""A complete Extism host: `contract.py` says what any host must do, the rest does it with wasmtime."""
+"""A complete Extism host: `contract.py` says what any host must do, the rest does it with wasmtime.
+
+wasmtime and urllib3 are imported when the first plug-in needs them, for they take most of the time.
+"""
 
 from __future__ import annotations
-
-from importlib.util import find_spec as _find_spec
-
-if _missing := [name for name in ("wasmtime", "urllib3", "idna") if _find_spec(name) is None]:
-    # The last two are imported with the first HTTP request; that they are missing is told here.
-    raise ModuleNotFoundError(
-        f"the host needs `{_missing[0]}`; install it with `pip install 'extism-kernel[host]'`",
-        name=_missing[0],
-    )
 
 from extism_kernel_pkg.host.env import TRACE
 from extism_kernel_pkg.host.errors import (
@@ -43,6 +37,9 @@ from extism_kernel_pkg.host.functions import (
 )
 from extism_kernel_pkg.host.manifest import Manifest, MemoryLimits, WasmSource, parse_manifest
 from extism_kernel_pkg.host.plugin import GUEST_LOGGER, CompiledPlugin, Plugin
+from extism_kernel_pkg.host.versions import check_dependencies
+
+check_dependencies()
 
 __all__ = [
     "F32",

@@ -36,12 +36,11 @@ def read_sections(wasm: bytes) -> list[tuple[int, bytes]]:
     return sections
 
 
-def read_imports(body: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (kind, index of the type) of each import; the index is that of functions alone."""
+def read_imports(body: bytes) -> Iterator[tuple[str, str, int, int]]:
+    """Yield module, name, kind and index of the type of each import; the index is that of functions alone."""
     reader = Reader(body)
     for _ in range(reader.number()):
-        reader.name()
-        reader.name()
+        module, name = reader.name(), reader.name()
         kind, index = reader.byte(), 0
         if kind == KIND_FUNCTION:
             index = reader.number()
@@ -56,7 +55,7 @@ def read_imports(body: bytes) -> Iterator[tuple[int, int]]:
         else:
             reader.byte()
             reader.number()
-        yield kind, index
+        yield module, name, kind, index
 
 
 class Reader:

@@ -2,10 +2,13 @@
 
 The runtime limits each memory by itself, with one number for all memories of a store. That is
 enough, because kernel and guest never grow theirs at the same moment: the kernel grows only inside
-`alloc`, which goes through the host when there is a limit. So the number is set before and after
-each `alloc`: for the kernel, to what the guests have left over; for the guests, to what the kernel
-has left over. Several guest memories share what is left evenly. The heap of garbage-collected objects,
-if a guest has one, is held to the guests' number by itself, outside the sum.
+`alloc`. So the number is set before and after an `alloc` that may not fit: for the kernel, to what the
+guests have left over; for the guests, to what the kernel has left over. Several guest memories share
+what is left evenly. The heap of garbage-collected objects, if a guest has one, is held to the guests'
+number by itself, outside the sum.
+
+Whether an `alloc` fits is decided by WebAssembly, `GATE`, for a guest may allocate often and a call into
+Python costs a hundred times as much. Only where it does not fit, or the kernel grew, is the host asked.
 """
 
 from __future__ import annotations
@@ -21,6 +24,45 @@ if TYPE_CHECKING:
 PAGE: Final = 65536
 MAX_TABLE_ELEMENTS: Final = 1_000_000
 """Tables are host memory that no limit of the manifest counts; real plug-ins have some thousand elements."""
+
+GATE: Final = """(module
+  (import "kernel" "alloc" (func $alloc (param i64) (result i64)))
+  (import "kernel" "memory" (memory 0))
+  (import "host" "alloc" (func $ask (param i64) (result i64)))
+  (import "host" "grown" (func $grown))
+  (type $pages (func (result i64)))
+  (table $guests (export "guests") 1 funcref)  ;; filled by `pages_module` once guests have memories
+  (global $max (mut i64) (i64.const 0))
+  (func (export "limit") (param i64) (global.set $max (local.get 0)))
+  (func $fits (param $length i64) (param $kernel i64) (result i32)
+    (if (ref.is_null (table.get $guests (i32.const 0))) (then (return (i32.const 0))))
+    (i64.le_u
+      (i64.add
+        (i64.add (local.get $kernel) (call_indirect $guests (type $pages) (i32.const 0)))
+        (i64.add (i64.shr_u (local.get $length) (i64.const 16)) (i64.const 2)))
+      (global.get $max)))
+  (func (export "alloc") (param $length i64) (result i64) (local $kernel i64) (local $handle i64)
+    (local.set $kernel (i64.extend_i32_u (memory.size)))
+    (if (call $fits (local.get $length) (local.get $kernel)) (then
+      (local.set $handle (call $alloc (local.get $length)))
+      (if (i64.ne (local.get $kernel) (i64.extend_i32_u (memory.size))) (then (call $grown)))
+      (if (i64.ne (local.get $handle) (i64.const 0)) (then (return (local.get $handle))))))
+    (call $ask (local.get $length))))"""
+"""`alloc` for guests with a limit: the kernel's, if even growing by all of it fits beside the guests."""
+
+
+def pages_module(memories: Sequence[str]) -> str:
+    """Return a module that imports memories, of `i32` or `i64` addresses, and tells `GATE` their pages."""
+    imports = (f'(import "guest" "{i}" (memory {kind} 0))' for i, kind in enumerate(memories))
+    sizes = (
+        f"(i64.extend_i32_u (memory.size {i}))" if kind == "i32" else f"(memory.size {i})"
+        for i, kind in enumerate(memories)
+    )
+    total = "(i64.const 0)"
+    for size in sizes:
+        total = f"(i64.add {size} {total})"
+    return f"""(module {"".join(imports)} (import "gate" "guests" (table 1 funcref))
+        (func $pages (result i64) {total}) (elem (i32.const 0) func $pages))"""
 
 
 class LimitedStore(Protocol):
@@ -63,9 +105,7 @@ class PageBudget:
     def check(self) -> None:
         """Raise `PluginOutOfMemoryError` if more is in use than allowed, as when modules start large."""
         if self.max_pages is not None and self.used > self.max_pages:
-            raise PluginOutOfMemoryError(
-                f"the plug-in starts with {self.used} pages", max_pages=self.max_pages
-            )
+            raise PluginOutOfMemoryError(f"the plug-in has {self.used} pages", max_pages=self.max_pages)
 
     def open_for_kernel(self) -> None:
         """Let the kernel grow into all that the guests have left."""

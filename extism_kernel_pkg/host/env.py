@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from extism_kernel_pkg.host.errors import HostFunctionError
@@ -25,6 +26,13 @@ LOG_LEVEL_OFF: Final = 2**31 - 1
 _LEVELS: Final = (TRACE, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
 logging.addLevelName(TRACE, "TRACE")
+
+
+@dataclass(slots=True)
+class HostContext:
+    """What the application gave to the running call, where callbacks find it without holding the plug-in."""
+
+    value: object = None
 
 
 class HostEnv:

@@ -52,6 +52,10 @@ class PluginLoadError(PluginError):
     code = "plugin-invalid"
 
 
+class CompilationError(PluginLoadError):
+    """A module does not compile; the message is the runtime's."""
+
+
 class FunctionNotFoundError(PluginError):
     """The plug-in exports no function of that name that a host can call."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from wasmtime import FuncType
-
+from extism_kernel_pkg.host.binary import KIND_FUNCTION
 from extism_kernel_pkg.host.contract import (
     ENV_MODULE,
     HOST_FUNCTIONS,
@@ -21,9 +20,9 @@ from extism_kernel_pkg.host.functions import HostFunction
 from extism_kernel_pkg.host.wasi import WASI_MODULE, check_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from extism_kernel_pkg.host.linking import GuestModule, Plan
+    from extism_kernel_pkg.host.linking import Plan
 
 _ENV: Final = frozenset({*KERNEL_FUNCTIONS, *HOST_FUNCTIONS})
 _OLD_ENV: Final = frozenset(OLD_PREFIX + name for name in _ENV - NOT_IN_OLD_ENV)
@@ -58,8 +57,8 @@ def check_plan(plan: Plan) -> None:
     offered |= {(namespace, item.name) for item in plan.functions for namespace in item.namespaces}
     for name, guest in plan.guests.items():
         missing = []
-        for module, imported, is_function in _imports(guest):
-            if module == ENV_MODULE and not is_function:
+        for module, imported, kind in guest.imports:
+            if module == ENV_MODULE and kind != KIND_FUNCTION:
                 raise PluginLoadError(
                     f"`{name}` imports `{imported}`, but only functions of the kernel are shared"
                 )
@@ -67,12 +66,6 @@ def check_plan(plan: Plan) -> None:
                 missing.append((module, imported))
         if missing:
             raise _missing(name, missing, plan.functions)
-
-
-def _imports(guest: GuestModule) -> Iterator[tuple[str, str, bool]]:
-    """Yield module, name, and whether it is a function."""
-    for item in guest.module.imports:
-        yield item.module, item.name or "", isinstance(item.type, FuncType)
 
 
 def _check_functions(functions: Sequence[HostFunction]) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import os
 import threading
 import time
 from contextlib import contextmanager
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-_SLACK: Final = 1000
-"""How many withdrawn actions the watchdog's queue may hold, beside those that wait."""
+HEARTBEAT: Final = 0.1
+"""Seconds between two looks at pending signals while a call runs in the main thread."""
 
 
 class Reason(Enum):
@@ -31,7 +30,11 @@ class InterruptedCallError(Exception):
 
 
 class Watchdog:
-    """One thread for all deadlines of the process; it starts with the first one and never blocks exit."""
+    """One thread that looks at all running calls of the process whenever the first of them is due.
+
+    It starts with the first call that has a time limit or runs in the main thread, and never blocks exit.
+    A call whose due time is later than the next look costs nothing but its entry.
+    """
 
     def __init__(self) -> None:
         self._forget_thread()
@@ -39,47 +42,41 @@ class Watchdog:
             os.register_at_fork(after_in_child=self._forget_thread)
 
     def _forget_thread(self) -> None:
-        """Begin anew: a forked child inherits the state of the lock, but not the thread."""
-        self._changed = threading.Condition()
-        self._queue: list[tuple[float, int]] = []
-        self._actions: dict[int, Callable[[], None]] = {}
-        self._tickets = itertools.count()
+        """Begin anew: a forked child inherits the state of the locks, but not the thread."""
+        self._starting = threading.Lock()
+        self._woken = threading.Event()
+        self._running: set[Interrupter] = set()
+        self._next_look = inf
         self._thread: threading.Thread | None = None
 
-    def arm(self, at: float, action: Callable[[], None]) -> int:
-        """Run `action` once `time.monotonic()` reaches `at`; returns the ticket for `disarm`."""
-        with self._changed:
-            ticket = next(self._tickets)
-            self._actions[ticket] = action
-            heapq.heappush(self._queue, (at, ticket))
+    def watch(self, interrupter: Interrupter, due: float) -> None:
+        """Look at a call from now on, first when `time.monotonic()` reaches `due`."""
+        self._running.add(interrupter)
+        if due < self._next_look:
+            self._woken.set()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="extism-watchdog", daemon=True)
-                self._thread.start()
-            self._changed.notify()
-            return ticket
+                with self._starting:
+                    if self._thread is None:
+                        self._thread = threading.Thread(target=self._run, name="extism-watchdog", daemon=True)
+                        self._thread.start()
 
-    def disarm(self, ticket: int) -> None:
-        """Withdraw an action that has not run; harmless if it has."""
-        with self._changed:
-            self._actions.pop(ticket, None)
-            if len(self._queue) > 2 * len(self._actions) + _SLACK:  # behind a call that takes long
-                self._queue = [item for item in self._queue if item[1] in self._actions]
-                heapq.heapify(self._queue)
+    def forget(self, interrupter: Interrupter) -> None:
+        """End what `watch` began; harmless if it did not."""
+        self._running.discard(interrupter)
 
     def _run(self) -> None:
+        was_busy = False
         while True:
-            with self._changed:
-                while self._queue and self._queue[0][1] not in self._actions:
-                    heapq.heappop(self._queue)
-                if not self._queue:
-                    self._changed.wait()
-                    continue
-                wait = self._queue[0][0] - time.monotonic()
-                if wait > 0:
-                    self._changed.wait(min(wait, threading.TIMEOUT_MAX))
-                    continue
-                action = self._actions.pop(heapq.heappop(self._queue)[1])
-            action()
+            self._woken.clear()
+            self._next_look = inf  # whoever comes during the look below wakes us once more
+            now = time.monotonic()
+            running = tuple(self._running)
+            due = min((interrupter.look(now) for interrupter in running), default=inf)
+            if was_busy and not running:
+                due = now + HEARTBEAT  # between two calls: one look more is cheaper than to be woken
+            was_busy = bool(running)
+            self._next_look = due
+            self._woken.wait(None if due == inf else min(max(0.0, due - now), threading.TIMEOUT_MAX))
 
 
 WATCHDOG = Watchdog()
@@ -88,52 +85,69 @@ WATCHDOG = Watchdog()
 class Interrupter:
     """Stops what one plug-in is doing, from any thread, with a reason; does nothing between calls.
 
-    `interrupt_guest` must make running WebAssembly trap soon (here: a tick of the engine's epoch).
-    Code of the host that waits registers a way to be woken with `waking`.
+    `interrupt_guest` must make running WebAssembly call `check` soon (here: a tick of the engine's epoch).
+    While a call runs in the main thread, that happens at every heartbeat too, so that Python can run the
+    handlers of signals: Ctrl-C. Code of the host that waits registers a way to be woken with `wait`.
     """
 
     def __init__(self, interrupt_guest: Callable[[], None]) -> None:
         self._interrupt_guest = interrupt_guest
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call `stop` while this thread holds it
         self._is_running = False
-        self._generation = 0
+        self._can_stop = False
+        self._has_heartbeat = False
         self._wakers: list[Callable[[], None]] = []
         self._deadline: float | None = None
         self.reason: Reason | None = None
         self.limit_ms: int | None = None
 
+    def start(self, limit_ms: int | None, *, can_stop: bool = True) -> None:
+        """Let the time limit count from now, and `stop` act if `can_stop`; `finish` ends it."""
+        now = time.monotonic()
+        deadline = None if limit_ms is None else now + limit_ms / 1000
+        has_heartbeat = threading.current_thread() is threading.main_thread()
+        with self._lock:
+            self._is_running, self._can_stop, self.reason = True, can_stop, None
+            self.limit_ms, self._deadline, self._has_heartbeat = limit_ms, deadline, has_heartbeat
+        due = inf if deadline is None else deadline
+        WATCHDOG.watch(self, min(due, now + HEARTBEAT) if has_heartbeat else due)
+
+    def finish(self) -> None:
+        """End what `start` began."""
+        with self._lock:
+            self._is_running = False
+        WATCHDOG.forget(self)
+
     @contextmanager
     def running(self, limit_ms: int | None) -> Iterator[None]:
         """Let `stop` act, and let the time limit count, inside this block."""
-        with self._lock:
-            self._is_running, self.reason = True, None
-            self._generation += 1
-            generation = self._generation
-            self.limit_ms = limit_ms
-            self._deadline = None if limit_ms is None else time.monotonic() + limit_ms / 1000
-        ticket = None
-        if self._deadline is not None:
-            ticket = WATCHDOG.arm(self._deadline, lambda: self._time_out(generation))
         try:
+            self.start(limit_ms)
             yield
         finally:
-            if ticket is not None:
-                WATCHDOG.disarm(ticket)
-            with self._lock:
-                self._is_running = False
+            self.finish()
 
     def stop(self, reason: Reason) -> bool:
         """Stop the running call; false if none runs. The first reason stays."""
         with self._lock:
-            if self._is_running:
+            can_stop = self._is_running and self._can_stop
+            if can_stop:
                 self._stop_now(reason)
-            return self._is_running
+            return can_stop
 
-    def _time_out(self, generation: int) -> None:
-        """Stop the call that the watchdog was armed for, not one that began a moment ago."""
+    def look(self, now: float) -> float:
+        """Stop the call if its time is over, or pass a heartbeat; return when to look again."""
         with self._lock:
-            if self._is_running and generation == self._generation:
+            if not self._is_running or self.reason is not None:
+                return inf
+            due = inf if self._deadline is None else self._deadline
+            if now >= due:
                 self._stop_now(Reason.TIMEOUT)
+                return inf
+            if not self._has_heartbeat:
+                return due
+            self._interrupt_guest()
+            return min(due, now + HEARTBEAT)
 
     def _stop_now(self, reason: Reason) -> None:
         self.reason = self.reason or reason
@@ -149,8 +163,9 @@ class Interrupter:
 
     def check(self) -> None:
         """Raise `InterruptedCallError` if the call was stopped or its time is over."""
-        if self.reason is None and self.remaining() == 0.0:
-            self.stop(Reason.TIMEOUT)
+        if self.reason is None and self._deadline is not None and time.monotonic() >= self._deadline:
+            with self._lock:
+                self._stop_now(Reason.TIMEOUT)
         if self.reason is not None:
             raise InterruptedCallError
 
@@ -167,12 +182,14 @@ class Interrupter:
 
         with self._lock:
             self._wakers.append(wake)
+        end = inf if seconds is None else time.monotonic() + seconds
         try:
             self.check()
-            limits = [limit for limit in (seconds, self.remaining()) if limit is not None]
-            came = event.wait(min(limits) if limits else None)
-            self.check()
-            return came and not woken.is_set()
+            while not event.is_set() and (now := time.monotonic()) < end:
+                # Not all at once: on Windows a wait cannot be interrupted.
+                event.wait(min(HEARTBEAT, end - now))
+                self.check()
+            return event.is_set() and not woken.is_set()
         finally:
             with self._lock:
                 self._wakers.remove(wake)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from wasmtime import ExitTrap, Func, Instance, Linker, Memory, Module, WasmtimeError
-
-from extism_kernel_pkg.host.budget import GuestMemory, PageBudget
+from extism_kernel_pkg.host.budget import PAGE, GuestMemory, PageBudget
+from extism_kernel_pkg.host.calls import CallEndedError, StoreMemory
+from extism_kernel_pkg.host.capi import FUNCTION, MEMORY
 from extism_kernel_pkg.host.contract import (
     ENV_MODULE,
     HOST_FUNCTIONS,
@@ -19,46 +19,38 @@ from extism_kernel_pkg.host.contract import (
     OLD_PREFIX,
     Exchange,
     Returned,
-    Signature,
     Stopped,
 )
 from extism_kernel_pkg.host.errors import (
     FunctionNotFoundError,
     KernelError,
-    PluginError,
     PluginLoadError,
     PluginOutOfMemoryError,
 )
+from extism_kernel_pkg.host.interrupt import InterruptedCallError
 from extism_kernel_pkg.host.start import initialize_runtime
 from extism_kernel_pkg.host.store import GuestStore, StoreDoor
-from extism_kernel_pkg.host.wasi import WASI_MODULE, define_wasi, wasi_config
+from extism_kernel_pkg.host.wasi import WASI_MODULE, find_wasi, wasi_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from extism_kernel_pkg.host.env import HostEnv
-    from extism_kernel_pkg.host.functions import HostFunction
-    from extism_kernel_pkg.host.memories import DefinedMemory
+    from wasmtime import Module
 
+    from extism_kernel_pkg.host.calls import Extern
+    from extism_kernel_pkg.host.compiling import Compiler, GuestModule
+    from extism_kernel_pkg.host.env import HostContext, HostEnv
+    from extism_kernel_pkg.host.functions import HostFunction
 
 _BACKTRACE: Final = "wasm backtrace"
 """What the runtime's message holds if guest code ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestModule:
-    """A compiled module of the plug-in, what it defines that is limited, and its functions."""
-
-    module: Module
-    memories: Sequence[DefinedMemory]
-    tables: int
-    functions: Mapping[str, Signature]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What goes into one instance of a plug-in."""
 
+    compiler: Compiler
     kernel: Module
     guests: Mapping[str, GuestModule]
     functions: Sequence[HostFunction]
@@ -66,15 +58,15 @@ class Plan:
     max_pages: int | None
 
 
-@dataclass(slots=True)
-class HostContext:
-    """What the application gave to the running call, where callbacks find it without holding the plug-in."""
-
-    value: object = None
-
-
-def _constant(value: int) -> Callable[[], int]:
-    return lambda: value
+def _own_name(module: str, name: str) -> str | None:
+    """Return which function of the kernel or the host an import of either generation means."""
+    if module == OLD_ENV_MODULE and name.startswith(OLD_PREFIX):
+        name = name.removeprefix(OLD_PREFIX)
+        if name in NOT_IN_OLD_ENV:
+            return None
+    elif module != ENV_MODULE:
+        return None
+    return name if name in KERNEL_FUNCTIONS or name in HOST_FUNCTIONS else None
 
 
 class LinkedPlugin:
@@ -83,140 +75,195 @@ class LinkedPlugin:
     def __init__(self, guest: GuestStore, plan: Plan, env: HostEnv, host_context: HostContext) -> None:
         self.guest = guest
         self._plan = plan
-        self._linker = Linker(guest.store.engine)
-        self._linker.allow_shadowing = True
-        self._instances: dict[str, Instance] = {}
-        self.door = self._link_kernel()
-        self.exchange = Exchange(self.door)
-        self._link_host_functions(env)
-        self._link_user_functions(host_context)
-        if any(name == WASI_MODULE for name in self._imported_modules()):
-            guest.store.set_wasi(wasi_config(plan.allowed_paths))
-            define_wasi(self._linker, guest)
+        self._env = env
+        self._host_context = host_context
+        self._instances: dict[str, Callable[[str], Extern | None]] = {}
+        self._made: dict[tuple[str, str], Extern] = {}
+        self._functions: dict[str, Callable[[], int]] = {}
+        self._kernel, memory = self._instantiate_kernel()
+        self._kernel_memory = StoreMemory(guest.calls.context, memory)
+        self.budget = self._make_budget(self._kernel_memory)
+        door = StoreDoor(guest, self._kernel_memory, self._kernel)
+        self._gate: dict[str, Extern] = {}
+        if plan.max_pages is not None:
+            self._gate = self._make_gate(memory, door)
+            door = StoreDoor(guest, self._kernel_memory, {**self._kernel, "alloc": self._gate["alloc"]})
+        self.exchange = Exchange(door)
+        if any(module == WASI_MODULE for item in plan.guests.values() for module, _, _ in item.imports):
+            guest.calls.set_wasi(wasi_config(plan.allowed_paths))
 
-    def _imported_modules(self) -> set[str]:
-        return {item.module for guest in self._plan.guests.values() for item in guest.module.imports}
+    def _instantiate_kernel(self) -> tuple[dict[str, Extern], Extern]:
+        """Instantiate a kernel of this plug-in's own (L-4); return its functions and its memory.
 
-    def _define(self, module: str, name: str, function: Func) -> None:
-        self._linker.define(self.guest.store, module, name, function)
-
-    def _define_for_both(self, name: str, function: Func) -> None:
-        """Offer a function to guests of today and of before 1.0."""
-        self._define(ENV_MODULE, name, function)
-        if name not in NOT_IN_OLD_ENV:
-            self._define(OLD_ENV_MODULE, OLD_PREFIX + name, function)
-
-    def _link_kernel(self) -> StoreDoor:
-        """Instantiate a kernel of this plug-in's own (L-4) and offer its functions under both names (S-3).
-
-        Its memory is not offered: a guest reaches it through the kernel's functions alone.
+        The memory is not offered: a guest reaches it through the kernel's functions alone.
         """
-        store = self.guest.store
+        calls = self.guest.calls
         try:
-            exports = self._linker.instantiate(store, self._plan.kernel).exports(store)
-        except WasmtimeError as error:
+            instance = calls.instantiate(self._plan.kernel, ())
+        except CallEndedError as error:
             raise KernelError(f"the kernel cannot be instantiated: {error}") from None
-        memory = exports.get("memory")
-        functions = {name: exports.get(name) for name in KERNEL_FUNCTIONS}
-        missing = [name for name, item in functions.items() if not isinstance(item, Func)]
-        if missing or not isinstance(memory, Memory):
+        found = {name: calls.export(instance, name) for name in KERNEL_FUNCTIONS}
+        functions = {name: item for name, item in found.items() if item is not None and item.kind == FUNCTION}
+        memory = calls.export(instance, "memory")
+        missing = [name for name in KERNEL_FUNCTIONS if name not in functions]
+        if memory is None or memory.kind != MEMORY or missing:
             raise KernelError(f"the kernel does not export {', '.join(missing) or 'memory'}")
+        return functions, memory
+
+    def _make_budget(self, kernel: StoreMemory) -> PageBudget:
         tables = sum(guest.tables for guest in self._plan.guests.values())
-        budget = PageBudget(store, self._plan.max_pages, lambda: memory.size(store), tables)
+        store, limit = self.guest.calls, self._plan.max_pages
+        budget = PageBudget(store, limit, partial(_pages, kernel), tables)
         budget.guests.extend(
-            GuestMemory(size=_constant(defined.minimum), maximum=defined.maximum)
+            GuestMemory(size=partial(int, defined.minimum), maximum=defined.maximum)
             for guest in self._plan.guests.values()
             for defined in guest.memories
         )
         self.guest.budget = budget
-        door = StoreDoor(
-            self.guest, memory, {k: v for k, v in functions.items() if isinstance(v, Func)}, budget
-        )
-        for name, function in functions.items():
-            if not isinstance(function, Func):
-                continue
-            is_counted = name == "alloc" and self._plan.max_pages is not None
-            shown = self.guest.define(KERNEL_FUNCTIONS[name], door.alloc) if is_counted else function
-            self._define_for_both(name, shown)
-        return door
+        return budget
 
-    def _link_host_functions(self, env: HostEnv) -> None:
-        for name, signature in HOST_FUNCTIONS.items():
-            method = getattr(env, name)
+    def _make_gate(self, memory: Extern, kernel: StoreDoor) -> dict[str, Extern]:
+        """Put `budget.GATE` before the kernel's `alloc`; return its exports."""
+        calls, budget = self.guest.calls, self.budget
 
-            def run(*args: int, method: Callable[..., Any] = method) -> Any:  # noqa: ANN401 - a wasm number
-                return method(self.exchange, *args)
+        def alloc(length: int) -> int:
+            """Allocate with the whole budget open to the kernel; memory refused ends the call as "oom"."""
+            budget.open_for_kernel()
+            try:
+                handle = kernel.call("alloc", length)
+            finally:
+                budget.open_for_guest()
+            if handle == 0 and length != 0:
+                raise PluginOutOfMemoryError(f"`alloc({length})` was refused", max_pages=budget.max_pages)
+            return handle
 
-            self._define_for_both(name, self.guest.define(signature, run))
+        def grown() -> None:
+            budget.open_for_guest()
+            budget.check()
 
-    def _link_user_functions(self, host_context: HostContext) -> None:
-        for item in self._plan.functions:
+        ask, tell = calls.define((("i64",), ("i64",)), alloc), calls.define(((), ()), grown)
+        instance = calls.instantiate(self._plan.compiler.gate, [self._kernel["alloc"], memory, ask, tell])
+        exports = {name: calls.export(instance, name) for name in ("alloc", "limit", "guests")}
+        found = {name: item for name, item in exports.items() if item is not None}
+        calls.bind(found["limit"], ())(budget.max_pages or 0)
+        return found
 
-            def run(*args: Any, item: HostFunction = item) -> Any:  # noqa: ANN401 - wasm numbers
-                return item.call(self.exchange, host_context.value, *args)
+    def _find(self, module: str, name: str) -> Extern:
+        """Return what an import gets. Raises `PluginLoadError` if there is nothing."""
+        if module in self._instances:
+            found = self._instances[module](name)
+            if found is not None:
+                return found
+        if (module, name) not in self._made:
+            self._made[module, name] = self._make(module, name)
+        return self._made[module, name]
 
-            results = (item.result.wasm,) if item.result else ()
-            signature: Signature = (tuple(codec.wasm for codec in item.params), results)
-            function = self.guest.define(signature, run)
-            for namespace in item.namespaces:
-                self._define(namespace, item.name, function)
+    def _make(self, module: str, name: str) -> Extern:
+        if module == WASI_MODULE:
+            found = find_wasi(self.guest, name)
+            if found is not None:
+                return found
+        for item in reversed(self._plan.functions):
+            if item.name == name and module in item.namespaces:
+                return self._define_user_function(item)
+        own = _own_name(module, name)
+        if own in KERNEL_FUNCTIONS:
+            return self._gate.get(own) or self._kernel[own]
+        if own is not None:
+            return self.guest.calls.define(
+                HOST_FUNCTIONS[own], partial(getattr(self._env, own), self.exchange)
+            )
+        raise PluginLoadError(f"unknown import: no one provides `{module}` `{name}`")
+
+    def _define_user_function(self, item: HostFunction) -> Extern:
+        exchange, context, call = self.exchange, self._host_context, item.call
+        results = (item.result.wasm,) if item.result else ()
+
+        def run(*args: object) -> object:
+            return call(exchange, context.value, *args)
+
+        return self.guest.calls.define((tuple(codec.wasm for codec in item.params), results), run)
 
     def instantiate(self) -> None:
         """Instantiate linked modules in the order of their imports, then the main module, and start it.
 
         Runs guest code, so the time limit must be counting. Raises what the guest brings about.
         """
-        budget, store = self.door.budget, self.guest.store
-        budget.check()
-        budget.open_for_guest()
-        main = self._instantiate(MAIN_NAME, ())
-        budget.guests[:] = [
-            GuestMemory(size=partial(memory.size, store), maximum=defined.maximum)
-            for name, live in self._instances.items()
-            for defined in self._plan.guests[name].memories
-            if isinstance(memory := live.exports(store).get(defined.export), Memory)
+        self.budget.check()
+        self.budget.open_for_guest()
+        self._instantiate(MAIN_NAME, ())
+        memories = [
+            (defined, found)
+            for name, guest in self._plan.guests.items()
+            for defined in guest.memories
+            if name in self._instances and (found := self._instances[name](defined.export)) is not None
         ]
-        budget.check()  # start functions ran before sizes were known: kernel and guests may both have grown
-        budget.open_for_guest()
-        initialize_runtime(main, store, self._plan.guests[MAIN_NAME].functions)
+        calls = self.guest.calls
+        self.budget.guests[:] = [
+            GuestMemory(size=partial(_pages, StoreMemory(calls.context, found)), maximum=defined.maximum)
+            for defined, found in memories
+        ]
+        # Start functions ran before sizes were known: kernel and guests may both have grown.
+        self.budget.check()
+        self.budget.open_for_guest()
+        if self._gate:
+            module = self._plan.compiler.pages(tuple(defined.index for defined, _ in memories))
+            calls.instantiate(module, [*(found for _, found in memories), self._gate["guests"]])
+        self._start(MAIN_NAME)
 
     def run(self, name: str, data: bytes) -> Returned | Stopped:
         """Hand the input to the kernel and call the guest's function.
 
         Raises `PluginError` if the input cannot be handed over.
         """
-        store = self.guest.store
-        with self.guest.explaining(name):
-            self.guest.arm()
+        function = self._functions.get(name) or self._bind(name)
+        try:
             self.exchange.open_call(data)
-        function = self._instances[MAIN_NAME].exports(store)[name]
-        if not isinstance(function, Func):
-            raise FunctionNotFoundError(f"`{name}` is not a function")
-        return self.guest.run_guest(name, lambda: function(store))
+        except InterruptedCallError:
+            raise self.guest.interrupted(name) from None
+        return self.guest.run_guest(name, function)
 
-    def _instantiate(self, name: str, importers: tuple[str, ...]) -> Instance:
-        module = self._plan.guests[name].module
+    def _bind(self, name: str) -> Callable[[], int]:
+        found = self._instances[MAIN_NAME](name)
+        if found is None or found.kind != FUNCTION:
+            raise FunctionNotFoundError(f"`{name}` is not a function")
+        results = self._plan.guests[MAIN_NAME].functions[name][1]
+        self._functions[name] = self.guest.calls.bind(found, results)
+        return self._functions[name]
+
+    def _start(self, name: str) -> None:
+        calls, export = self.guest.calls, self._instances[name]
+
+        def call(function: str, *args: int) -> None:
+            found = export(function)
+            if found is not None:
+                calls.bind(found, ())(*args)
+
+        initialize_runtime(self._plan.guests[name].functions, call)
+
+    def _instantiate(self, name: str, importers: tuple[str, ...]) -> None:
+        guest, calls = self._plan.guests[name], self.guest.calls
         if name in importers:
             raise PluginLoadError(f"linked modules import each other: {' -> '.join([*importers, name])}")
-        for item in module.imports:
-            if item.module in self._plan.guests and item.module not in self._instances:
-                self._instantiate(item.module, (*importers, name))
+        for module, _, _ in guest.imports:
+            if module in self._plan.guests and module not in self._instances:
+                self._instantiate(module, (*importers, name))
+        imports = [self._find(module, imported) for module, imported, _ in guest.imports]
         try:
-            instance = self._linker.instantiate(self.guest.store, module)
-        except ExitTrap:
-            raise
-        except WasmtimeError as error:
-            if _BACKTRACE in str(error):  # its start function ended so: an exception, say
+            instance = calls.instantiate(guest.module, imports)
+        except CallEndedError as ended:
+            if ended.failure is not None or _BACKTRACE in str(ended):  # its start function ended so
                 raise
-            raise self._refusal(name, error) from None
-        self._instances[name] = instance
+            text = " ".join(str(ended).split())
+            if "exceeds memory limits" in text:
+                raise PluginOutOfMemoryError(
+                    f"`{name}` cannot be instantiated", max_pages=self._plan.max_pages
+                ) from None
+            raise PluginLoadError(f"`{name}` cannot be instantiated: {text}") from None
+        self._instances[name] = partial(calls.export, instance)
         if name != MAIN_NAME:
-            self._linker.define_instance(self.guest.store, name, instance)
-            initialize_runtime(instance, self.guest.store, self._plan.guests[name].functions)
-        return instance
+            self._start(name)
 
-    def _refusal(self, name: str, error: WasmtimeError) -> PluginError:
-        text = " ".join(str(error).split())
-        if "exceeds memory limits" in text:
-            return PluginOutOfMemoryError(f"`{name}` cannot be instantiated", max_pages=self._plan.max_pages)
-        return PluginLoadError(f"`{name}` cannot be instantiated: {text}")
+
+def _pages(memory: StoreMemory) -> int:
+    return memory.size() // PAGE

@@ -28,6 +28,8 @@ class DefinedMemory:
     export: str
     minimum: int
     maximum: int
+    index: str
+    """The type of its addresses: `i32`, or `i64` (memory64)."""
 
 
 def export_memories(wasm: bytes) -> tuple[bytes, list[DefinedMemory]]:
@@ -37,7 +39,7 @@ def export_memories(wasm: bytes) -> tuple[bytes, list[DefinedMemory]]:
     """
     sections = read_sections(wasm)
     bodies = {number: body for number, body in sections if number}
-    imported = sum(kind == KIND_MEMORY for kind, _ in read_imports(bodies.get(IMPORT, b"\0")))
+    imported = sum(kind == KIND_MEMORY for _, _, kind, _ in read_imports(bodies.get(IMPORT, b"\0")))
     limits = _read_limits(bodies.get(MEMORY, b"\0"))
     exports = Reader(bodies.get(EXPORT, b"\0"))
     names: dict[int, str] = {}
@@ -58,8 +60,8 @@ def export_memories(wasm: bytes) -> tuple[bytes, list[DefinedMemory]]:
             added += _leb(len(name)) + name.encode() + bytes([KIND_MEMORY]) + _leb(index)
             count += 1
     memories = [
-        DefinedMemory(export=names[imported + i], minimum=least, maximum=most)
-        for i, (least, most) in enumerate(limits)
+        DefinedMemory(export=names[imported + i], minimum=least, maximum=most, index=index)
+        for i, (least, most, index) in enumerate(limits)
     ]
     if not added:
         return wasm, memories
@@ -86,9 +88,15 @@ def _replace_exports(wasm: bytes, sections: list[tuple[int, bytes]], body: bytes
     return bytes(out)
 
 
-def _read_limits(body: bytes) -> list[tuple[int, int]]:
+def _read_limits(body: bytes) -> list[tuple[int, int, str]]:
+    """Return the least and the most pages and the type of the addresses of each memory."""
     reader = Reader(body)
-    return [reader.limits() for _ in range(reader.number())]
+    is_64 = ("i32", "i64")
+    limits = []
+    for _ in range(reader.number()):
+        index = is_64[reader.data[reader.at] >> 2 & 1]
+        limits.append((*reader.limits(), index))
+    return limits
 
 
 def _leb(value: int) -> bytes:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from contextlib import contextmanager
-from functools import partial
+import weakref
 from typing import TYPE_CHECKING, Final
 
-from wasmtime import Engine, Module, WasmtimeError
-
 from extism_kernel_pkg import kernel_bytes
-from extism_kernel_pkg.host.contract import MAIN_NAME
-from extism_kernel_pkg.host.env import HostEnv
+from extism_kernel_pkg.host.contract import MAIN_NAME, Signature
+from extism_kernel_pkg.host.env import HostContext, HostEnv
 from extism_kernel_pkg.host.errors import (
+    CompilationError,
     FunctionNotFoundError,
     KernelError,
     PluginBusyError,
@@ -22,27 +20,28 @@ from extism_kernel_pkg.host.errors import (
     PluginLoadError,
 )
 from extism_kernel_pkg.host.http import HttpClient
-from extism_kernel_pkg.host.imports import check_plan
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
-from extism_kernel_pkg.host.linking import GuestModule, HostContext, LinkedPlugin, Plan
 from extism_kernel_pkg.host.manifest import check_config
-from extism_kernel_pkg.host.memories import count_tables, export_memories
-from extism_kernel_pkg.host.signatures import read_signatures
 from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
-from extism_kernel_pkg.host.store import GuestStore, make_engine
 from extism_kernel_pkg.host.text import input_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from extism_kernel_pkg.host.contract import Signature
+    from extism_kernel_pkg.host.compiling import GuestModule
     from extism_kernel_pkg.host.functions import HostFunction
+    from extism_kernel_pkg.host.http import HttpClient
+    from extism_kernel_pkg.host.linking import LinkedPlugin, Plan
+    from extism_kernel_pkg.host.manifest import Manifest
 
 GUEST_LOGGER: Final = "extism_kernel_pkg.host.guest"
 """Name of the logger that receives what guests log."""
+
+_CALLABLE: Final[frozenset[Signature]] = frozenset({((), ()), ((), ("i32",))})
+"""The types of exports that a host can call."""
 
 KERNEL_GRACE_MS: Final = 5_000
 """How long the kernel may take to answer after the guest has ended; ours needs microseconds (C-1)."""
@@ -58,40 +57,49 @@ class CompiledPlugin:
     def __init__(
         self, source: Source, *, config: Mapping[str, str] | None = None, kernel: bytes | None = None
     ) -> None:
+        from extism_kernel_pkg.host.compiling import compiler  # noqa: PLC0415 - see `host/__init__.py`
+
         manifest = read_manifest(source)
         self.manifest = dataclasses.replace(manifest, config={**manifest.config, **check_config(config)})
-        engine = make_engine()
+        self._compiler = compiler()
         try:
-            self._kernel = bytes(Module(engine, kernel_bytes() if kernel is None else kernel).serialize())
-        except WasmtimeError as error:
-            raise KernelError(f"the kernel does not compile: {' '.join(str(error).split())}") from None
-        self._guests: dict[str, tuple[bytes, Callable[..., GuestModule]]] = {}
-        self.exports: dict[str, Signature] = {}
+            self._kernel = self._compiler.compile(kernel_bytes() if kernel is None else kernel).module
+        except CompilationError as error:
+            raise KernelError(f"the kernel does not compile: {error}") from None
+        self._guests: dict[str, GuestModule] = {}
+        try:
+            for name, wasm in load_modules(self.manifest).items():
+                self._guests[name] = self._compiler.compile(wasm)
+        except CompilationError as error:
+            raise PluginLoadError(f"module `{name}` does not compile: {error}") from None
+        if self.manifest.memory.max_pages is not None:
+            self._compiler.compile_gate(self._guests.values())
+        self.exports: Mapping[str, Signature] = self._guests[MAIN_NAME].functions
         """The types of the functions that the main module exports, by name."""
-        for name, wasm in load_modules(self.manifest).items():
-            module = _compile(engine, name, wasm)
-            exported, memories = export_memories(wasm)
-            if exported is not wasm:
-                module = _compile(engine, name, exported)
-            functions = read_signatures(wasm)
-            if name == MAIN_NAME:
-                self.exports = functions
-            guest = partial(GuestModule, memories=memories, tables=count_tables(wasm), functions=functions)
-            self._guests[name] = (bytes(module.serialize()), guest)
+        self.callable = frozenset(name for name, kind in self.exports.items() if kind in _CALLABLE)
+        """The names of those that a host can call."""
 
-    def plan(self, engine: Engine, functions: Sequence[HostFunction]) -> Plan:
-        """Return what goes into one instance, with the modules made ready for its engine."""
-        guests = {
-            name: guest(module=Module.deserialize(engine, data))
-            for name, (data, guest) in self._guests.items()
-        }
-        return Plan(
-            kernel=Module.deserialize(engine, self._kernel),
-            guests=guests,
+    def plan(self, functions: Sequence[HostFunction]) -> Plan:
+        """Return what goes into one instance. Raises `PluginLoadError` if an import has no provider."""
+        from extism_kernel_pkg.host.imports import check_plan  # noqa: PLC0415
+        from extism_kernel_pkg.host.linking import Plan  # noqa: PLC0415
+
+        plan = Plan(
+            compiler=self._compiler,
+            kernel=self._kernel,
+            guests=self._guests,
             functions=functions,
             allowed_paths=self.manifest.allowed_paths,
             max_pages=self.manifest.memory.max_pages,
         )
+        check_plan(plan)
+        return plan
+
+
+class _Turn:
+    """The right of one caller to use a plug-in's instance."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Plugin:
@@ -120,11 +128,8 @@ class Plugin:
             raise TypeError("give `config` to `CompiledPlugin`")
         self._compiled = source
         manifest = source.manifest
-        self._engine = make_engine()
-        self._plan = self._compiled.plan(self._engine, functions)
-        check_plan(self._plan)
-        self._interrupter = Interrupter(self._engine.increment_epoch)
-        self._answer_limit = Interrupter(self._engine.increment_epoch)
+        self._plan = source.plan(functions)
+        self._interrupter = Interrupter(self._plan.compiler.engine.increment_epoch)
         self._http = HttpClient(
             self._interrupter,
             allowed_hosts=manifest.allowed_hosts or (),
@@ -137,7 +142,8 @@ class Plugin:
             logger=logger or logging.getLogger(GUEST_LOGGER),
             with_response_headers=http_response_headers,
         )
-        self._busy = threading.Lock()
+        self._lock = threading.Lock()
+        self._turn: Callable[[], _Turn | None] = lambda: None
         self._linked: LinkedPlugin | None = None
         self._host_context = HostContext()
         self._is_closed = False
@@ -160,26 +166,28 @@ class Plugin:
         host works for the guest. After an error the next call is served by the same instance,
         except where that cannot be right (`proc_exit`, `_start`, a broken kernel): it gets a new one.
         """
-        fault = self._signature_fault(name)
         given = input_of(data)
-        with self._exclusive():
-            if fault is not None:
-                raise FunctionNotFoundError(fault)
+        turn: _Turn | None = self._take_turn()
+        try:
+            if name not in self._compiled.callable:
+                raise FunctionNotFoundError(self._signature_fault(name) or name)
             self._host_context.value = host_context
-            try:
-                return self._call(name, given)
-            finally:
-                self._host_context.value = None
+            return self._call(name, given)
+        finally:
+            self._host_context.value = None
+            turn = None  # noqa: F841 - see `_take_turn`
 
     def _call(self, name: str, data: bytes) -> bytes:
         """Make one call in two phases, each with a time limit: the guest's, then the kernel's answer."""
+        interrupter = self._interrupter
+        self._discard_spent()  # left by an interrupt between the end of a call and the lines below
         try:
-            with self._interrupter.running(self._compiled.manifest.timeout_ms):
-                linked = self._linked or self._link(name)
-                outcome = linked.run(name, data)
-            linked.guest.rearm()
-            with self._answer_limit.running(KERNEL_GRACE_MS):
-                output = linked.exchange.close_call(name, outcome)
+            interrupter.start(self._compiled.manifest.timeout_ms)
+            linked = self._linked or self._link(name)
+            linked.guest.begin(is_last=name == "_start")
+            outcome = linked.run(name, data)
+            interrupter.start(KERNEL_GRACE_MS, can_stop=False)
+            return linked.exchange.close_call(name, outcome)
         except InterruptedCallError:
             self._discard()
             raise KernelError("the kernel did not answer; the plug-in wrote over its state") from None
@@ -187,31 +195,35 @@ class Plugin:
             self._discard()
             raise
         finally:
-            if name == "_start" or (self._linked is not None and self._linked.guest.is_spent):
-                self._discard()
-        return output
+            interrupter.finish()
+            self._discard_spent()
 
     def _link(self, name: str) -> LinkedPlugin:
         """Make an instance. Runs guest code: start functions and the language runtime's."""
-        guest = GuestStore(self._engine, self._interrupter)
+        from extism_kernel_pkg.host.linking import LinkedPlugin  # noqa: PLC0415
+        from extism_kernel_pkg.host.store import GuestStore  # noqa: PLC0415
+
+        guest = GuestStore(self._plan.compiler, self._interrupter)
         try:
             with guest.explaining(name):
-                guest.arm()
                 linked = LinkedPlugin(guest, self._plan, self._env, self._host_context)
                 linked.instantiate()
                 self._linked = linked
                 return linked
         finally:
             if self._linked is None:
-                guest.store.close()
+                guest.calls.close()
 
     def reset(self) -> None:
         """Drop the instance and its memory, kernel included. The next call makes a new one; vars stay.
 
         Raises `PluginBusyError` during a call, `PluginClosedError` after `close`.
         """
-        with self._exclusive():
+        turn: _Turn | None = self._take_turn()
+        try:
             self._discard()
+        finally:
+            turn = None  # noqa: F841 - see `_take_turn`
 
     def cancel(self) -> bool:
         """Stop the call that another thread is making; false if there is none."""
@@ -223,10 +235,9 @@ class Plugin:
         Raises `PluginBusyError` during a call.
         """
         if not self._is_closed:
-            with self._exclusive():
-                self._discard()
-                self._http.close()
-                self._is_closed = True
+            self.reset()
+            self._http.close()
+            self._is_closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -240,38 +251,39 @@ class Plugin:
         """Free the instance of a plug-in that nobody closed: wasmtime's table of callbacks holds on to it."""
         linked = getattr(self, "_linked", None)  # absent if `__init__` failed
         if linked is not None:
-            linked.guest.store.close()
+            linked.guest.calls.close()
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        if not self._busy.acquire(blocking=False):
-            raise PluginBusyError
-        try:
-            if self._is_closed:
-                raise PluginClosedError("the plug-in was closed")
-            yield
-        finally:
-            self._busy.release()
+    def _take_turn(self) -> _Turn:
+        """Return the right to use the instance, which ends when nobody refers to it any more.
+
+        Not a lock that is released: a signal may raise between any two lines, also in a `finally`, but not
+        between `finally` and an assignment. Raises `PluginBusyError` or `PluginClosedError`.
+        """
+        turn = _Turn()
+        with self._lock:
+            if self._turn() is not None:
+                raise PluginBusyError
+            self._turn = weakref.ref(turn)
+        if self._is_closed:
+            raise PluginClosedError("the plug-in was closed")
+        return turn
+
+    def _discard_spent(self) -> None:
+        if self._linked is not None and self._linked.guest.is_spent:
+            self._discard()
 
     def _discard(self) -> None:
         linked, self._linked = self._linked, None
         if linked is not None:
-            linked.guest.store.close()
+            linked.guest.calls.close()
 
     def _signature_fault(self, name: str) -> str | None:
         signature = self._compiled.exports.get(name)
         if signature is None:
             return f"function not found: `{name}` is not exported"
         params, results = signature
-        if params or results not in ((), ("i32",)):
+        if signature not in _CALLABLE:
             found = f"({', '.join(params)}) -> ({', '.join(results)})"
             return f"`{name}` is {found}, a host calls () -> i32 or () -> ()"
         return None
 
-
-def _compile(engine: Engine, name: str, wasm: bytes) -> Module:
-    try:
-        return Module(engine, wasm)
-    except WasmtimeError as error:
-        detail = " ".join(str(error).split())
-        raise PluginLoadError(f"module `{name}` does not compile: {detail}") from None

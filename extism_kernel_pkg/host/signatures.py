@@ -1,4 +1,4 @@
-"""Reads the types of a module's exported functions.
+"""Reads what a module imports, and the types of the functions that it exports.
 
 Not asked of the runtime: its interface for C, and so for Python, ends the process when it is asked for a
 type that it has no words for, and a guest may export functions with vectors or objects in their types.
@@ -36,7 +36,8 @@ def read_signatures(wasm: bytes) -> dict[str, Signature]:
     """
     bodies = {number: body for number, body in read_sections(wasm) if number}
     types = list(_read_types(bodies.get(TYPE, b"\0")))
-    functions = [index for kind, index in read_imports(bodies.get(IMPORT, b"\0")) if kind == KIND_FUNCTION]
+    imports = read_imports(bodies.get(IMPORT, b"\0"))
+    functions = [index for _, _, kind, index in imports if kind == KIND_FUNCTION]
     defined = Reader(bodies.get(FUNCTION, b"\0"))
     functions += [defined.number() for _ in range(defined.number())]
     exports = Reader(bodies.get(EXPORT, b"\0"))
@@ -46,6 +47,12 @@ def read_signatures(wasm: bytes) -> dict[str, Signature]:
         if kind == KIND_FUNCTION:
             signatures[name] = types[functions[index]]
     return signatures
+
+
+def read_import_names(wasm: bytes) -> list[tuple[str, str, int]]:
+    """Return module, name and kind of each import. The module must be valid."""
+    bodies = {number: body for number, body in read_sections(wasm) if number}
+    return [(module, name, kind) for module, name, kind, _ in read_imports(bodies.get(IMPORT, b"\0"))]
 
 
 def _read_types(body: bytes) -> Iterator[Signature]:

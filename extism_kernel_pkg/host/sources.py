@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from wasmtime import WasmtimeError, wat2wasm
-
 from extism_kernel_pkg.host.contract import ENV_MODULE, MAIN_NAME
 from extism_kernel_pkg.host.errors import (
     HostFunctionError,
@@ -128,6 +126,8 @@ def _fetch(source: WasmSource, where: str) -> bytes:
 
 def _check_module(data: bytes, what: str) -> bytes:
     if data.lstrip().startswith((b"(", b";;")):
+        from wasmtime import WasmtimeError, wat2wasm  # noqa: PLC0415 - see `host/__init__.py`
+
         try:
             return bytes(wat2wasm(data))
         except WasmtimeError as error:

@@ -7,19 +7,23 @@ both must read the same clock.
 
 from __future__ import annotations
 
+import functools
 import struct
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wasmtime import Caller, FuncType, Linker, Memory, ValType, WasiConfig, WasmtimeError
+from wasmtime import Engine, Linker, WasiConfig, WasmtimeError
 
 from extism_kernel_pkg.host.errors import HostFunctionError, ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from extism_kernel_pkg.host.calls import Extern, StoreMemory
+    from extism_kernel_pkg.host.contract import Signature
     from extism_kernel_pkg.host.store import GuestStore
 
 WASI_MODULE: Final = "wasi_snapshot_preview1"
@@ -66,35 +70,46 @@ def wasi_config(allowed_paths: Mapping[str, str]) -> WasiConfig:
     return config
 
 
-def define_wasi(linker: Linker, guest: GuestStore) -> None:
-    """Add WASI to a linker that allows shadowing, with the functions that wait replaced by ours."""
+def find_wasi(guest: GuestStore, name: str) -> Extern | None:
+    """Return one function of WASI, the runtime's or, where that would wait, ours; None if there is none."""
+    signature, function = _OURS.get(name, (None, None))
+    if signature is None or function is None:
+        return guest.calls.linked(_linker_of(guest.engine), WASI_MODULE, name)
+    return guest.calls.define(signature, partial(function, guest), wants_caller=True)
+
+
+@functools.lru_cache(maxsize=4)
+def _linker_of(engine: Engine) -> Linker:
+    linker = Linker(engine)
     linker.define_wasi()
-    i32, i64 = ValType.i32(), ValType.i64()
+    return linker
 
-    def clock_time_get(caller: Caller, clock: int, _precision: int, address: int) -> int:
-        read = _CLOCKS.get(clock)
-        if read is None:
-            return _EINVAL
-        return _write(caller, address, struct.pack("<Q", read()))
 
-    def poll_oneoff(caller: Caller, subscriptions: int, events: int, count: int, written: int) -> int:
-        count &= 0xFFFFFFFF
-        if not 0 < count <= _MAX_SUBSCRIPTIONS:
-            return _EINVAL
-        data = _read(caller, subscriptions, count * _SUBSCRIPTION.size)
-        if data is None:
-            return _EFAULT
-        ready = _wait_for_first(guest, data)
-        out = b"".join(_EVENT.pack(userdata, _SUCCESS, tag, 0, 0) for userdata, tag in ready)
-        return _write(caller, events, out) or _write(caller, written, struct.pack("<I", len(ready)))
+def _clock_time_get(guest: GuestStore, caller: int, clock: int, _precision: int, address: int) -> int:
+    read = _CLOCKS.get(clock)
+    if read is None:
+        return _EINVAL
+    return _write(_memory(guest, caller), address, struct.pack("<Q", read()))
 
-    for name, params, function in (
-        ("clock_time_get", [i32, i64, i32], clock_time_get),
-        ("poll_oneoff", [i32, i32, i32, i32], poll_oneoff),
-    ):
-        linker.define_func(
-            WASI_MODULE, name, FuncType(params, [i32]), guest.guard(function), access_caller=True
-        )
+
+def _poll_oneoff(  # noqa: PLR0913, PLR0917 - as WASI has them
+    guest: GuestStore, caller: int, subscriptions: int, events: int, count: int, written: int
+) -> int:
+    if not 0 < count <= _MAX_SUBSCRIPTIONS:
+        return _EINVAL
+    memory = _memory(guest, caller)
+    data = _read(memory, subscriptions, count * _SUBSCRIPTION.size)
+    if data is None:
+        return _EFAULT
+    ready = _wait_for_first(guest, data)
+    out = b"".join(_EVENT.pack(userdata, _SUCCESS, tag, 0, 0) for userdata, tag in ready)
+    return _write(memory, events, out) or _write(memory, written, struct.pack("<I", len(ready)))
+
+
+_OURS: Final[dict[str, tuple[Signature, Callable[..., int]]]] = {
+    "clock_time_get": ((("i32", "i64", "i32"), ("i32",)), _clock_time_get),
+    "poll_oneoff": ((("i32", "i32", "i32", "i32"), ("i32",)), _poll_oneoff),
+}
 
 
 def _wait_for_first(guest: GuestStore, data: bytes) -> list[tuple[int, int]]:
@@ -116,23 +131,19 @@ def _wait_for_first(guest: GuestStore, data: bytes) -> list[tuple[int, int]]:
     return ready
 
 
-def _memory(caller: Caller) -> Memory:
-    memory = caller.get("memory")
-    if not isinstance(memory, Memory):
+def _memory(guest: GuestStore, caller: int) -> StoreMemory:
+    memory = guest.calls.caller_memory(caller)
+    if memory is None:
         raise HostFunctionError("a module that imports WASI exports no `memory`")
     return memory
 
 
-def _read(caller: Caller, address: int, length: int) -> bytes | None:
-    memory, address = _memory(caller), address & 0xFFFFFFFF
-    if address + length > memory.data_len(caller):
-        return None
-    return bytes(memory.read(caller, address, address + length))
+def _read(memory: StoreMemory, address: int, length: int) -> bytes | None:
+    return memory.read(address, length) if address + length <= memory.size() else None
 
 
-def _write(caller: Caller, address: int, data: bytes) -> int:
-    memory, address = _memory(caller), address & 0xFFFFFFFF
-    if address + len(data) > memory.data_len(caller):
+def _write(memory: StoreMemory, address: int, data: bytes) -> int:
+    if address + len(data) > memory.size():
         return _EFAULT
-    memory.write(caller, data, address)
+    memory.write(address, data)
     return _SUCCESS

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+pytest.importorskip("cffi", reason="the host needs it; `pip install cffi`")
 pytest.importorskip("wasmtime", reason="the host needs it; `pip install wasmtime`")
 pytest.importorskip("urllib3", reason="the host needs it; `pip install urllib3`")
 pytest.importorskip("idna", reason="the host needs it; `pip install idna`")

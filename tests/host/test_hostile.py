@@ -122,7 +122,7 @@ def test_pages_of_kernel_and_guest_together_stay_within_the_limit(
         plugin.call(export)
     linked = plugin._linked
     assert linked is not None
-    assert 40 <= linked.door.budget.used <= 64  # one refused MiB is 16 pages
+    assert 40 <= linked.budget.used <= 64  # one refused MiB is 16 pages
 
 
 def test_trap_with_every_page_in_use_says_oom(load: Callable[..., Plugin]) -> None:

@@ -1,0 +1,283 @@
+"""Calls into one wasmtime store and out of it, through the unchecked calls of wasmtime's C API.
+
+The wasmtime package's own calls derive all types anew each time, and keep the last Python exception of
+any callback in one variable for all threads, so that a call can raise what belongs to another plug-in.
+Here an export is bound once, to one buffer per store, and an exception stays in the store whose callback
+raised it. Integers are unsigned on both sides.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from wasmtime import FuncType, TrapCode, ValType
+
+from extism_kernel_pkg.host.capi import FUNCTION, HOST_FUNCTION, MEMORY, NULL, ON_EPOCH, address_of, ffi, lib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wasmtime import Engine, Linker, Module, WasiConfig
+
+    from extism_kernel_pkg.host.contract import Signature
+
+Extern = Any
+"""A pointer to an `extern_t`: a function, memory or anything else of a store."""
+
+_MAX_VALUES: Final = 16
+_WORD: Final = 2**64 - 1
+_MASKS: Final = {"i32": 2**32 - 1, "i64": 2**64 - 1}
+_FLOATS: Final = {"f32": struct.Struct("<f4x"), "f64": struct.Struct("<d")}
+_MESSAGE: Final = b"stopped by the host"
+_MEMORY_NAME: Final = b"memory"
+
+
+class CallEndedError(Exception):
+    """WebAssembly did not come back by itself; the message is the runtime's, with the frames.
+
+    `code` is the kind of a trap, `exit_status` what was given to `proc_exit`; `failure` is what a callback
+    of this store raised. At most one is not None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: TrapCode | None = None,
+        exit_status: int | None = None,
+        failure: BaseException | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.exit_status = exit_status
+        self.failure = failure
+
+
+class FunctionTypes(dict["Signature", FuncType]):
+    """The types of host functions of one engine, each made once: a type cannot be used with two engines."""
+
+    def __missing__(self, signature: Signature) -> FuncType:
+        params, results = ([getattr(ValType, name)() for name in names] for names in signature)
+        return self.setdefault(signature, FuncType(params, results))
+
+
+class StoreCalls:
+    """One store and its calls, by one thread at a time.
+
+    `check` runs whenever the engine's epoch advances, and around every host function; what it raises stops
+    the call.
+    """
+
+    def __init__(self, engine: Engine, types: FunctionTypes, check: Callable[[], None]) -> None:
+        self._engine = engine
+        self._types = types
+        self._check = check
+        self._failure: BaseException | None = None
+        self._values = ffi.new("value_t[]", _MAX_VALUES)
+        self._trap = ffi.new("void **")
+        self._kept: list[Any] = []
+        self._store = ffi.gc(
+            lib.wasmtime_store_new(address_of(engine), NULL, NULL), lib.wasmtime_store_delete
+        )
+        self.context = lib.wasmtime_store_context(self._store)
+        on_epoch = ffi.callback(ON_EPOCH, self._on_epoch, NULL, self._stop_at_epoch)
+        self._kept.append(on_epoch)
+        lib.wasmtime_store_epoch_deadline_callback(self._store, on_epoch, NULL, NULL)
+        lib.wasmtime_context_set_epoch_deadline(self.context, 1)
+
+    def close(self) -> None:
+        """Free the store; nothing of it can be used any more."""
+        ffi.release(self._store)
+        self._kept.clear()  # they refer to this object, and so to themselves
+
+    def forget(self) -> None:
+        """Forget how the call before ended, if a signal kept it from being raised."""
+        if self._trap[0] or self._failure is not None:
+            self._ended(NULL)
+
+    def set_limits(self, memory_size: int = -1, table_elements: int = -1) -> None:
+        """Set the largest size of each memory in bytes, and of each table in elements; -1 is no limit."""
+        lib.wasmtime_store_limiter(self._store, memory_size, table_elements, -1, -1, -1)
+
+    def set_wasi(self, config: WasiConfig) -> None:
+        """Let the functions of WASI see what a configuration says. Raises `CallEndedError`."""
+        error = lib.wasmtime_context_set_wasi(self.context, address_of(config))
+        config._consume()  # noqa: SLF001 - the store owns it now
+        if error:
+            raise self._ended(error)
+
+    def bind(self, function: Extern, results: tuple[str, ...]) -> Callable[..., int]:
+        """Return an export as a Python function of integers, taken modulo 2^64; 0 if it has no result.
+
+        It raises `CallEndedError`.
+        """
+        call, context, values, trap, ended = (
+            lib.wasmtime_func_call_unchecked,
+            self.context,
+            self._values,
+            self._trap,
+            self._ended,
+        )
+        words = ffi.cast("uint64_t *", values)
+        self._kept.append(function)
+        target = ffi.addressof(function.of, "function")
+        mask = _MASKS[results[0]] if results else 0
+
+        def run(*arguments: int) -> int:
+            at = 0
+            for argument in arguments:
+                words[at] = argument & _WORD
+                at += 2
+            error = call(context, target, values, _MAX_VALUES, trap)
+            if error or trap[0] or self._failure is not None:
+                raise ended(error)
+            return words[0] & mask  # type: ignore[no-any-return]
+
+        return run
+
+    def define(
+        self, signature: Signature, function: Callable[..., Any], *, wants_caller: bool = False
+    ) -> Extern:
+        """Make a host function; whatever it raises ends the call and is kept for it.
+
+        With `wants_caller` the first argument is for `caller_memory`.
+        """
+        params, results = signature
+        masks = [_MASKS.get(kind) for kind in params]
+        result_kind = results[0] if results else None
+        check = self._check
+
+        def callback(_data: Any, caller: Any, values: Any, _count: int) -> Any:  # noqa: ANN401 - cffi's
+            check()
+            arguments = [
+                values[at].low & mask if mask else _to_float(params[at], values[at].low)
+                for at, mask in enumerate(masks)
+            ]
+            result = function(caller, *arguments) if wants_caller else function(*arguments)
+            check()
+            if result_kind is not None:
+                is_integer = result_kind in _MASKS
+                values[0].low = result & _WORD if is_integer else _from_float(result_kind, result)
+            return NULL
+
+        made = ffi.new("extern_t *")
+        made.kind = FUNCTION
+        run = ffi.callback(HOST_FUNCTION, callback, NULL, self._stop_in_host_function)
+        self._kept.append(run)
+        function_type = address_of(self._types[signature])
+        target = ffi.addressof(made.of, "function")
+        lib.wasmtime_func_new_unchecked(self.context, function_type, run, NULL, NULL, target)
+        return made
+
+    def instantiate(self, module: Module, imports: Sequence[Extern]) -> Any:  # noqa: ANN401 - an `instance_t *`
+        """Instantiate a module and run its start function. Raises `CallEndedError`."""
+        instance = ffi.new("instance_t *")
+        given = ffi.new("extern_t[]", [item[0] for item in imports])
+        error = lib.wasmtime_instance_new(
+            self.context, address_of(module), given, len(imports), instance, self._trap
+        )
+        if error or self._trap[0] or self._failure is not None:
+            raise self._ended(error)
+        return instance
+
+    def export(self, instance: Any, name: str) -> Extern | None:  # noqa: ANN401 - an `instance_t *`
+        """Return an export of an instance; None if there is none of this name."""
+        found, text = ffi.new("extern_t *"), name.encode()
+        is_there = lib.wasmtime_instance_export_get(self.context, instance, text, len(text), found)
+        return found if is_there else None
+
+    def linked(self, linker: Linker, module: str, name: str) -> Extern | None:
+        """Return what a linker defines under two names; None if nothing."""
+        found, space, text = ffi.new("extern_t *"), module.encode(), name.encode()
+        is_there = lib.wasmtime_linker_get(
+            address_of(linker), self.context, space, len(space), text, len(text), found
+        )
+        return found if is_there else None
+
+    def caller_memory(self, caller: Any) -> StoreMemory | None:  # noqa: ANN401 - cffi's
+        """Return the memory that the module which called a host function exports as `memory`."""
+        found = ffi.new("extern_t *")
+        is_there = lib.wasmtime_caller_export_get(caller, _MEMORY_NAME, len(_MEMORY_NAME), found)
+        return StoreMemory(self.context, found) if is_there and found.kind == MEMORY else None
+
+    def _on_epoch(self, _context: Any, _data: Any, ticks: Any, _kind: Any) -> Any:  # noqa: ANN401 - cffi's
+        ticks[0] = 1
+        if self._failure is None:
+            self._check()
+            return NULL
+        return lib.wasmtime_error_new(_MESSAGE)
+
+    def _stop_at_epoch(self, _type: object, error: BaseException, _trace: object) -> Any:  # noqa: ANN401
+        self._failure = self._failure or error
+        return lib.wasmtime_error_new(_MESSAGE)
+
+    def _stop_in_host_function(self, _type: object, error: BaseException, _trace: object) -> Any:  # noqa: ANN401
+        self._failure = self._failure or error
+        return lib.wasmtime_trap_new(_MESSAGE, len(_MESSAGE))
+
+    def _ended(self, error: Any) -> CallEndedError:  # noqa: ANN401 - cffi's
+        trap, self._trap[0] = self._trap[0], NULL
+        failure, self._failure = self._failure, None
+        if trap:
+            trap = ffi.gc(trap, lib.wasm_trap_delete)
+            return CallEndedError(_text(lib.wasm_trap_message, trap), code=_code(trap), failure=failure)
+        if error:
+            error = ffi.gc(error, lib.wasmtime_error_delete)
+            status = ffi.new("int *")
+            has_status = failure is None and lib.wasmtime_error_exit_status(error, status)
+            return CallEndedError(
+                _text(lib.wasmtime_error_message, error),
+                exit_status=status[0] if has_status else None,
+                failure=failure,
+            )
+        return CallEndedError("came back before it could be stopped", failure=failure)
+
+
+class StoreMemory:
+    """One memory of a store. Its address may change whenever WebAssembly runs, so each use asks for it."""
+
+    __slots__ = ("_context", "_extern", "_memory")
+
+    def __init__(self, context: Any, memory: Extern) -> None:  # noqa: ANN401 - cffi's
+        self._context = context
+        self._extern = memory
+        self._memory = ffi.addressof(memory.of, "memory")
+
+    def size(self) -> int:
+        """Return the size in bytes."""
+        return lib.wasmtime_memory_data_size(self._context, self._memory)  # type: ignore[no-any-return]
+
+    def read(self, address: int, length: int) -> bytes:
+        """Copy bytes out; the caller has checked that they are inside."""
+        base = lib.wasmtime_memory_data(self._context, self._memory)
+        return ffi.buffer(base + address, length)[:]  # type: ignore[no-any-return]
+
+    def write(self, address: int, data: bytes) -> None:
+        """Copy bytes in; the caller has checked that they fit."""
+        ffi.memmove(lib.wasmtime_memory_data(self._context, self._memory) + address, data, len(data))
+
+
+def _text(read: Callable[[Any, Any], None], source: Any) -> str:  # noqa: ANN401 - cffi's
+    """Return the message of a trap or an error; that of a trap ends with a zero."""
+    message = ffi.new("bytes_t *")
+    read(source, message)
+    try:
+        return ffi.unpack(message.data, message.size).rstrip(b"\0").decode(errors="replace")  # type: ignore[no-any-return]
+    finally:
+        lib.wasm_byte_vec_delete(message)
+
+
+def _code(trap: Any) -> TrapCode | None:  # noqa: ANN401 - cffi's
+    code = ffi.new("uint8_t *")
+    if not lib.wasmtime_trap_code(trap, code):
+        return None
+    return TrapCode(code[0]) if code[0] in TrapCode._value2member_map_ else None
+
+
+def _to_float(kind: str, bits: int) -> float:
+    return _FLOATS[kind].unpack(bits.to_bytes(8, "little"))[0]  # type: ignore[no-any-return]
+
+
+def _from_float(kind: str, value: float) -> int:
+    return int.from_bytes(_FLOATS[kind].pack(value), "little")

@@ -1,0 +1,150 @@
+"""Compiled code: one engine per process, and the modules that were compiled with it last."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from wasmtime import Config, Engine, Module, WasmtimeError
+
+from extism_kernel_pkg.host.budget import GATE, pages_module
+from extism_kernel_pkg.host.calls import FunctionTypes
+from extism_kernel_pkg.host.errors import CompilationError
+from extism_kernel_pkg.host.interrupt import HEARTBEAT
+from extism_kernel_pkg.host.memories import count_tables, export_memories
+from extism_kernel_pkg.host.signatures import read_import_names, read_signatures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from extism_kernel_pkg.host.contract import Signature
+    from extism_kernel_pkg.host.memories import DefinedMemory
+
+_KEPT_MODULES: Final = 64
+_KEPT_BYTES: Final = 64 * 2**20
+"""How much is kept for the next plug-in from the same bytes, counted in bytes of WebAssembly."""
+
+_IMPORTED_IN: Final = os.getpid()
+"""A process forked from it lacks the threads of the compiler, and would wait for them for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestModule:
+    """A compiled module, what it defines that is limited, and what it imports and exports."""
+
+    module: Module
+    memories: Sequence[DefinedMemory]
+    tables: int
+    functions: Mapping[str, Signature]
+    imports: Sequence[tuple[str, str, int]]
+    """Module, name and kind (as in `binary`) of each import, in their order."""
+
+
+class Compiler:
+    """One engine, with the features that today's SDKs enable; shared memory stays off. Thread-safe.
+
+    All plug-ins of a process share it. Its epoch is no plug-in's own: a tick makes every running guest
+    ask its host whether it was meant.
+    """
+
+    def __init__(self) -> None:
+        config = Config()
+        config.epoch_interruption = True
+        config.wasm_exceptions = True
+        config.wasm_function_references = True
+        config.wasm_gc = True
+        config.wasm_tail_call = True
+        config.parallel_compilation = os.getpid() == _IMPORTED_IN
+        self.engine = Engine(config)
+        self.types = FunctionTypes()
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[bytes, tuple[GuestModule, int]] = OrderedDict()
+        self._kept_bytes = 0
+
+    def compile(self, wasm: bytes) -> GuestModule:
+        """Return the compiled module, perhaps one that was compiled before. Raises `CompilationError`."""
+        key = hashlib.sha256(wasm).digest()
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+        made = _outside_main_thread(lambda: self._compile(wasm))
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = made, len(wasm)
+                self._kept_bytes += len(wasm)
+            while len(self._kept) > _KEPT_MODULES or self._kept_bytes > _KEPT_BYTES:
+                _, (_, size) = self._kept.popitem(last=False)
+                self._kept_bytes -= size
+        return made
+
+    def _compile(self, wasm: bytes) -> GuestModule:
+        try:
+            module = Module(self.engine, wasm)  # before it is read, for this says whether it is valid
+        except WasmtimeError as error:
+            raise CompilationError(" ".join(str(error).split())) from None
+        exported, memories = export_memories(wasm)
+        if exported is not wasm:
+            module = Module(self.engine, exported)
+        return GuestModule(
+            module=module,
+            memories=memories,
+            tables=count_tables(wasm),
+            functions=read_signatures(wasm),
+            imports=read_import_names(wasm),
+        )
+
+    @functools.cached_property
+    def gate(self) -> Module:
+        """The module of `budget.GATE`."""
+        return Module(self.engine, GATE)
+
+    @functools.cache  # noqa: B019 - a compiler lives as long as the process
+    def pages(self, memories: tuple[str, ...]) -> Module:
+        """Return the module of `budget.pages_module`."""
+        return Module(self.engine, pages_module(memories))
+
+    def compile_gate(self, guests: Iterable[GuestModule]) -> None:
+        """Compile what a limit needs now: a process that is forked later cannot compile with this engine."""
+        self.pages(tuple(defined.index for guest in guests for defined in guest.memories))
+        self.gate  # noqa: B018 - made when it is asked for
+
+
+_compilers: Final[dict[int, Compiler]] = {}
+
+
+def compiler() -> Compiler:
+    """Return this process's compiler; a forked process gets its own."""
+    process = os.getpid()
+    if process not in _compilers:
+        _compilers.setdefault(process, Compiler())  # of two threads here one makes an engine in vain
+    return _compilers[process]
+
+
+def _outside_main_thread(make: Callable[[], GuestModule]) -> GuestModule:
+    """Run a compilation where Ctrl-C can end the wait for it; the compilation itself cannot be stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        return make()
+    done: list[GuestModule] = []
+    failed: list[Exception] = []
+    finished = threading.Event()
+
+    def run() -> None:
+        try:
+            done.append(make())
+        except Exception as error:  # noqa: BLE001 - raised again below
+            failed.append(error)
+        finally:
+            finished.set()
+
+    threading.Thread(target=run, name="extism-compiler", daemon=True).start()
+    while not finished.wait(HEARTBEAT):
+        pass  # a wait without an end cannot be interrupted on Windows
+    if failed:
+        raise failed[0]
+    return done[0]
