@@ -129,7 +129,7 @@ def test_interrupt_ends_http(limit: str, server: Server) -> None:
 def test_interrupt_ends_the_wait_for_a_compilation() -> None:
     run("""
         body = "(i32.add (local.get 0) " * 50 + "(i32.const 1)" + ")" * 50
-        functions = "".join(f"(func (param i32) (result i32) {body})" for _ in range(40_000))
+        functions = "".join(f"(func (param i32) (result i32) {body})" for _ in range(60_000))
         from wasmtime import wat2wasm
         wasm = bytes(wat2wasm(f"(module {functions} (func (export \\"f\\")))"))
         interrupt(0.2)
@@ -137,7 +137,8 @@ def test_interrupt_ends_the_wait_for_a_compilation() -> None:
         try:
             Plugin(wasm)
         except KeyboardInterrupt:
-            assert time.monotonic() - began < 1.2
+            took = time.monotonic() - began
+            assert took < 3, took  # a second, on a machine that compiles on all cores
         else:
             raise AssertionError("too fast for this test")
         assert Plugin('(module (func (export "f")))').call("f") == b""
