@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
     from extism_kernel_pkg.host.compiling import GuestModule
     from extism_kernel_pkg.host.functions import HostFunction
-    from extism_kernel_pkg.host.http import HttpClient
     from extism_kernel_pkg.host.linking import LinkedPlugin, Plan
-    from extism_kernel_pkg.host.manifest import Manifest
 
 GUEST_LOGGER: Final = "extism_kernel_pkg.host.guest"
 """Name of the logger that receives what guests log."""
@@ -286,4 +284,3 @@ class Plugin:
             found = f"({', '.join(params)}) -> ({', '.join(results)})"
             return f"`{name}` is {found}, a host calls () -> i32 or () -> ()"
         return None
-

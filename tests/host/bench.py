@@ -132,7 +132,10 @@ class Both:
         yield (
             "bytes",
             measure(
-                [lambda: our_making(self.manifest), lambda: their_making(self.manifest, self.their_functions)],
+                [
+                    lambda: our_making(self.manifest),
+                    lambda: their_making(self.manifest, self.their_functions),
+                ],
                 rounds=20,
                 times=5,
             ),
@@ -141,7 +144,9 @@ class Both:
         their_compiled = self.extism.extism.CompiledPlugin(self.manifest, functions=self.their_functions)
         yield (
             "compiled",
-            measure([lambda: our_making(compiled), lambda: their_making(their_compiled, [])], rounds=20, times=20),
+            measure(
+                [lambda: our_making(compiled), lambda: their_making(their_compiled, [])], rounds=20, times=20
+            ),
         )
 
 
@@ -235,7 +240,8 @@ def main() -> int:
         theirs = "" if row.theirs is None else f"{row.theirs:,.2f} {row.unit}"
         quotient = "" if row.theirs is None else f"{row.value:.2f}"
         ours = f"{row.ours:,.2f} {row.unit}"
-        print(f"{row.name:28}{ours:>12}{theirs:>12}{quotient:>10}{row.goal:>8g}{'' if row.is_met else '  missed'}")
+        verdict = "" if row.is_met else "  missed"
+        print(f"{row.name:28}{ours:>12}{theirs:>12}{quotient:>10}{row.goal:>8g}{verdict}")
     print(f"their memory of a plug-in: {memory('theirs', limits):.0f} KiB")
     return int(not all(row.is_met for row in table))
 
