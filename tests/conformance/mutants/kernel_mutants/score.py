@@ -120,7 +120,7 @@ def write_score(
         lines += [f"- `{case}`" for case in sorted(excluded)]
     survivors = list(write_survivors(scores))
     if survivors:
-        lines += ["", "## Survivors", "", "```", *survivors, "```"]
+        lines += ["", "## Survivors", "", "```text", *survivors, "```"]
     temporary = path.with_name(path.name + ".new")
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     temporary.replace(path)
