@@ -28,6 +28,7 @@ TYPED = (
     ("tests/unit",),
     ("tests/integration",),
     ("tests/host",),
+    ("tests/examples",),
     ("tests/native",),
     ("tests/conformance/extism_kernel_conformance",),
     ("tests/conformance/mutants",),
