@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from wasmtime import Config, Engine, Module, WasmtimeError
 
+from extism_kernel_pkg import _wasm
 from extism_kernel_pkg.host.budget import GATE, pages_module
 from extism_kernel_pkg.host.calls import FunctionTypes
 from extism_kernel_pkg.host.errors import CompilationError
 from extism_kernel_pkg.host.interrupt import HEARTBEAT
-from extism_kernel_pkg.host.memories import count_tables, export_memories
-from extism_kernel_pkg.host.signatures import read_import_names, read_signatures
+from extism_kernel_pkg.host.memories import export_memories
+from extism_kernel_pkg.host.signatures import read_signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,8 +42,8 @@ class GuestModule:
     memories: Sequence[DefinedMemory]
     tables: int
     functions: Mapping[str, Signature]
-    imports: Sequence[tuple[str, str, int]]
-    """Module, name and kind (as in `binary`) of each import, in their order."""
+    imports: Sequence[tuple[str, str, str]]
+    """Module, name and kind (as in `_wasm.Import`) of each import, in their order."""
 
 
 class Compiler:
@@ -88,15 +89,21 @@ class Compiler:
             module = Module(self.engine, wasm)  # before it is read, for this says whether it is valid
         except WasmtimeError as error:
             raise CompilationError(" ".join(str(error).split())) from None
-        exported, memories = export_memories(wasm)
+        try:
+            parts = _wasm.Module(wasm)
+            exported, memories = export_memories(parts)
+            functions, tables = read_signatures(parts), len(parts.tables)
+            imports = [(entry.module, entry.name, entry.kind) for entry in parts.imports]
+        except _wasm.InvalidModuleError as error:
+            raise CompilationError(f"is not understood: {error}") from None
         if exported is not wasm:
             module = Module(self.engine, exported)
         return GuestModule(
             module=module,
             memories=memories,
-            tables=count_tables(wasm),
-            functions=read_signatures(wasm),
-            imports=read_import_names(wasm),
+            tables=tables,
+            functions=functions,
+            imports=imports,
         )
 
     @functools.cached_property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from extism_kernel_pkg.host.binary import KIND_FUNCTION
 from extism_kernel_pkg.host.contract import (
     ENV_MODULE,
     HOST_FUNCTIONS,
@@ -58,7 +57,7 @@ def check_plan(plan: Plan) -> None:
     for name, guest in plan.guests.items():
         missing = []
         for module, imported, kind in guest.imports:
-            if module == ENV_MODULE and kind != KIND_FUNCTION:
+            if module == ENV_MODULE and kind != "func":
                 raise PluginLoadError(
                     f"`{name}` imports `{imported}`, but only functions of the kernel are shared"
                 )

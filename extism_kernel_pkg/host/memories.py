@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from extism_kernel_pkg.host.binary import (
-    EXPORT,
+from extism_kernel_pkg._wasm import (
     HEADER,
-    IMPORT,
-    KIND_MEMORY,
-    MEMORY,
-    TABLE,
-    Reader,
-    read_imports,
-    read_sections,
+    ORDER,
+    SectionId,
+    encode_export,
+    encode_section,
+    encode_vector,
 )
 
-_ORDER: Final = (1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11)
-"""Section ids in the order in which they must appear."""
+if TYPE_CHECKING:
+    from extism_kernel_pkg._wasm import Module
+
+_MAX_PAGES: Final = 65536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,82 +31,46 @@ class DefinedMemory:
     """The type of its addresses: `i32`, or `i64` (memory64)."""
 
 
-def export_memories(wasm: bytes) -> tuple[bytes, list[DefinedMemory]]:
-    """Return the module with every memory that it defines exported, and the list of these.
+def export_memories(module: Module) -> tuple[bytes, list[DefinedMemory]]:
+    """Return a module with every memory that it defines exported, and the list of these.
 
     The module must be valid: the runtime has compiled it. Indices stay as they are.
     """
-    sections = read_sections(wasm)
-    bodies = {number: body for number, body in sections if number}
-    imported = sum(kind == KIND_MEMORY for _, _, kind, _ in read_imports(bodies.get(IMPORT, b"\0")))
-    limits = _read_limits(bodies.get(MEMORY, b"\0"))
-    exports = Reader(bodies.get(EXPORT, b"\0"))
+    first = module.imported("memory")
     names: dict[int, str] = {}
-    taken = set()
-    count = exports.number()
-    for _ in range(count):
-        name, kind, index = exports.name(), exports.byte(), exports.number()
-        taken.add(name)
-        if kind == KIND_MEMORY:
-            names.setdefault(index, name)
-    added = b""
-    for index in range(imported, imported + len(limits)):
+    for export in module.exports:
+        if export.kind == "memory":
+            names.setdefault(export.index, export.name)
+    taken = {export.name for export in module.exports}
+    added = []
+    for index in range(first, first + len(module.memories)):
         if index not in names:
             name = f"extism:host/memory-{index}"
             while name in taken:
                 name += "-"
             names[index] = name
-            added += _leb(len(name)) + name.encode() + bytes([KIND_MEMORY]) + _leb(index)
-            count += 1
+            added.append(encode_export(name, "memory", index))
     memories = [
-        DefinedMemory(export=names[imported + i], minimum=least, maximum=most, index=index)
-        for i, (least, most, index) in enumerate(limits)
+        DefinedMemory(
+            export=names[first + at],
+            minimum=limits.minimum,
+            maximum=_MAX_PAGES if limits.maximum is None else limits.maximum,
+            index="i64" if limits.is_64 else "i32",
+        )
+        for at, limits in enumerate(module.memories)
     ]
-    if not added:
-        return wasm, memories
-    old = exports.data[_leb_size(exports.data) :]
-    return _replace_exports(wasm, sections, _leb(count) + old + added), memories
+    return (_add_exports(module, added) if added else module.data), memories
 
 
-def count_tables(wasm: bytes) -> int:
-    """Return how many tables a module defines."""
-    return sum(Reader(body).number() for number, body in read_sections(wasm) if number == TABLE)
-
-
-def _replace_exports(wasm: bytes, sections: list[tuple[int, bytes]], body: bytes) -> bytes:
-    out, is_done = bytearray(wasm[:HEADER]), False
-    for number, old in sections:
-        is_later = number != 0 and _ORDER.index(number) > _ORDER.index(EXPORT)
-        if not is_done and (number == EXPORT or is_later):
-            out += bytes([EXPORT]) + _leb(len(body)) + body
+def _add_exports(module: Module, added: list[bytes]) -> bytes:
+    old = [encode_export(export.name, export.kind, export.index) for export in module.exports]
+    exports = encode_section(SectionId.EXPORT, encode_vector([*old, *added]))
+    later = ORDER[ORDER.index(SectionId.EXPORT) :]
+    out, is_done = bytearray(HEADER), False
+    for section in module.sections:
+        if section.id in later and not is_done:
+            out += exports
             is_done = True
-        if number != EXPORT:
-            out += bytes([number]) + _leb(len(old)) + old
-    if not is_done:
-        out += bytes([EXPORT]) + _leb(len(body)) + body
-    return bytes(out)
-
-
-def _read_limits(body: bytes) -> list[tuple[int, int, str]]:
-    """Return the least and the most pages and the type of the addresses of each memory."""
-    reader = Reader(body)
-    is_64 = ("i32", "i64")
-    limits = []
-    for _ in range(reader.number()):
-        index = is_64[reader.data[reader.at] >> 2 & 1]
-        limits.append((*reader.limits(), index))
-    return limits
-
-
-def _leb(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - seven bits per byte
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _leb_size(data: bytes) -> int:
-    reader = Reader(data)
-    reader.number()
-    return reader.at
+        if section.id is not SectionId.EXPORT:
+            out += module.data[section.start : section.end]
+    return bytes(out if is_done else out + exports)

@@ -227,10 +227,10 @@ def test_tables_share_one_limit() -> None:
 
 STRANGE_TYPES = {
     "vector": ("(param v128)", "(v128) -> ()"),
-    "object": ("(param anyref)", "(ref) -> ()"),
-    "struct": ("(param (ref $s)) (result (ref null $s)) (local.get 0)", "(ref) -> (ref)"),
-    "function": ("(param (ref null $f) i32)", "(ref, i32) -> ()"),
-    "exception": ("(param exnref)", "(ref) -> ()"),
+    "object": ("(param anyref)", "(anyref) -> ()"),
+    "struct": ("(param (ref $s)) (result (ref null $s)) (local.get 0)", "((ref 1)) -> ((ref null 1))"),
+    "function": ("(param (ref null $f) i32)", "((ref null 0), i32) -> ()"),
+    "exception": ("(param exnref)", "(exnref) -> ()"),
 }
 
 
