@@ -6,7 +6,6 @@ Nothing but the standard library is needed. Exit codes are in `EXIT_CODES`.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys

@@ -34,6 +34,7 @@ FORMS = {
     "find_array": "array of numbers",
     "find_hex": "hex digits",
     "find_escapes": "string with escapes",
+    "find_wat": "string of the text format",
 }
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 KERNEL_MAX = 1 << 20
 """Bytes of the largest kernel that is looked for; upstream's largest has 804,844, ours under 4,000."""
-MAGIC = b"\0asm\1\0\0\0"
 BACK = 160
 """How far before an anchor the text may begin."""
 
@@ -32,19 +31,28 @@ _NUMBER = re.compile(
     rb"(?:_?u8|[uU]?[lL]{0,2}|\.toByte\(\))?"
 )
 _BETWEEN = re.compile(rb"(?:[\s,;&|]|/\*[^*]{0,200}\*/|//[^\n]{0,200}\n|\\\n){1,400}")
+_CAST = rb"(?:\(\s*(?:byte|char|u?int8(?:_t)?)\s*\)\s*)?"
+_GAP = rb"(?:_?u8|[uU])?(?:[\s,]|/\*[^*]{0,60}\*/)+"
 _ARRAY_HEAD = re.compile(
-    rb"(?<![\w.])(?:\(\s*(?:byte|char|u?int8(?:_t)?)\s*\)\s*)?0(?:[xX]0{1,2})?(?:_?u8|[uU])?[\s,]+"
-    rb"(?:\(\s*(?:byte|char|u?int8(?:_t)?)\s*\)\s*)?(?:0[xX]61|97|'a')(?:_?u8|[uU])?[\s,]+"
-    rb"(?:\(\s*(?:byte|char|u?int8(?:_t)?)\s*\)\s*)?$"
+    rb"(?<![\w.])"
+    + _CAST
+    + rb"0(?:[xX]0{1,2})?"
+    + _GAP
+    + _CAST
+    + rb"(?:0[xX]61|97|'a')"
+    + _GAP
+    + _CAST
+    + rb"$"
 )
 _HEX = re.compile(rb"[0-9a-fA-F]+")
 _ESCAPE_HEAD = re.compile(rb"(?:\\x00|\\u0000|\\u\{0+\}|\\0{1,3})(?:a|\\x61|\\u0061|\\141|\\61)$")
 _ESCAPE = re.compile(
     rb"\\x([0-9a-fA-F]{1,2})|\\u00([0-9a-fA-F]{2})|\\u\{([0-9a-fA-F]{1,2})\}|\\([0-7]{1,3})"
-    rb"|\\([abtnvfre\\'\"`$?])|([^\\\"'`\r\n])"
+    rb"|\\([abtnvfre\\'\"`$?])|([^\\\r\n])"
 )
-_WAT = re.compile(rb"\\([0-9a-fA-F]{2})|\\([tnr\\'\"])|([^\\\"\r\n])")
-_QUOTES = re.compile(rb"(?:\\\r?\n|[\"'`]\s*(?:[+.,\\]\s*)?(?:[bBrRuU]?[\"'`]))[\s]*")
+_WAT = re.compile(rb"\\([0-9a-fA-F]{2})|\\([tnr\\'\"])|([^\\\r\n])")
+_CONTINUED = re.compile(rb"\\\r?\n\s*")
+_JOINED = re.compile(rb"[\"'`]\s*(?:[+.,\\]\s*)?[bBrRuU]?[\"'`]")
 _LETTERS = {
     b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13, b"e": 27,
 }  # fmt: skip
@@ -131,27 +139,39 @@ def find_hex(text: bytes, at: int) -> tuple[int, bytes] | None:
 
 
 def find_escapes(text: bytes, at: int) -> tuple[int, bytes] | None:
-    """Decode a string literal with escapes, as C, Python, JavaScript, `printf` and WAT write them."""
+    """Decode a string literal with escapes, as C, Python, JavaScript and `printf` write them."""
+    start = _find_literal(text, at)
+    return None if start is None else (start, _unescape(text, start, _ESCAPE))
+
+
+def find_wat(text: bytes, at: int) -> tuple[int, bytes] | None:
+    """Decode a string of the text format, whose escapes of two hex digits may look like octal ones."""
+    start = _find_literal(text, at)
+    if start is None:
+        return None
+    data = _unescape(text, start, _WAT)
+    return None if data == _unescape(text, start, _ESCAPE) else (start, data)
+
+
+def _find_literal(text: bytes, at: int) -> int | None:
     before = max(at - BACK, 0)
     head = _ESCAPE_HEAD.search(text[before:at])
-    if head is None:
-        return None
-    start = before + head.start()
-    plain, wat = _unescape(text, start, _ESCAPE), _unescape(text, start, _WAT)
-    return start, max(plain, wat, key=lambda data: (data.startswith(MAGIC), len(data)))
+    return None if head is None else before + head.start()
 
 
 def _unescape(text: bytes, at: int, pattern: re.Pattern[bytes]) -> bytes:
+    opening = text[at - 1 : at]
+    closing = opening if opening in {b'"', b"'", b"`"} else b"\"'`"
     out = bytearray()
     while len(out) < KERNEL_MAX:
-        match = pattern.match(text, at)
-        if match is None:
-            quotes = _QUOTES.match(text, at)
-            if quotes is None:
+        is_end = text[at : at + 1] in closing  # at the end of the text, too
+        match = None if is_end else pattern.match(text, at)
+        if match is not None:
+            out.append(_unescaped(match, is_wat=pattern is _WAT))
+        else:
+            match = (_JOINED if is_end else _CONTINUED).match(text, at)
+            if match is None:
                 break
-            at = quotes.end()
-            continue
-        out.append(_unescaped(match, is_wat=pattern is _WAT))
         at = match.end()
     return bytes(out)
 
@@ -171,18 +191,16 @@ def _unescaped(match: re.Match[bytes], *, is_wat: bool) -> int:
 
 
 ARRAY_ANCHORS = (b"0x73", b"0X73", b"115", b"'s'")
+# What stands for `sm` follows what `_ESCAPE_HEAD` ends with.
+ESCAPE_ANCHORS = (b"sm\\", b"\\x73\\x6d", b"\\x73\\x6D", b"\\u0073\\u006d", b"\\163\\155")
+WAT_ANCHORS = (b"sm\\", b"\\73\\6d", b"\\73\\6D")
 FINDERS: tuple[tuple[bytes, Finder], ...] = (
     (b"AGFzbQEAAA", find_base64),
-    *((anchor, find_array) for anchor in ARRAY_ANCHORS),
     (b"0061736d01000000", find_hex),
     (b"0061736D01000000", find_hex),
-    # What stands for `sm` follows what `_ESCAPE_HEAD` ends with.
-    (b"sm\\", find_escapes),
-    (b"\\x73\\x6d", find_escapes),
-    (b"\\x73\\x6D", find_escapes),
-    (b"\\u0073\\u006d", find_escapes),
-    (b"\\163\\155", find_escapes),
-    (b"\\73\\6d", find_escapes),
+    *((anchor, find_array) for anchor in ARRAY_ANCHORS),
+    *((anchor, find_escapes) for anchor in ESCAPE_ANCHORS),
+    *((anchor, find_wat) for anchor in WAT_ANCHORS),
 )
 """Anchors that are looked for in any bytes."""
 
