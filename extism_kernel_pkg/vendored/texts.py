@@ -10,6 +10,8 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
+from extism_kernel_pkg._wasm import HEADER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -62,7 +64,7 @@ def find_base64(text: bytes, at: int) -> tuple[int, bytes] | None:
     """Decode base64 that begins at its anchor: plain, URL-safe, in lines, in pieces of a string literal."""
     parts, size, start = [], 0, at
     while size < KERNEL_MAX // 3 * 4:
-        match = _SIXTY_FOUR.match(text, at)
+        match = _SIXTY_FOUR.match(text, at, at + KERNEL_MAX // 3 * 4 - size)
         if match is None:
             break
         part, at = match[0], match.end()
@@ -101,6 +103,8 @@ def find_array(text: bytes, at: int) -> tuple[int, bytes] | None:
         if value is None:
             break
         out.append(value)
+        if len(out) == len(HEADER) and out != HEADER:
+            return None
         gap = _BETWEEN.match(text, match.end())
         if gap is None:
             break
@@ -122,7 +126,7 @@ def find_hex(text: bytes, at: int) -> tuple[int, bytes] | None:
     """Decode a string of hex digits, in lines or pieces too."""
     parts, size, start = [], 0, at
     while size < 2 * KERNEL_MAX:
-        match = _HEX.match(text, at)
+        match = _HEX.match(text, at, at + 2 * KERNEL_MAX - size)
         if match is None:
             break
         parts.append(match[0])
@@ -168,6 +172,8 @@ def _unescape(text: bytes, at: int, pattern: re.Pattern[bytes]) -> bytes:
         match = None if is_end else pattern.match(text, at)
         if match is not None:
             out.append(_unescaped(match, is_wat=pattern is _WAT))
+            if len(out) == len(HEADER) and out != HEADER:
+                break
         else:
             match = (_JOINED if is_end else _CONTINUED).match(text, at)
             if match is None:

@@ -54,7 +54,7 @@ def overlapping_zip() -> bytes:
     end = plain.rindex(b"PK\5\6")
     entry = plain[at:end]
     tail = bytearray(plain[end:])
-    tail[12:16] = (len(entry) * 5000).to_bytes(4, "little")
+    tail[12:20] = (len(entry) * 5000).to_bytes(4, "little") + at.to_bytes(4, "little")
     return plain[:at] + entry * 5000 + bytes(tail)
 
 
