@@ -88,7 +88,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "tar-of-headers": quine_like_tar,
     "headers-of-modules": lambda: b"\0asm\1\0\0\0\1" * (2 * MIB),
     "headers-of-modules-with-names": lambda: b"\0asm\1\0\0\0\0\3\2ab" * MIB,
-    "kernels": lambda: bare() * 30_000,
+    "kernels": lambda: b"x" + bare() * 30_000,
     "numbers": lambda: b"0,97,115," * (2 * MIB),
     "number-anchors": lambda: b"115" * (7 * MIB),
     "hex-numbers": lambda: b"0x00,0x61,0x73,0x6d,1,0,0,0,1," + b"0x73," * (4 * MIB),
@@ -171,7 +171,7 @@ def test_depth_is_bounded_and_told(records: Path, tmp_path: Path) -> None:
 
 
 def test_very_many_kernels_are_cut_off_and_told(records: Path, tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(bare() * 1100)
+    (tmp_path / "a").write_bytes(b"x" + bare() * 1100)
     found = check(records, tmp_path)
     assert len(found.kernels) == 1000
     assert "more than 1000 kernels" in found.skipped[0].reason
@@ -182,6 +182,16 @@ def encrypted_zip() -> bytes:
     for magic, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         plain[plain.rindex(magic) + at] |= 1
     return bytes(plain)
+
+
+def broken_directory() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a", b"")
+        archive.writestr("b", b"")
+    plain = out.getvalue()
+    at = plain.rindex(b"PK\1\2")
+    return plain[:at] + b"????" + plain[at + 4 :]
 
 
 def zip_of_method(number: int) -> bytes:
@@ -205,10 +215,7 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
     "encrypted-zip": (encrypted_zip(), "it is encrypted"),
     "zip-of-unknown-method": (zip_of_method(9), "compression method 9 is not supported"),
     "cut-zip": (zipped("k", KERNEL)[:-30], "a zip without its directory"),
-    "zip-with-a-broken-directory": (
-        zipped("k", KERNEL).replace(b"k\0\0\0", b""),
-        "a zip without its directory",
-    ),
+    "zip-with-a-broken-directory": (broken_directory(), "the zip's directory is broken"),
     "cut-gzip": (gzip.compress(os.urandom(5000))[:-900], "gzip data is cut short"),
     "broken-gzip": (gzip.compress(KERNEL)[:-8] + bytes(80), "gzip data is broken"),
     "broken-xz": (lzma.compress(KERNEL)[:40] + bytes(80), "xz data is broken"),
@@ -227,7 +234,7 @@ def test_what_cannot_be_looked_into_is_named(name: str, records: Path, tmp_path:
     (tmp_path / "input").write_bytes(data)
     (tmp_path / "kernel.wasm").write_bytes(KERNEL)
     found = check(records, tmp_path)
-    assert answers(found) == ["current"]
+    assert set(answers(found)) == {"current"}  # also what a broken archive stores as it is
     assert len(found.skipped) == 1
     assert reason in found.skipped[0].reason
     assert found.skipped[0].where.startswith(str(tmp_path / "input"))
