@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_tools.base.archive import read_epoch
-from build_tools.base.errors import ExitCode, NotReproducibleError, NotStagedError
+from build_tools.base.errors import (
+    ContractError,
+    ExitCode,
+    FileMissingError,
+    NotReproducibleError,
+    NotStagedError,
+)
 from build_tools.base.files import make_folder, read_bounded, write_whole
 from build_tools.base.findings import to_json
 from build_tools.base.project import find_project
@@ -16,7 +22,6 @@ from build_tools.cli.release_report import (
     artifacts_to_data,
     published_to_data,
     render_artifacts,
-    render_identified,
     render_published,
     render_reproduction,
     reproduction_to_data,
@@ -32,11 +37,11 @@ from build_tools.release.distributions import (
     read_distributions,
 )
 from build_tools.release.index import check_index_url, simple_url
-from build_tools.release.known import read_known, remember
+from build_tools.release.known import remember
 from build_tools.release.publish import attest, publish
 from build_tools.release.reproduce import reproduce
 from build_tools.release.sbom import make_sbom
-from build_tools.release.verify import exit_code, verify
+from extism_kernel_pkg import KernelCorruptError, command
 
 if TYPE_CHECKING:
     import argparse
@@ -105,13 +110,9 @@ def _add_package(subparsers: Subparsers) -> None:
 
 def _add_verify(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
-        "verify",
-        help="say whether vendored modules are ours, which version, stale or altered",
-        description="Exit codes: 0 current, 10 stale, 11 a version not on record, 12 unstamped, 13 altered, "
-        "14 no kernel, 15 nothing found. With several modules the worst one counts (13, 12, 11, 10, 0).",
+        "verify", help="find kernels in files and say whose each is, and in what state"
     )
-    parser.add_argument("path", type=Path, help="a module, a wheel, a jar, a tarball, or a folder")
-    parser.add_argument("--json", action="store_true")
+    command.add_verify_arguments(parser)
     parser.set_defaults(command=_verify)
     record = subparsers.add_parser("remember", help="put a released wheel's digests into known_digests.json")
     record.add_argument("dist", type=Path, metavar="DIR", help="the folder of the released wheel and sdist")
@@ -189,14 +190,13 @@ def _package(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    identified = list(verify(args.path, read_known(find_project())))
-    code = exit_code(identified)
-    if args.json:
-        found = [each.as_json() for each in identified]
-        print(to_json({"path": str(args.path), "exit_code": code, "modules": found}))
-    else:
-        print(render_identified(identified, path=str(args.path)))
-    return code
+    project = find_project()
+    try:
+        return command.run_verify(args, folder=project.package)
+    except KernelCorruptError as error:
+        raise ContractError([str(error)], where=project.package, hint="restore the file with git") from None
+    except command.CommandError as error:
+        raise FileMissingError(str(error)) from None
 
 
 def _remember(args: argparse.Namespace) -> int:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from build_tools.release.publish import Published
     from build_tools.release.reproduce import Reproduction
     from build_tools.release.toolchains import Witnesses
-    from build_tools.release.verify import Identified
 
 
 def render_artifacts(artifacts: Sequence[Artifact]) -> str:
@@ -97,15 +96,3 @@ def published_to_data(published: Sequence[Published]) -> list[dict[str, Any]]:
         {"name": each.artifact.name, "sha256": each.artifact.sha256, "outcome": each.outcome}
         for each in published
     ]
-
-
-def render_identified(identified: Sequence[Identified], *, path: str) -> str:
-    """Return two lines for each module: the answer and its place, then the reason."""
-    if not identified:
-        return f"{path}: no kernel found"
-    lines = []
-    for each in identified:
-        what = " ".join(part for part in (each.version, each.flavour) if part)
-        lines.append(f"{each.answer.value:<10}  {what + '  ' if what else ''}{each.where}")
-        lines.append(f"  {each.reason}\n  sha256 {each.sha256}")
-    return "\n".join(lines)

@@ -13,10 +13,9 @@ from wasm_tools.models import ObjdumpOptions, ObjdumpState
 from wasm_tools.parser import BinaryReader
 from wasm_tools.visitor import BinaryReaderObjdumpPrepass
 
-from build_tools.base.errors import ModuleMalformedError
 from build_tools.wasm.features import UNKNOWN, feature_of
 from build_tools.wasm.module import SECTION_CODE, check_header, function_type
-from build_tools.wasm.sections import read_u32
+from extism_kernel_pkg._wasm import Cursor, InvalidModuleError
 
 SECTION_IMPORT, SECTION_GLOBAL = 2, 6
 END = 0x0B
@@ -130,10 +129,12 @@ class _Listener(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the librar
 
     def past_number(self, at: int) -> int:
         try:
-            return read_u32(self.data, at, len(self.data))[1]
-        except ModuleMalformedError as error:
+            cursor = Cursor(self.data, at)
+            cursor.u32()
+        except InvalidModuleError as error:
             self.faults.append(error.message)
             return at
+        return cursor.at
 
     def on_import(self, index: int, module: str, name: str, kind: str, **kwargs: Any) -> None:  # noqa: ANN401
         super().on_import(index, module, name, kind, **kwargs)

@@ -21,16 +21,17 @@ from build_tools.base import files
 from build_tools.base.errors import ModuleMalformedError, PlaceholderError
 from build_tools.kernel.layout import OPCODES, SECTION_GLOBAL, SECTION_IMPORT, read_layout
 from build_tools.kernel.values import LoweredModule
-from build_tools.wasm.leb128 import (
+from build_tools.wasm.module import SECTION_CODE, find_invalidity
+from extism_kernel_pkg._wasm import (
+    HEADER,
     encode_custom,
     encode_export,
     encode_section,
     encode_signed,
     encode_unsigned,
     encode_vector,
+    read_sections,
 )
-from build_tools.wasm.module import SECTION_CODE, find_invalidity
-from build_tools.wasm.sections import HEADER, read_sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from build_tools.base import files
 from build_tools.base.errors import ModuleMalformedError
 from build_tools.kernel.values import ABI_SECTION, PRODUCERS_SECTION, VERSION_SECTION, StampedModule
-from build_tools.wasm.leb128 import (
+from build_tools.wasm.module import parse_module
+from extism_kernel_pkg._wasm import (
+    HEADER,
     encode_custom,
     encode_export,
     encode_name,
@@ -20,7 +22,6 @@ from build_tools.wasm.leb128 import (
     encode_unsigned,
     encode_vector,
 )
-from build_tools.wasm.module import MAGIC, VERSION, parse_module
 
 if TYPE_CHECKING:
     from build_tools.kernel.abi import Abi
@@ -62,7 +63,7 @@ def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> Stamped
         sections.pop(TABLE, None)  # the linker writes an empty one, for function pointers that nobody takes
     numbers = {entry.name: kept + at for at, entry in enumerate(extra)}
     sections[EXPORT] = encode_vector(_export_entries(raw, abi, numbers))
-    data = MAGIC + VERSION
+    data = HEADER
     for number in ORDER:
         if number in sections:
             data += encode_section(number, sections[number])

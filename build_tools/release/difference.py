@@ -7,9 +7,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from build_tools.base.archive import Member, parse_tar_gz, parse_zip
-from build_tools.base.errors import BuildToolsError
 from build_tools.base.files import sha256_of
-from build_tools.wasm.sections import RawSection, is_module, read_sections
+from extism_kernel_pkg._wasm import InvalidModuleError, Section, is_module, read_sections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +65,7 @@ def _members_difference(name: str, first: Sequence[Member], second: Sequence[Mem
 def _module_difference(name: str, first: bytes, second: bytes) -> str:
     try:
         pairs = list(zip_longest(read_sections(first), read_sections(second)))
-    except BuildToolsError:
+    except InvalidModuleError:
         return f"`{name}` from {_bytes_difference(first, second)}"
     for one, two in pairs:
         if one is None or two is None:
@@ -79,7 +78,7 @@ def _module_difference(name: str, first: bytes, second: bytes) -> str:
     return f"`{name}` from {_bytes_difference(first, second)}"
 
 
-def _section_name(section: RawSection | None) -> str:
+def _section_name(section: Section | None) -> str:
     return "" if section is None else section.name
 
 

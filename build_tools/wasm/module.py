@@ -16,14 +16,12 @@ from wasm_tools.visitor import BinaryReaderObjdumpPrepass
 
 from build_tools.base.errors import ModuleMalformedError, NotAModuleError
 from build_tools.wasm.features import MVP, feature_of
+from extism_kernel_pkg._wasm import HEADER, MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MAGIC = b"\0asm"
-VERSION = b"\1\0\0\0"
 COMPONENT_LAYER = 1
-HEADER_SIZE = 8
 
 SECTION_CODE = 10
 SECTION_DATA_COUNT = 12
@@ -107,10 +105,10 @@ def check_header(data: bytes) -> None:
             where="byte 0",
             hint="name a `.wasm` file; text format is turned into one with wat2wasm",
         )
-    if len(data) < HEADER_SIZE:
+    if len(data) < len(HEADER):
         where = f"byte {len(data)}"
         raise ModuleMalformedError(f"ends after {len(data)} bytes, inside the header", where=where)
-    if data[4:8] != VERSION:
+    if data[:8] != HEADER:
         if data[6] == COMPONENT_LAYER:
             raise NotAModuleError("is a component, not a core module", where="byte 4")
         number = int.from_bytes(data[4:8], "little")

@@ -12,7 +12,7 @@ from build_tools.kernel.abi import read_abi
 from build_tools.kernel.validate import Expectation, check_module
 from build_tools.kernel.values import ABI_SECTION, FILENAMES, FLAVOURS, VERSION_SECTION
 from build_tools.wasm.module import Module, parse_module
-from build_tools.wasm.sections import find_custom
+from extism_kernel_pkg import _wasm
 
 if TYPE_CHECKING:
     from build_tools.bench.costs import Workshop
@@ -122,6 +122,6 @@ def test_u8_is_zero_extended_and_low_bits_are_stored(workshop: Workshop) -> None
 def test_versions_survive_in_the_module(staged: Staged, abi: Abi, built: StagedKernel) -> None:
     """S-7."""
     data = staged[1].data
-    assert find_custom(data, VERSION_SECTION) == built.version.encode()
-    assert find_custom(data, ABI_SECTION) == str(abi.version).encode()
-    assert find_custom(data, "producers")
+    assert _wasm.Module(data).custom(VERSION_SECTION) == [built.version.encode()]
+    assert _wasm.Module(data).custom(ABI_SECTION) == [str(abi.version).encode()]
+    assert _wasm.Module(data).custom("producers")

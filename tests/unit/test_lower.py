@@ -12,9 +12,16 @@ from build_tools.kernel.lower import lower, lower_module
 from build_tools.kernel.stamp import stamp_module
 from build_tools.kernel.validate import Expectation, check_module
 from build_tools.kernel.values import FLAVOURS, CompiledModule, Flavour, ValidatedModule
-from build_tools.wasm.leb128 import encode_custom, encode_section, encode_unsigned, encode_vector
 from build_tools.wasm.module import SECTION_CODE, find_invalidity, parse_module
-from build_tools.wasm.sections import HEADER, find_custom, read_sections
+from extism_kernel_pkg._wasm import (
+    HEADER,
+    Module,
+    encode_custom,
+    encode_section,
+    encode_unsigned,
+    encode_vector,
+    read_sections,
+)
 
 from .conftest import PLACEHOLDERS, VERSION
 
@@ -180,7 +187,7 @@ def test_tables_data_and_customs_stay_and_names_go() -> None:
       (export "memory" (memory 0)) (export "table" (table 0)) (data "x")
       (@custom "producers" (after last) "\\00")"""
     named = wasm(GET_SPAN, rest) + encode_custom("name", b"\1\4\1\0\1f")
-    assert find_custom(named, "name")
+    assert Module(named).custom("name")
     assert lower(named) == wasm(SPAN, rest)
 
 
@@ -436,7 +443,7 @@ BROKEN = {
         edit(SECTION_CODE, lambda _: b"\x03\x05\0\xfc\x7f\0\x0b\x02\0\x0b\x02\0\x0b"),
         "`unknown_fc_7f`",
     ),
-    "number-without-end": (HEADER + b"\x02\x06" + b"\xff" * 6, "a number is cut short or too long"),
+    "number-without-end": (HEADER + b"\x02\x06" + b"\xff" * 6, "takes more than 5 bytes"),
 }
 
 

@@ -11,8 +11,8 @@ from build_tools.kernel.stamp import stamp_module
 from build_tools.kernel.validate import Expectation, check_module
 from build_tools.kernel.values import FLAVOURS, Flavour, LoweredModule, ValidatedModule
 from build_tools.toolchain.values import Toolchain
-from build_tools.wasm.leb128 import encode_name, encode_unsigned, encode_vector
 from build_tools.wasm.module import SECTION_CODE, parse_module
+from extism_kernel_pkg._wasm import encode_name, encode_unsigned, encode_vector
 
 from .conftest import VERSION
 

@@ -13,7 +13,7 @@ from build_tools.base.project import find_project, read_toml
 from build_tools.kernel.values import VERSION_SECTION
 from build_tools.kernel.version import read_version, to_pep440
 from build_tools.release.changelog import newest_heading
-from build_tools.wasm.sections import find_custom
+from extism_kernel_pkg._wasm import Module
 from tests.integration.packaging.support import run
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_tag_on_this_commit_is_the_version() -> None:
 
 def test_stamped_sections_have_the_version(kernel: Path) -> None:
     for name in ("extism-runtime.wasm", "extism-runtime-core.wasm"):
-        assert find_custom((kernel / name).read_bytes(), VERSION_SECTION) == VERSION.encode()
+        assert Module((kernel / name).read_bytes()).custom(VERSION_SECTION) == [VERSION.encode()]
 
 
 def test_metadata_and_file_names_have_the_version(release: Release) -> None:

@@ -11,8 +11,8 @@ from build_tools.base.errors import IndexUnreachableError, UsageError
 from build_tools.base.findings import Artifact
 from build_tools.release.changelog import has_unreleased, newest_heading, read_sections_of
 from build_tools.release.index import check_index_url, parse_page, simple_url
-from build_tools.release.known import order
 from build_tools.release.provenance import check_provenance, check_sums, make_sums
+from extism_kernel_pkg.vendored.known import order
 
 ARTIFACT = Artifact(name="a.whl", path=Path("a.whl"), size=3, sha256="a" * 64)
 
