@@ -39,10 +39,12 @@ from build_tools.wasm.module import find_invalidity, parse_module
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from build_tools.base.project import Project
     from build_tools.kernel.canonical import Comparison
     from build_tools.kernel.values import StagedKernel
+    from build_tools.wasm.module import Module
 
 
 def kernel(args: argparse.Namespace) -> int:
@@ -106,9 +108,20 @@ def abi_check(args: argparse.Namespace) -> int:
     return ExitCode.FINDINGS if findings else ExitCode.DONE
 
 
+def _read_valid(path: Path) -> Module:
+    """Return a module's facts. Raises `ModuleMalformedError` for one that is not valid: nothing is known of it."""
+    data = files.read_bounded(path)
+    module = parse_module(data)
+    reason = find_invalidity(data) or "; ".join(module.faults)
+    if reason:
+        hint = "it may have been cut short; fetch or build it again"
+        raise ModuleMalformedError(f"is no valid module: {reason}", where=str(path), hint=hint)
+    return module
+
+
 def abi_diff(args: argparse.Namespace) -> int:
     """Compare two modules and say which version step the difference asks for."""
-    old, new = (parse_module(files.read_bounded(path)) for path in (args.old, args.new))
+    old, new = (_read_valid(path) for path in (args.old, args.new))
     findings, verdict = compare_modules(old, new)
     if args.json:
         print(to_json({"verdict": verdict.word, "findings": findings_to_data(findings)}))

@@ -10,6 +10,7 @@ from build_tools.base.errors import ContractError
 from build_tools.base.project import read_toml
 from build_tools.kernel.values import FLAVOURS, Flavour
 from build_tools.wasm.features import OPCODE_FEATURES
+from extism_kernel_pkg._wasm import ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ FUNCTION_TYPE = re.compile(rf"{_TYPES} -> (?:{_VALUE}|\(\))")
 GLOBAL_TYPES = frozenset({"i32", "i64", "f32", "f64", "externref", "funcref"})
 CLAUSE = re.compile(r"[A-Z]-[1-9]\d*")
 NAME = re.compile(r"[a-z_][a-z0-9_]*")
+SECTIONS = tuple(section.label for section in ORDER)
+# Findings that count only where `structure.refused` names them.
+REFUSABLE = ("loop-present", "recursion-present", "indirect-call-present")
 KNOWN_FEATURES = frozenset(OPCODE_FEATURES.values()) - {"mvp", "unknown"} | {
     "mutable-globals",
     "multi-value",
@@ -32,11 +36,15 @@ HINT = "mend the entry; kernel-src/CONTRACT.md lists the clauses, and the file's
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbiFunction:
-    """A function that the kernel exports, under its name and, if it has one, its first name."""
+    """A function that the kernel exports, under its name and, if it has one, its first name.
+
+    `same_as` names the function that it is another name of.
+    """
 
     name: str
     type: str
     alias: str | None
+    same_as: str | None
     since: int
     clauses: tuple[str, ...]
     meaning: str
@@ -62,13 +70,27 @@ class AbiGlobal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbiMemory:
-    """The exported memory; the limit is in pages."""
+    """The exported memory; the limits of what it begins with are in pages."""
 
     name: str
+    initial_pages_min: int
     initial_pages_max: int
     since: int
     clauses: tuple[str, ...]
     meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbiStructure:
+    """What a finished kernel is made of, as a whitelist.
+
+    `sections` are those that may be there besides custom ones. `globals` are the kernel's own, in their order,
+    as `mut i64 = i64.const 0`; None for any. `refused` are codes of findings that count only if named here.
+    """
+
+    sections: tuple[str, ...]
+    globals: tuple[str, ...] | None
+    refused: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +103,7 @@ class Abi:
     functions: tuple[AbiFunction, ...]
     features: dict[Flavour, tuple[str, ...]]
     size_max: dict[Flavour, int]
+    structure: AbiStructure
 
     def expected_exports(self, flavour: Flavour | None, *, with_aliases: bool) -> dict[str, tuple[str, str]]:
         """Return name -> (kind, type) of a flavour; `None` is the compiler's output before the stamp."""
@@ -103,10 +126,15 @@ def read_abi(path: Path) -> Abi:
 def parse_abi(table: Mapping[str, Any], *, where: str | Path) -> Abi:
     """Return the contract from parsed TOML. Raises `ContractError` naming every fault in it."""
     reader = _Reader()
-    top = reader.table(table, "file", ("abi", "memory", "function", "features", "size"), optional=("global",))
+    top = reader.table(
+        table, "file", ("abi", "memory", "function", "features", "size"), optional=("global", "structure")
+    )
     abi = reader.table(top.get("abi"), "abi", ("version",))
     memory = reader.table(
-        top.get("memory"), "memory", ("name", "since", "initial_pages_max", "clauses", "meaning")
+        top.get("memory"),
+        "memory",
+        ("name", "since", "initial_pages_max", "clauses", "meaning"),
+        optional=("initial_pages_min",),
     )
     functions = tuple(
         _function(reader, entry, f"function[{index}]")
@@ -120,6 +148,7 @@ def parse_abi(table: Mapping[str, Any], *, where: str | Path) -> Abi:
         version=reader.integer(abi, "abi", "version", least=1),
         memory=AbiMemory(
             name=reader.name(memory, "memory", "name"),
+            initial_pages_min=reader.integer(memory, "memory", "initial_pages_min", least=0),
             initial_pages_max=reader.integer(memory, "memory", "initial_pages_max", least=1),
             since=reader.integer(memory, "memory", "since", least=1),
             clauses=reader.clauses(memory, "memory"),
@@ -129,6 +158,7 @@ def parse_abi(table: Mapping[str, Any], *, where: str | Path) -> Abi:
         functions=functions,
         features=_features(reader, top.get("features")),
         size_max=_sizes(reader, top.get("size")),
+        structure=_structure(reader, top.get("structure")),
     )
     if not reader.problems:  # a value that was not understood would only be complained about twice
         reader.problems.extend(_across(result))
@@ -138,7 +168,9 @@ def parse_abi(table: Mapping[str, Any], *, where: str | Path) -> Abi:
 
 
 def _function(reader: _Reader, entry: object, place: str) -> AbiFunction:
-    table = reader.table(entry, place, ("name", "type", "since", "clauses", "meaning"), optional=("alias",))
+    table = reader.table(
+        entry, place, ("name", "type", "since", "clauses", "meaning"), optional=("alias", "same_as")
+    )
     place = f"{place} `{table['name']}`" if isinstance(table.get("name"), str) else place
     signature = reader.text(table, place, "type")
     if signature and FUNCTION_TYPE.fullmatch(signature) is None:
@@ -147,6 +179,7 @@ def _function(reader: _Reader, entry: object, place: str) -> AbiFunction:
         name=reader.name(table, place, "name"),
         type=signature,
         alias=reader.name(table, place, "alias") if "alias" in table else None,
+        same_as=reader.name(table, place, "same_as") if "same_as" in table else None,
         since=reader.integer(table, place, "since", least=1),
         clauses=reader.clauses(table, place),
         meaning=reader.text(table, place, "meaning"),
@@ -191,6 +224,25 @@ def _features(reader: _Reader, value: object) -> dict[Flavour, tuple[str, ...]]:
     return features
 
 
+def _structure(reader: _Reader, value: object) -> AbiStructure:
+    if value is None:
+        return AbiStructure(sections=SECTIONS, globals=None, refused=())
+    table = reader.table(value, "structure", ("sections", "globals", "refused"))
+    sections = reader.strings(table, "structure", "sections")
+    for section in sections:
+        if section not in SECTIONS:
+            reader.say("structure", f"`sections` names `{section}`; there are {', '.join(SECTIONS)}")
+    refused = reader.strings(table, "structure", "refused")
+    for code in refused:
+        if code not in REFUSABLE:
+            reader.say("structure", f"`refused` names `{code}`; there are {', '.join(REFUSABLE)}")
+    entries = table.get("globals")
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        reader.say("structure", f"`globals` is {entries!r}, should be an array of texts")
+        entries = []
+    return AbiStructure(sections=sections, globals=tuple(entries), refused=refused)
+
+
 def _sizes(reader: _Reader, value: object) -> dict[Flavour, int]:
     table = reader.table(value, "size", tuple(f"{flavour}_max" for flavour in FLAVOURS))
     return {flavour: reader.integer(table, "size", f"{flavour}_max", least=1) for flavour in FLAVOURS}
@@ -198,13 +250,18 @@ def _sizes(reader: _Reader, value: object) -> dict[Flavour, int]:
 
 def _across(abi: Abi) -> Iterator[str]:
     """Yield the faults that no single entry shows: names used twice, and entries newer than the ABI."""
+    names = {function.name: function for function in abi.functions}
+    for function in abi.functions:
+        other = names.get(function.same_as or "")
+        if function.same_as and (other is None or other.type != function.type or other.same_as):
+            yield f"`{function.name}`: `same_as` is `{function.same_as}`, which is no function of that type"
     seen: set[str] = set()
     entries: list[AbiFunction | AbiGlobal | AbiMemory] = [abi.memory, *abi.functions, *abi.globals]
     for entry in entries:
-        names = [entry.name]
+        spelled = [entry.name]
         if isinstance(entry, AbiFunction) and entry.alias:
-            names.append(entry.alias)
-        for name in names:
+            spelled.append(entry.alias)
+        for name in spelled:
             if name and name in seen:
                 yield f"`{name}` stands there twice; each name may be exported once"
             seen.add(name)

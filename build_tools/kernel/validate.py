@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from build_tools.base.findings import Finding
+from build_tools.kernel import structure
 from build_tools.kernel.lower import LINKER_EXPORTS
 from build_tools.kernel.values import ABI_SECTION, PRODUCERS_SECTION, STAMPS, VERSION_SECTION
 from build_tools.wasm.module import find_invalidity, parse_module
+from extism_kernel_pkg._wasm import InvalidModuleError, read_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,11 +59,12 @@ CODES: dict[str, str] = {
     "export-extra": "a name is exported that the ABI does not have",
     "export-type": "an export is of another kind or type than the ABI says",
     "alias-differs": "a first-generation name is not the same function as its current name",
-    "memory-initial": "the memory starts with more pages than the ABI allows",
+    "memory-initial": "the memory starts with more or fewer pages than the ABI allows",
     "memory-maximum": "the memory declares a maximum; only the host may set one",
     "feature-forbidden": "an opcode, type or section is of a feature that this flavour may not use",
     "size-budget": "the finished module is larger than its budget",
     "build-path": "a path of the building machine is inside",
+    **structure.CODES,
     "section-unexpected": "a custom section is there that a finished kernel does not have",
     "stamp-missing": "a custom section with a version or with producers is missing",
     "stamp-repeated": "a custom section with a version is there more than once",
@@ -78,6 +81,11 @@ def check_module(data: bytes, expectation: Expectation) -> list[Finding]:
     reason = find_invalidity(data)
     if reason is None and module.faults:
         reason = "; ".join(module.faults)
+    if reason is None:
+        try:
+            read_module(data)
+        except InvalidModuleError as error:
+            reason = str(error)
     if reason is not None:
         # What follows reads indices that only a valid module is sure to have.
         return [Finding(code="module-invalid", message=reason, where="module")]
@@ -141,6 +149,14 @@ def check_aliases(module: Module, expectation: Expectation) -> Iterator[Finding]
     """Yield a finding for each first name that is another function than its current name."""
     indices = {export.name: export.index for export in module.exports if export.kind == "func"}
     for function in expectation.abi.functions:
+        same = function.same_as
+        number = indices.get(function.name)
+        if expectation.is_finished and number is not None and indices.get(same or "", number) != number:
+            yield Finding(
+                code="alias-differs",
+                message=f"`{function.name}` is another function than `{same}`; both should be the same",
+                where=f"export `{function.name}`",
+            )
         if _differs(function, indices):
             yield Finding(
                 code="alias-differs",
@@ -163,6 +179,10 @@ def check_memory(module: Module, expectation: Expectation) -> Iterator[Finding]:
     """
     allowed = expectation.abi.memory.initial_pages_max
     for memory in module.memories:
+        least = expectation.abi.memory.initial_pages_min if expectation.is_finished else 0
+        if memory.initial < least:
+            message = f"starts with {memory.initial} pages, the ABI says at least {least}"
+            yield Finding(code="memory-initial", message=message, where="memory section")
         if memory.initial > allowed:
             yield Finding(
                 code="memory-initial",
@@ -187,6 +207,13 @@ def check_features(module: Module, expectation: Expectation) -> Iterator[Finding
                 where=place,
                 hint="a compiler's defaults change; build_tools/kernel/compile.py names the target features",
             )
+
+
+def check_structure(module: Module, expectation: Expectation) -> Iterator[Finding]:
+    """Yield findings on what a finished module is made of."""
+    if expectation.flavour is not None:
+        features = expectation.abi.features[expectation.flavour]
+        yield from structure.check_structure(module, expectation.abi, features)
 
 
 def check_size(module: Module, expectation: Expectation) -> Iterator[Finding]:
@@ -251,6 +278,7 @@ CHECKS: tuple[Callable[[Module, Expectation], Iterator[Finding]], ...] = (
     check_aliases,
     check_memory,
     check_features,
+    check_structure,
     check_size,
     check_paths,
     check_sections,

@@ -27,6 +27,7 @@ SECTION_CODE = 10
 SECTION_DATA_COUNT = 12
 SECTION_TAG = 13
 TABLE_OPCODES = ("table.", "call_indirect", "return_call_indirect", "elem.")
+INDIRECT_CALLS = frozenset({"call_indirect", "return_call_indirect", "call_ref", "return_call_ref"})
 NUMERIC_TYPES = frozenset({"i32", "i64", "f32", "f64"})
 
 
@@ -77,6 +78,9 @@ class Module:
     features: dict[str, str]
     used_globals: frozenset[int]
     uses_table: bool
+    loops: tuple[str, ...]
+    indirect_calls: tuple[str, ...]
+    calls: dict[int, frozenset[int]]
     faults: tuple[str, ...]
 
     @property
@@ -152,6 +156,9 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
         self.sections: list[Section] = []
         self.used_globals: set[int] = set()
         self.uses_table = False
+        self.loops: list[str] = []
+        self.indirect_calls: list[str] = []
+        self.calls: dict[int, set[int]] = {}
         self.functions: list[int] = []
         self.function = -1
         self.mnemonic = ""
@@ -215,6 +222,10 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
     def on_opcode(self, opcode: object) -> None:
         self.mnemonic = str(getattr(opcode, "name", opcode))
         self.use(feature_of(self.mnemonic), self.place())
+        if self.mnemonic == "loop":
+            self.loops.append(self.place())
+        if self.mnemonic in INDIRECT_CALLS:
+            self.indirect_calls.append(self.place())
         self.uses_table |= self.mnemonic.startswith(TABLE_OPCODES)
 
     def on_opcode_select_t(self, types: list[str]) -> None:  # noqa: ARG002
@@ -227,6 +238,8 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
     def on_opcode_index(self, idx: int) -> None:
         if self.mnemonic in {"global.get", "global.set"}:
             self.used_globals.add(idx)
+        if self.mnemonic in {"call", "return_call"}:
+            self.calls.setdefault(self.function, set()).add(idx)
         if self.mnemonic in {"memory.size", "memory.grow", "memory.fill"} and idx:
             self.use("multi-memory", self.place())
 
@@ -274,6 +287,9 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
             features=dict(sorted(self.features.items())),
             used_globals=frozenset(self.used_globals),
             uses_table=self.uses_table or bool(state.elements),
+            loops=tuple(self.loops),
+            indirect_calls=tuple(self.indirect_calls),
+            calls={caller: frozenset(called) for caller, called in self.calls.items()},
             faults=tuple(self.faults),
         )
 
