@@ -1,4 +1,4 @@
-"""The checks of what a finished kernel is made of, as a whitelist: what is not named in abi.toml is refused."""
+"""Checks of what a finished kernel is made of: what abi.toml does not name is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CODES: dict[str, str] = {
     "globals-differ": "number, type or first value of a global is not as the list says",
     "loop-present": "there is a `loop`; a kernel without one cannot hang",
     "recursion-present": "a function calls itself, perhaps through others",
-    "indirect-call-present": "there is an indirect call; which function it reaches cannot be read off the code",
+    "indirect-call-present": "there is an indirect call; the code does not say which function it reaches",
 }
 REFERENCES = "reference-types"
 HINT = "if it is meant, name it under `[structure]` in kernel-src/abi.toml"
@@ -102,7 +102,7 @@ def _check_calls(module: Module) -> Iterator[tuple[str, Finding]]:
 
 
 def find_circle(calls: dict[int, frozenset[int]]) -> list[int]:
-    """Return functions of which each calls the next, from one back to itself; empty if there is no such way."""
+    """Return functions of which each calls the next, from one back to itself; empty if there are none."""
     is_done: dict[int, bool] = {}  # False while a function is on the way
     for first in sorted(calls):
         if first in is_done:

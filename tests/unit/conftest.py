@@ -42,6 +42,10 @@ class Generator(Protocol):
 
     def skeleton(self, abi: Abi) -> str: ...
 
+    def own_globals(self, abi: Abi) -> list[str]: ...
+
+    def function_numbers(self, abi: Abi) -> dict[str, int]: ...
+
     def make(self, abi: Abi) -> dict[str, str]: ...
 
 
@@ -83,30 +87,41 @@ def raw(raw_text: str) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def raw_text(abi: Abi) -> str:
+def raw_text(generator: Generator, abi: Abi) -> str:
     """The text of `raw`."""
-    lines = ["(module", "(table 1 1 funcref)", "(memory 2)", "(global (mut i32) (i32.const 4096))"]
+    return make_raw(generator, abi, generator.own_globals(abi))
+
+
+def make_raw(generator: Generator, abi: Abi, own: list[str]) -> str:
+    """Return the text of what a linker makes, with these globals before its own markers."""
+    lines = ["(module", "(table 1 1 funcref)", "(memory 2)", *own]
     lines += [
         "(global i32 (i32.const 5000))",
         "(global i32 (i32.const 131072))",
         '(export "memory" (memory 0))',
     ]
-    for index, function in enumerate(abi.functions):
+    numbers = generator.function_numbers(abi)
+    for function in abi.functions:
         params, result = function.type.split(" -> ")
         words = params.strip("()").replace(",", "")
         signature = (f"(param {words}) " if words else "") + ("" if result == "()" else f"(result {result}) ")
+        index = numbers[function.name]
         body = f"(drop (i32.const {index})) (memory.fill (i32.const 0) (i32.const 0) (global.get 0))"
+        body += f" (drop (global.get {len(own) - 1}))"
         body += "" if result == "()" else f" ({result}.const {index})"
-        lines += [f'(func {signature}{body})(export "{function.name}" (func {index}))']
-    lines += ['(export "__data_end" (global 1))', '(export "__heap_base" (global 2))']
+        if function.same_as is None:
+            lines.append(f"(func {signature}{body})")
+        lines.append(f'(export "{function.name}" (func {index}))')
+    lines += [f'(export "__data_end" (global {len(own)}))', f'(export "__heap_base" (global {len(own) + 1}))']
     lines += ['(@custom "name" "\\00\\01\\00")', '(@custom "target_features" "\\00")', ")"]
     return "\n".join(lines)
 
 
 @pytest.fixture(scope="session")
-def unlowered(raw_text: str, abi: Abi) -> bytes:
-    """What a linker makes of a kernel whose source names two globals."""
-    text = raw_text.replace("(module", f"(module {PLACEHOLDERS}", 1)
+def unlowered(generator: Generator, abi: Abi) -> bytes:
+    """What a linker makes of a kernel whose source names two globals, the last of its own."""
+    text = make_raw(generator, abi, generator.own_globals(abi)[:-2])
+    text = text.replace("(module", f"(module {PLACEHOLDERS}", 1)
     for index in reversed(range(len(abi.functions))):
         text = text.replace(f"(func {index})", f"(func {index + 4})")
     body = "(call $set_count (call $get_count)) (call $set_span (call $get_span))"
