@@ -109,7 +109,7 @@ def abi_check(args: argparse.Namespace) -> int:
 
 
 def _read_valid(path: Path) -> Module:
-    """Return a module's facts. Raises `ModuleMalformedError` for one that is not valid: nothing is known of it."""
+    """Return a module's facts. Raises `ModuleMalformedError` for one that is not valid."""
     data = files.read_bounded(path)
     module = parse_module(data)
     reason = find_invalidity(data) or "; ".join(module.faults)

@@ -85,7 +85,8 @@ class AbiStructure:
     """What a finished kernel is made of, as a whitelist.
 
     `sections` are those that may be there besides custom ones. `globals` are the kernel's own, in their
-    order, as `mut i64 = i64.const 0`; None for any. `refused` are codes of findings that count only if named here.
+    order, as `mut i64 = i64.const 0`; None for any. `refused` are codes of findings that count only if they
+    are named here.
     """
 
     sections: tuple[str, ...]

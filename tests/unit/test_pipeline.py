@@ -134,7 +134,7 @@ def test_faulty_prebuilt_module_is_refused_and_the_old_stage_stays(
     make_kernel(request_)
     before = {path.name: path.read_bytes() for path in request_.out.iterdir()}
     bad = tmp_path / "bad.wasm"
-    bad.write_bytes(bytes(wasmtime.wat2wasm(sound_text.replace("(memory 1)", "(memory 3)"))))
+    bad.write_bytes(bytes(wasmtime.wat2wasm(sound_text.replace("(memory 2)", "(memory 3)"))))
     with pytest.raises(FindingsError, match=r"memory-initial") as caught:
         make_kernel(dataclasses.replace(request_, prebuilt=bad))
     assert str(bad) in caught.value.render()
@@ -151,7 +151,7 @@ def test_kernel_of_another_version_is_refused(request_: Request, sound_text: str
 
 def test_allowed_finding_is_staged_and_recorded(request_: Request, sound_text: str, tmp_path: Path) -> None:
     big = tmp_path / "big.wasm"
-    text = sound_text.replace(";; start", '(data (i32.const 0) "' + "x" * 4000 + '")')
+    text = sound_text.replace(";; start", "(func " + "(nop)" * 4000 + ")")
     big.write_bytes(bytes(wasmtime.wat2wasm(text)))
     request = dataclasses.replace(request_, prebuilt=big)
     with pytest.raises(FindingsError, match="size-budget"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,7 +69,8 @@ def test_stamp_drops_what_the_linker_added(validated: ValidatedModule, abi: Abi)
     assert {export.name for export in module.exports} == abi.expected_exports(
         "core", with_aliases=True
     ).keys()
-    assert module.globals == ("mut i32",), "the markers of the linker are gone, the stack pointer is not"
+    own = tuple(entry.split(" = ")[0] for entry in abi.structure.globals or ())
+    assert module.globals == own, "the markers of the linker are gone, the kernel's own are not"
     assert [name for name, _ in module.customs] == ["producers", "extism", "extism_abi"]
 
 
@@ -90,7 +92,12 @@ def test_stamp_keeps_a_table_that_something_uses(old: str, new: str, raw_text: s
 
 
 def test_stamp_leaves_out_a_stack_pointer_that_nothing_moves(raw_text: str, abi: Abi) -> None:
-    data = bytes(wasmtime.wat2wasm(raw_text.replace("(global.get 0)", "(i32.const 0)")))
+    text = re.sub(
+        r"\(global .*;; own [1-9].*\n", "", raw_text
+    )  # a linker's module with a stack pointer alone
+    text = re.sub(r"\(global\.get \d+\)", "(i32.const 0)", text)
+    text = re.sub(r'\(export "__\w+" \(global \d+\)\)', "", text)
+    data = bytes(wasmtime.wat2wasm(text))
     module = ValidatedModule(lowered=LoweredModule(data=data, sha256="", version=VERSION, toolchain=None))
     assert parse_module(stamp_module(module, abi, "core").data).globals == ()
     assert parse_module(stamp_module(module, abi, "context").data).globals == ("mut externref",)
