@@ -219,7 +219,7 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
     "cut-gzip": (gzip.compress(os.urandom(5000))[:-900], "gzip data is cut short"),
     "broken-gzip": (gzip.compress(KERNEL)[:-8] + bytes(80), "gzip data is broken"),
     "broken-xz": (lzma.compress(KERNEL)[:40] + bytes(80), "xz data is broken"),
-    "cut-tar": (tarred("k", KERNEL * 90)[:9000], "the tar is cut short"),
+    "cut-tar": (tarred("k", b"x" * 17_000)[:9000], "the tar is cut short"),
     "broken-tar": (tarred("k", KERNEL)[:2048] + b"?" * 1024, "the tar is broken at byte"),
     "sparse-tar": (sparse_tar(), "sparse files"),
     "broken-ar": (ar("a", b"x" * 80) + b"y" * 80, "the archive is broken at byte"),
