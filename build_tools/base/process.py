@@ -10,7 +10,8 @@ import shlex
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
 
 from build_tools.base.errors import DiskFullError, ToolFailedError, ToolNotFoundError, ToolTimeoutError
 
@@ -23,6 +24,15 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 3.0
 TIDY_SECONDS = 10.0
 WATCH_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """How a program ended (`code`), after how many seconds, and the CPU time of it and its descendants."""
+
+    code: int
+    seconds: float
+    cpu: float
 
 
 def run(  # noqa: PLR0913 - each is an option of one subprocess; all but two have a default
@@ -42,7 +52,7 @@ def run(  # noqa: PLR0913 - each is an option of one subprocess; all but two hav
     `DiskFullError` if that is what it said, or `ToolTimeoutError`.
     """
     command = shlex.join(os.fspath(part) for part in argv)
-    child = _start(argv, command, cwd=cwd, env=env, capture=True, install=install)
+    child = _start(argv, command, cwd=cwd, env=env, output=subprocess.PIPE, install=install)
     out, err = _finish(child, command, timeout, watch)
     if child.returncode != 0:
         _check_space(command, err or out)
@@ -61,17 +71,63 @@ def run_through(
 ) -> int:
     """Run one tool with its output going straight to ours, and return its exit code."""
     command = shlex.join(os.fspath(part) for part in argv)
-    child = _start(argv, command, cwd=cwd, env=env, capture=False, install=install)
+    child = _start(argv, command, cwd=cwd, env=env, output=None, install=install)
     try:
         child.wait()
     except BaseException:
-        # As Ctrl-C would do: a tool may have children in groups of their own, which only it can end.
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            child.send_signal(signal.SIGINT)
-            child.wait(TIDY_SECONDS)
-        end(child)
+        _interrupt(child)
         raise
     return child.returncode
+
+
+def run_measured(  # noqa: PLR0913 - each is an option of one subprocess; all but two have a default
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    output: IO[bytes] | None = None,
+    timeout: float | None = None,
+    watch: Callable[[], None] | None = None,
+) -> Measured:
+    """Run one tool, its output going to `output` or straight to ours, and return what it took.
+
+    Nothing that it started in its process group is left. `watch` is called a few times a second; what it
+    raises ends the tool. Raises `ToolNotFoundError`, or `ToolTimeoutError` after `timeout` seconds.
+    """
+    command = shlex.join(os.fspath(part) for part in argv)
+    started = time.monotonic()
+    child = _start(argv, command, cwd=cwd, env=env, output=output, install=None)
+    try:
+        while True:
+            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+            if pid:
+                break
+            _check_time(command, started, timeout)
+            if watch is not None:
+                watch()
+            time.sleep(WATCH_SECONDS / 4)
+    except BaseException:
+        _interrupt(child)
+        raise
+    child.returncode = os.waitstatus_to_exitcode(status)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    return Measured(
+        code=child.returncode, seconds=time.monotonic() - started, cpu=usage.ru_utime + usage.ru_stime
+    )
+
+
+def _check_time(command: str, started: float, timeout: float | None) -> None:
+    if timeout is not None and time.monotonic() - started > timeout:
+        raise ToolTimeoutError(f"took longer than {timeout:.0f} s and was ended", where=command)
+
+
+def _interrupt(child: subprocess.Popen[str]) -> None:
+    """End a tool as Ctrl-C would: it may have children in groups of their own, which only it can end."""
+    with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        child.send_signal(signal.SIGINT)
+        child.wait(TIDY_SECONDS)
+    end(child)
 
 
 def _start(  # noqa: PLR0913 - private; mirrors `run`
@@ -80,7 +136,7 @@ def _start(  # noqa: PLR0913 - private; mirrors `run`
     *,
     cwd: Path,
     env: Mapping[str, str] | None,
-    capture: bool,
+    output: int | IO[bytes] | None,
     install: str | None,
 ) -> subprocess.Popen[str]:
     log.debug("+ %s", command)
@@ -90,8 +146,8 @@ def _start(  # noqa: PLR0913 - private; mirrors `run`
             cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if capture else None,
-            stderr=subprocess.PIPE if capture else None,
+            stdout=output,
+            stderr=output if output in {None, subprocess.PIPE} else subprocess.STDOUT,
             text=True,
             encoding="utf-8",
             errors="replace",

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from build_tools.base import files
 from build_tools.base.cache import find_cache
-from build_tools.base.errors import (
-    BuildToolsError,
-    ExitCode,
-    ModuleMalformedError,
-    NotReproducibleError,
-    UsageError,
-)
+from build_tools.base.errors import ExitCode, ModuleMalformedError, NotReproducibleError, UsageError
 from build_tools.base.findings import findings_to_data, render_findings, to_json
 from build_tools.base.project import find_project
-from build_tools.checks.run import (
-    PYTEST_NOTHING_COLLECTED,
-    check_writable,
-    find_cargo,
-    native_steps,
-    plan,
-    run_pytest,
-    run_steps,
-)
 from build_tools.cli.release_report import render_witnesses, witnesses_to_data
 from build_tools.kernel.abi import read_abi
 from build_tools.kernel.canonical import compare_info, read_canonical, write_canonical
@@ -41,7 +25,6 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from build_tools.base.project import Project
     from build_tools.kernel.canonical import Comparison
     from build_tools.kernel.values import StagedKernel
     from build_tools.wasm.module import Module
@@ -130,39 +113,6 @@ def abi_diff(args: argparse.Namespace) -> int:
             print(render_findings(findings))
         print(f"verdict: {verdict.word}")
     return ExitCode.FINDINGS if verdict is Verdict.MAJOR else ExitCode.DONE
-
-
-def test(args: argparse.Namespace) -> int:
-    """Run all checks; with `-k` only the tests that it names."""
-    project = find_project()
-    check_writable(project)
-    failed = []
-    if args.expression is None:
-        cargo = find_cargo()
-        steps = plan(project, is_fast=args.fast, cargo=cargo)
-        if cargo is None and not args.fast:
-            steps += native_steps(project, find_cache())
-        failed = run_steps(steps, target=find_cache() / "target")
-    failed += _stage_for_tests(project)
-    code = run_pytest(project, expression=args.expression, is_fast=args.fast)
-    if failed:
-        print(f"failed before pytest: {', '.join(failed)}", file=sys.stderr)
-    if code == PYTEST_NOTHING_COLLECTED:
-        raise UsageError(f"no test matches `-k {args.expression}`", hint="`-k` takes a part of a test's name")
-    if code < 0 or code == ExitCode.INTERRUPTED:
-        return ExitCode.INTERRUPTED
-    return ExitCode.FINDINGS if code or failed else ExitCode.DONE
-
-
-def _stage_for_tests(project: Project) -> list[str]:
-    """Make the kernel that the tests look at; a kernel that cannot be made fails, and the rest still runs."""
-    request = Request(project=project, cache=find_cache(), out=project.package)
-    try:
-        make_kernel(request)
-    except BuildToolsError as error:
-        print(error.render(), file=sys.stderr)
-        return ["kernel"]
-    return []
 
 
 def reproduce_toolchains(args: argparse.Namespace) -> int:

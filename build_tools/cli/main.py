@@ -105,7 +105,11 @@ def _add_tools(subparsers: Subparsers) -> None:
         "-k", dest="expression", metavar="EXPRESSION", help="only the tests that pytest's -k selects"
     )
     test.add_argument("--fast", action="store_true", help="leave out what takes minutes")
-    test.set_defaults(command=lazy("cli.kernel", "test"))
+    test.add_argument(
+        "--costs", type=int, default=0, metavar="N", help="list the N tests that took the most CPU time"
+    )
+    test.add_argument("--strict", action="store_true", help="count what was skipped as failed")
+    test.set_defaults(command=lazy("cli.test", "test"))
     doctor = subparsers.add_parser("doctor", help="say what this machine has and what mends the rest")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(command=lazy("cli.tools", "doctor"))

@@ -19,6 +19,7 @@ from build_tools.base.cache import find_cache
 
 PYTHON_SDK = ("extism==1.1.1", "extism-sys==1.41.0")
 AS_PDK = ("@extism/as-pdk@1.0.0", "assemblyscript@0.27.37")
+LIMIT_SECONDS = 200.0
 GO_SDK = "github.com/extism/go-sdk@v1.7.1"
 
 
@@ -36,10 +37,10 @@ def run(argv: list[str], *, cwd: Path | None = None) -> str:
         )
     try:
         done = subprocess.run(
-            [program, *argv[1:]], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+            [program, *argv[1:]], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"`{' '.join(argv)}` took longer than 300 s")
+        pytest.skip(f"`{' '.join(argv)}` took longer than {LIMIT_SECONDS:.0f} s")
     if done.returncode != 0:
         pytest.skip(f"`{' '.join(argv)}` failed: {(done.stderr or done.stdout)[-300:]}")
     return done.stdout

@@ -26,7 +26,7 @@ from build_tools.kernel.values import FILENAMES, FLAVOURS, INFO_FILENAME
 from build_tools.toolchain.find import Search, find_toolchain
 from build_tools.toolchain.pins import read_pins
 from build_tools.wasm.module import parse_module
-from tests.processes import is_alive
+from tests.processes import is_alive, patience
 
 from .conftest import ROOT
 
@@ -116,7 +116,13 @@ def test_bytes_are_the_same_in_another_folder(
 
 def run(argv: list[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        argv, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=300
+        argv,
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience(240),
     )
 
 
@@ -194,7 +200,7 @@ def test_interrupted_build_leaves_nothing_and_no_child(number: signal.Signals, t
     with child:
         wait_for(rustc.parent / "started")
         child.send_signal(number)
-        _, said = child.communicate(timeout=30)
+        _, said = child.communicate(timeout=patience(30))
     assert child.returncode == 130, said
     assert "interrupted; nothing half-written was left" in said
     assert "Traceback" not in said
@@ -235,7 +241,7 @@ def test_two_at_once_both_end_well(built: StagedKernel, tmp_path: Path) -> None:
         subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    said = [child.communicate(timeout=300) for child in children]
+    said = [child.communicate(timeout=patience(240)) for child in children]
     assert [child.returncode for child in children] == [0, 0, 0], said
     assert sum("up to date" in out for out, _ in said) == 2, "one builds, the others wait for it"
     assert digests(tmp_path / "out") == digests(built.folder)

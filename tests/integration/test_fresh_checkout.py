@@ -15,6 +15,7 @@ from build_tools.base.cache import find_cache
 from build_tools.base.files import read_digest
 from build_tools.kernel.values import FILENAMES
 from build_tools.release.reproduce import copy_sources
+from tests.processes import patience
 
 from .conftest import ROOT
 
@@ -50,7 +51,7 @@ def run_kernel(checkout: Path, home: Path, *, umask: int = -1) -> subprocess.Com
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=patience(240),
         umask=umask,
     )
 

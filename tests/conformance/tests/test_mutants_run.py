@@ -17,7 +17,7 @@ from kernel_mutants.equivalents import EquivalentsError, load_equivalents  # noq
 from kernel_mutants.kernels import KernelNotFoundError, find_staged_kernel  # noqa: E402
 
 SAMPLE = 12
-PATIENCE = 300.0
+PATIENCE = 240.0
 
 
 def run(*args: str | Path) -> subprocess.CompletedProcess[str]:

@@ -41,7 +41,7 @@ def run(*argv: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str
         env=clean | env,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=240,
         check=False,
     )
 
