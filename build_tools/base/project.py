@@ -61,15 +61,25 @@ class Project:
         return self.root / "extism_kernel_pkg"
 
     def kernel_inputs(self) -> list[Path]:
-        """Return every file that can change a byte of the kernel."""
+        """Return every source that can change a byte of the kernel; kernel info has one digest over them."""
         src = self.kernel_src
         named = [self.abi_toml, self.cargo_toml, src / ".cargo" / "config.toml", src / "rust-toolchain.toml"]
-        return [path for path in named if path.is_file()] + sorted((src / "src").rglob("*.rs"))
+        return [path for path in (*named, *sorted((src / "src").rglob("*"))) if path.is_file()]
 
     def tool_inputs(self) -> list[Path]:
-        """Return every file of ours that can change how the kernel is made, judged or described."""
+        """Return every other file that can change how the kernel is made, judged or described."""
+        src = self.kernel_src
+        named = [
+            src / "Cargo.lock",
+            src / "build.rs",  # there must be none
+            self.toolchain_toml,
+            self.tools / "requirements" / "build.txt",  # the libraries that judge it
+            self.tools / "__init__.py",
+            self.package / "__init__.py",
+            self.package / "_wasm.py",  # the reader of modules, which the tools share
+        ]
         modules = (path for name in KERNEL_PACKAGES for path in sorted((self.tools / name).rglob("*.py")))
-        return [self.toolchain_toml, *modules]
+        return [path for path in (*named, *modules) if path.is_file()]
 
 
 def find_project() -> Project:

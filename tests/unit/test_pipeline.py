@@ -14,9 +14,9 @@ import wasmtime
 
 from build_tools.base import files
 from build_tools.base.errors import DiskFullError, ExitCode, FileMissingError, FindingsError, ReadOnlyError
-from build_tools.base.project import Project, find_project
+from build_tools.base.project import find_project
 from build_tools.cli.main import main
-from build_tools.kernel.pipeline import Request, digest_inputs, make_kernel
+from build_tools.kernel.pipeline import Request, make_kernel
 from build_tools.kernel.values import FILENAMES, INFO_FILENAME
 
 if TYPE_CHECKING:
@@ -72,23 +72,6 @@ def test_import_that_cannot_become_a_global_is_malformed_input(
     assert main(argv) == ExitCode.MALFORMED_INPUT
     assert "error[placeholder]" in capsys.readouterr().err
     assert not request_.out.exists()
-
-
-@pytest.mark.parametrize("name", ["kernel/lower", "kernel/layout", "kernel/version", "base/project"])
-def test_change_of_what_makes_the_kernel_is_another_input(
-    name: str, request_: Request, tmp_path: Path
-) -> None:
-    project = Project(tmp_path / "checkout")
-    for path in request_.project.kernel_inputs() + request_.project.tool_inputs():
-        copy = project.root / path.relative_to(request_.project.root)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    request = dataclasses.replace(request_, project=project)
-    before = digest_inputs(request)
-    assert before == digest_inputs(request_)
-    with (project.tools / f"{name}.py").open("a", encoding="utf-8") as file:
-        file.write("# changed")
-    assert digest_inputs(request) != before
 
 
 def test_second_run_does_nothing_and_says_so(request_: Request) -> None:
