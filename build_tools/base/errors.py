@@ -46,6 +46,11 @@ class BuildToolsError(Exception):
         self.where = where
         self.hint = hint
 
+    def to_data(self) -> dict[str, object]:
+        """Return the error for JSON: `error` with what a person would see in parts, and the exit code."""
+        parts = {"code": self.code, "message": self.message, "where": self.where, "hint": self.hint}
+        return {"error": {**parts, "exit_code": int(self.exit_code)}}
+
     def render(self) -> str:
         """Return the text a person sees, without a trailing newline."""
         return render(self.code, self.message, where=self.where, hint=self.hint)

@@ -64,13 +64,16 @@ def inspect(args: argparse.Namespace) -> int:
     data = files.read_bounded(args.file)
     module = parse_module(data)
     reason = find_invalidity(data)
-    if args.json:
-        print(to_json(facts_to_data(module, reason)))
-    else:
-        print(render_facts(module, reason, name=str(args.file)))
+    error = None
     if reason is not None:
         hint = "it may have been cut short; fetch or build it again"
-        raise ModuleMalformedError(f"wasmtime refuses it: {reason}", where=str(args.file), hint=hint)
+        error = ModuleMalformedError(f"wasmtime refuses it: {reason}", where=str(args.file), hint=hint)
+    if args.json:  # one document, with the error in it if there is one
+        print(to_json({**facts_to_data(module, reason), **(error.to_data() if error else {})}))
+        return error.exit_code if error else ExitCode.DONE
+    print(render_facts(module, reason, name=str(args.file)))
+    if error is not None:
+        raise error
     return ExitCode.DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 import logging
@@ -10,19 +11,21 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from build_tools.base.errors import BuildToolsError, ExitCode
 from build_tools.base.files import translate
-from build_tools.base.findings import render
+from build_tools.base.findings import to_json
 from build_tools.base.progress import has_colour
+from build_tools.base.project import find_project
 from build_tools.cli import release as release_commands
+from build_tools.cli.completion import SHELLS, render_script
 from build_tools.cli.parsers import Parser, lazy
 from build_tools.env.environment import missing_dependency
 from build_tools.kernel.values import FLAVOURS
+from build_tools.kernel.version import read_version
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
     from types import FrameType
 
@@ -31,6 +34,18 @@ if TYPE_CHECKING:
 
 # Commands that are programs of their own: what follows them is theirs, `--help` too.
 PASS_THROUGH = frozenset({"bench", "conformance"})
+
+
+class _Version(argparse.Action):
+    """Prints what `kernel-src/Cargo.toml` says."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=options.get("help"))
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print the version and leave."""
+        print(f"extism-kernel {read_version(find_project().cargo_toml)}")
+        parser.exit()
 
 
 class _LogHandler(logging.Handler):
@@ -45,6 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m build_tools", description="Builds, checks and publishes the Extism kernel."
     )
+    parser.add_argument("--version", action=_Version, help="show the version of this checkout and leave")
     parser.add_argument("--no-bootstrap", action="store_true", help="use this Python as it is; make no .venv")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the commands that are run")
     subparsers: Subparsers = parser.add_subparsers(dest="command_name", metavar="COMMAND", required=True)
@@ -124,8 +140,17 @@ def _add_tools(subparsers: Subparsers) -> None:
         "conformance", help="judge the staged kernel on runtimes, or run a command of the suite"
     )
     suite.set_defaults(command=lazy("cli.tools", "conformance"))
+    completion = subparsers.add_parser("completion", help="print a script that completes these commands")
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(command=_print_completion)
     relock = subparsers.add_parser("relock", help="resolve the pinned dependencies anew (needs uv)")
     relock.set_defaults(command=lazy("cli.tools", "relock"))
+
+
+def _print_completion(args: argparse.Namespace) -> int:
+    """Print the script for one shell."""
+    print(render_script(make_parser(), args.shell), end="")
+    return ExitCode.DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,9 +166,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where anything becomes text
         known = explain(error)
         if known is None:
-            return _our_bug(error)
+            known = _our_bug(error)
         print(paint(known.render(), sys.stderr), file=sys.stderr)
+        if is_json(argv):
+            print(to_json(known.to_data()), flush=True)
         return known.exit_code
+
+
+def is_json(argv: Sequence[str] | None) -> bool:
+    """Say whether a command line asks for JSON; it may be one that cannot be parsed."""
+    own, _ = split_arguments(sys.argv[1:] if argv is None else argv)
+    return "--json" in own
 
 
 def paint(text: str, stream: TextIO) -> str:
@@ -188,18 +221,13 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG00
     raise KeyboardInterrupt
 
 
-def _our_bug(error: BaseException) -> int:
+def _our_bug(error: BaseException) -> BuildToolsError:
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(last.filename).name}, line {last.lineno}"
     if os.environ.get("EXTISM_KERNEL_TRACEBACK"):
         traceback.print_exception(error)
-    print(
-        render(
-            "internal",
-            f"{type(error).__name__}: {error}",
-            where=where,
-            hint="this is a bug of build_tools; report it with the output of EXTISM_KERNEL_TRACEBACK=1",
-        ),
-        file=sys.stderr,
+    return BuildToolsError(
+        f"{type(error).__name__}: {error}",
+        where=where,
+        hint="this is a bug of build_tools; report it with the output of EXTISM_KERNEL_TRACEBACK=1",
     )
-    return ExitCode.INTERNAL

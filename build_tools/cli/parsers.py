@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import re
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from build_tools.base.errors import UsageError
 
@@ -15,12 +17,38 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[Any]  # noqa: SLF001 - it has no public name
 
 
+CHOICE = re.compile(r"invalid choice: '?(?P<given>.*?)'? \(choose from (?P<choices>.*)\)$", re.DOTALL)
+UNKNOWN = re.compile(r"unrecognized arguments: (?P<given>\S+)")
+
+
 class Parser(argparse.ArgumentParser):
-    """Raises `UsageError` instead of printing and leaving."""
+    """Raises `UsageError` instead of printing and leaving, and says what may have been meant."""
+
+    # The one that read last: what the outermost parser does not recognise was meant for it.
+    latest: ClassVar[Parser | None] = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse's
+        """Parse as argparse does, and remember whose turn it was."""
+        Parser.latest = self
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` with the parser's message."""
-        raise UsageError(message, hint=f"`{self.prog} --help` lists what there is")
+        parser = Parser.latest or self
+        meant = parser.find_meant(message)
+        hint = f"`{parser.prog} --help` lists what there is"
+        raise UsageError(message, hint=f"did you mean `{meant}`? {hint}" if meant else hint)
+
+    def find_meant(self, message: str) -> str | None:
+        """Return the command or the option that is nearest to the one that a message refuses."""
+        if match := CHOICE.search(message):
+            known = re.findall(r"[\w.-]+", match["choices"])
+        elif match := UNKNOWN.search(message):
+            known = list(self._option_string_actions)
+        else:
+            return None
+        given = match["given"].partition("=")[0]
+        return next(iter(difflib.get_close_matches(given, known, n=1)), None)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Flush standard output, then leave."""

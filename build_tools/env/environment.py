@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from build_tools.base import files
 from build_tools.base.cache import find_cache
 from build_tools.base.errors import BuildToolsError, PythonEnvironmentError, ToolFailedError
+from build_tools.base.findings import to_json
 from build_tools.base.process import run
 from build_tools.base.progress import Progress
 from build_tools.env import pip as installer
@@ -36,8 +37,11 @@ DONE_VARIABLE = "EXTISM_KERNEL_BOOTSTRAPPED"
 NO_BOOTSTRAP = "--no-bootstrap"
 OFFLINE = "--offline"
 NOTES = ".build_tools"
-# What each command imports; the others need `build`.
+# What answers without any dependency where the standard library reads TOML.
+READS_TOML = () if sys.version_info >= (3, 11) else ("build",)
+# What each command imports. A line that names none of them is refused, or `--version`.
 COMMAND_SETS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("kernel", "inspect", "abi", "bench", "sbom", "package", "remember"), ("build",)),
     "test": ("dev", "optional"),
     "conformance": ("dev",),
     "attest": ("dev",),
@@ -45,9 +49,10 @@ COMMAND_SETS: dict[str, tuple[str, ...]] = {
     "reproduce": ("dev",),
     "publish": ("dev",),
     "relock": ("dev",),
-    # These answer without any dependency where the standard library reads TOML.
-    "doctor": () if sys.version_info >= (3, 11) else ("build",),
-    "verify": () if sys.version_info >= (3, 11) else ("build",),
+    "doctor": READS_TOML,
+    "clauses": READS_TOML,
+    "completion": READS_TOML,
+    "verify": READS_TOML,
 }
 PIN = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>[^\\]+?))?\s*\\?$", re.MULTILINE
@@ -67,6 +72,8 @@ def ensure_environment(argv: Sequence[str]) -> int | None:
         _switch(argv)
     except BuildToolsError as error:
         print(error.render(), file=sys.stderr)
+        if "--json" in argv:
+            print(to_json(error.to_data()), flush=True)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
@@ -106,7 +113,7 @@ def sets_for(argv: Sequence[str]) -> tuple[str, ...]:
     command = next((word for word in argv if not word.startswith("-")), "")
     if not argv or ({"-h", "--help"} & set(argv) and command != "bench"):
         return ()
-    return COMMAND_SETS.get(command, ("build",))
+    return COMMAND_SETS.get(command, READS_TOML)
 
 
 def find_environment(sets: Sequence[str]) -> Path:

@@ -26,7 +26,7 @@ SETS = {
     "help": (["kernel", "--help"], ()),
     "help-of-bench": (["bench", "--help"], ("build",)),
     "nothing": ([], ()),
-    "unknown": (["wat"], ("build",)),
+    "unknown": (["wat"], bootstrap.READS_TOML),
 }
 
 

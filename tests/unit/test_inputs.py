@@ -17,6 +17,7 @@ import pytest
 from build_tools.base.project import Project, find_project
 from build_tools.kernel import pipeline
 from build_tools.kernel.pipeline import Request, digest_inputs, make_kernel
+from build_tools.kernel.stage import read_staged
 from build_tools.kernel.values import FILENAMES, INFO_FILENAME, StagedKernel
 
 ROOT = find_project().root
@@ -74,7 +75,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         for file in FILENAMES.values():
             (request.out / file).touch()
         (request.out / INFO_FILENAME).write_text(json.dumps(info), encoding="utf-8")
-        return pipeline.read_staged(request.out, info, is_fresh=True)
+        return read_staged(request.out, info, is_fresh=True)
 
     monkeypatch.setattr(pipeline, "_make", make)
     return made
