@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ REMEDY = "install Go (https://go.dev/dl) or Rust (https://rustup.rs), or name a 
 
 
 class UpstreamError(BuildToolsError):
-    """The kernel to compare with could not be had."""
+    """The kernel to compare with could not be fetched."""
 
     code = "upstream-not-found"
     exit_code = ExitCode.TOOLCHAIN
@@ -71,7 +72,10 @@ def _read(path: Path) -> bytes:
     data = files.read_bounded(path)
     digest = files.sha256_of(data)
     if digest != SHA256:
-        raise UpstreamError(f"its kernel has digest {digest}, should be {SHA256}", where=str(path))
+        # Its folder is the client's, and may be read-only; it will be unpacked again.
+        folder = shlex.quote(str(path.parents[1] if path.parent.name == "src" else path.parent))
+        fix = f"`chmod -R u+w {folder} && rm -r {folder}`"
+        raise UpstreamError(f"its kernel has digest {digest}, should be {SHA256}; remove it: {fix}")
     return data
 
 

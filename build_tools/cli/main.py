@@ -21,7 +21,7 @@ from build_tools.base.project import find_project
 from build_tools.cli import release as release_commands
 from build_tools.cli.completion import SHELLS, render_script
 from build_tools.cli.parsers import Parser, lazy
-from build_tools.env.environment import missing_dependency
+from build_tools.env.environment import explain_damage, missing_dependency
 from build_tools.kernel.values import FLAVOURS
 from build_tools.kernel.version import read_version
 
@@ -165,8 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the one place where anything becomes text
         known = explain(error)
-        if known is None:
-            known = _our_bug(error)
+        known = known or explain_damage() or _our_bug(error)
         print(paint(known.render(), sys.stderr), file=sys.stderr)
         if is_json(argv):
             print(to_json(known.to_data()), flush=True)

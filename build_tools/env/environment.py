@@ -26,6 +26,7 @@ from build_tools.base.findings import to_json
 from build_tools.base.process import run
 from build_tools.base.progress import Progress
 from build_tools.env import pip as installer
+from build_tools.env.damage import find_damage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,7 @@ DONE_VARIABLE = "EXTISM_KERNEL_BOOTSTRAPPED"
 NO_BOOTSTRAP = "--no-bootstrap"
 OFFLINE = "--offline"
 NOTES = ".build_tools"
+PROBE_SECONDS = 240.0
 # What answers without any dependency where the standard library reads TOML.
 READS_TOML = () if sys.version_info >= (3, 11) else ("build",)
 # What each command imports. A line that names none of them is refused, or `--version`.
@@ -185,6 +187,21 @@ def missing_dependency(error: ModuleNotFoundError) -> PythonEnvironmentError | N
     )
 
 
+def explain_damage() -> PythonEnvironmentError | None:
+    """Return our error if an installed file of our environment is damaged, for a failure without a reason."""
+    venv = Path(sys.prefix)
+    if not (venv / NOTES).is_dir():
+        return None
+    name = find_damage(venv)
+    if name is None:
+        return None
+    return PythonEnvironmentError(
+        f"the environment is damaged: `{name}` is not what was installed",
+        where=sys.prefix,
+        hint=f"remove it: `rm -r {shlex.quote(sys.prefix)}`, and run the same command again",
+    )
+
+
 def make_environment(venv: Path, sets: Sequence[str]) -> Path:
     """Return the Python of an environment that holds the sets, making or mending it.
 
@@ -204,11 +221,15 @@ def make_environment(venv: Path, sets: Sequence[str]) -> Path:
 def _is_healthy(venv: Path, python: Path) -> bool:
     if not (venv / NOTES / "made").is_file():
         return False
-    probe = [str(python), "-c", "import pip"]
+    # A Python that does not know where it lies would take the packages of the one it was made with.
+    probe = [str(python), "-c", "import pip, sys; print(sys.prefix)"]
     try:
-        return subprocess.run(probe, capture_output=True, check=False, timeout=60).returncode == 0
-    except OSError:  # the Python that it was made with is gone
+        done = subprocess.run(
+            probe, capture_output=True, check=False, timeout=PROBE_SECONDS, text=True, errors="replace"
+        )
+    except (OSError, subprocess.TimeoutExpired):  # the Python that it was made with is gone, or hangs
         return False
+    return done.returncode == 0 and (not done.stdout or Path(done.stdout.strip()) == venv)
 
 
 def _create(venv: Path) -> None:

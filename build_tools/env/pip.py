@@ -6,8 +6,11 @@ Standard library only, like the bootstrap that it serves.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
 import sys
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,8 @@ from build_tools.env import apt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 # The distribution's own wheel of pip; with `python3-venv` it would be unpacked from the same file.
 PACKAGE = "python3-pip-whl"
@@ -57,7 +62,9 @@ def find_wheel(cache: Path) -> Path:
     folder = cache / "pip"
     for root in (SYSTEM, folder):
         for wheel in sorted((root / WHEELS).glob("pip-*.whl"), reverse=True):
-            return wheel
+            if is_whole(wheel):
+                return wheel
+            log.warning("warning[pip-damaged]: %s is no whole wheel; looking for another", wheel)
     if not can_fetch():
         raise PythonEnvironmentError(
             "this Python comes without pip (it lacks `ensurepip`), and there is no apt to fetch it with",
@@ -73,6 +80,15 @@ def find_wheel(cache: Path) -> Path:
             where=sys.executable,
             hint=f"check the network and run the same command again, or `{mend_command()}`",
         ) from None
+
+
+def is_whole(wheel: Path) -> bool:
+    """Say whether a wheel can be read to its end."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, zlib.error):
+        return False
 
 
 def _fetch(cache: Path, folder: Path) -> Path:

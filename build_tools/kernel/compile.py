@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_tools.base import files
+from build_tools.base.errors import ToolFailedError
 from build_tools.base.process import run
 from build_tools.base.progress import Progress
 from build_tools.kernel.values import CompiledModule
@@ -27,6 +30,12 @@ LLVM_FEATURES = {
     "multi-value": "multivalue",
     "tail-call": "tail-call",
 }
+
+
+# How rustc and the linker speak of the compiler's own libraries.
+DAMAGE = re.compile(
+    r"crate `(core|compiler_builtins)`|lib(core|compiler_builtins)[-.]|internal compiler error"
+)
 
 
 def codegen_flags(abi: Abi) -> tuple[str, ...]:
@@ -58,9 +67,28 @@ def compile_kernel(
             crate.root,
         ]
         with Progress("compiling the kernel") as progress:
-            run(argv, cwd=project.kernel_src, env=_environment(crate, toolchain), watch=progress.update)
+            env = _environment(crate, toolchain)
+            try:
+                run(argv, cwd=project.kernel_src, env=env, watch=progress.update)
+            except ToolFailedError as error:
+                if DAMAGE.search(error.output):  # in its own libraries, not in ours
+                    error.hint = f"the toolchain may be damaged: {find_repair(toolchain, target)}"
+                raise
         data = files.read_bounded(out)
     return CompiledModule(data=data, sha256=files.sha256_of(data), version=crate.version, toolchain=toolchain)
+
+
+def find_repair(toolchain: Toolchain, target: str) -> str:
+    """Return the command that installs a toolchain anew."""
+    if toolchain.origin == "rustup":
+        version = toolchain.version
+        return (
+            f"`rustup toolchain uninstall {version} && "
+            f"rustup toolchain install {version} --profile minimal --target {target}`"
+        )
+    if toolchain.library_path:  # it was unpacked by us, and will be again
+        return f"`rm -r {shlex.quote(str(toolchain.rustc.parents[2]))}`, and run the same command again"
+    return f"install `{toolchain.rustc}` again"
 
 
 def _environment(crate: Crate, toolchain: Toolchain) -> dict[str, str]:

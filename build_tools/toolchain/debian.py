@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from build_tools.base import files
 from build_tools.base.errors import DownloadError, ToolFailedError, ToolNotFoundError
+from build_tools.base.inventory import find_damaged, write_inventory
 from build_tools.base.process import run
 from build_tools.base.progress import Progress
 from build_tools.env import apt
@@ -157,8 +158,9 @@ class _Store:
         self.downloads = cache / "packages"
 
     def is_unpacked(self, packages: Sequence[Package]) -> bool:
-        """Say whether these packages are there, ready to run."""
-        return _read_complete(self._folder(packages)) is not None
+        """Say whether these packages are there, with no file missing or cut."""
+        folder = self._folder(packages)
+        return _read_complete(folder) is not None and find_damaged(folder) is None
 
     def remove(self, packages: Sequence[Package]) -> None:
         """Remove the folder of these packages; the packages stay."""
@@ -169,11 +171,11 @@ class _Store:
     def unpack(self, packages: Sequence[Package]) -> Unpacked:
         """Return a folder with all of `packages` in it, fetching and unpacking what is not there yet."""
         folder = self._folder(packages)
-        found = _read_complete(folder)
+        found = _read_whole(folder)
         if found is None:
             actual = self._download(packages)
             folder = self._folder(actual)
-            found = _read_complete(folder)
+            found = _read_whole(folder)
             if found is None:
                 self._extract(actual, folder)
                 found = tuple((package.name, package.version) for package in actual)
@@ -214,7 +216,7 @@ class _Store:
         for package in lacking:
             if actual[package.name].sha256 != package.sha256 and package.soname is None:
                 log.warning(
-                    "warning[toolchain-not-pinned]: %s %s is not to be had any more; using %s "
+                    "warning[toolchain-not-pinned]: %s %s is no longer available; using %s "
                     "(sha256 %s), so this is no release toolchain",
                     package.name,
                     package.version,
@@ -249,6 +251,7 @@ class _Store:
             for package in packages:
                 _extract_one(self._path(package), part, package.only, progress)
             content = json.dumps([[package.name, package.version] for package in packages])
+            write_inventory(part)
             files.write_whole(part / COMPLETE, content.encode())
 
 
@@ -279,6 +282,15 @@ def _extract_one(archive: Path, folder: Path, only: str | None, progress: Progre
         env=ENGLISH,
         watch=progress.update,
     )
+
+
+def _read_whole(folder: Path) -> tuple[tuple[str, str], ...] | None:
+    """Return the packages in a folder, or `None` if it is not complete, or a file in it is missing or cut."""
+    found = _read_complete(folder)
+    if found is not None and (name := find_damaged(folder)) is not None:
+        log.warning("warning[toolchain-damaged]: `%s` in %s is damaged; unpacking it again", name, folder)
+        return None
+    return found
 
 
 def _read_complete(folder: Path) -> tuple[tuple[str, str], ...] | None:

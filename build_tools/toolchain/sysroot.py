@@ -6,15 +6,19 @@ two calls of the compiler need neither, and what they make is an ordinary sysroo
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from build_tools.base import files
+from build_tools.base.inventory import find_damaged, write_inventory
 from build_tools.base.process import run
 from build_tools.base.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 RECIPE = 1  # raise when the calls below change
 COMMON = ("--edition=2024", "--crate-type=rlib", "-Copt-level=3", "-Ccodegen-units=1", "-Cpanic=abort")
@@ -50,12 +54,13 @@ def make_sysroot(  # noqa: PLR0913 - the facts of one compiler; all are needed
     """Return a sysroot with `core` and `compiler_builtins` for `target`, made once per compiler and flags."""
     key = files.sha256_of("\n".join((str(RECIPE), identity, target, *COMMON, *flags)).encode())[:16]
     folder = cache / "sysroots" / key
-    complete = folder / "complete"
-    if complete.is_file():
+    if is_whole(folder):
         return folder
     with files.lock(cache / "sysroots" / "lock"):
-        if complete.is_file():
+        if is_whole(folder):
             return folder
+        if folder.exists():
+            log.warning("warning[sysroot-damaged]: %s; compiling it again", folder)
         files.sweep(cache / "sysroots")
         with (
             files.new_folder(folder) as part,
@@ -79,5 +84,11 @@ def make_sysroot(  # noqa: PLR0913 - the facts of one compiler; all are needed
             bootstrap = {**env, "RUSTC_BOOTSTRAP": "1"}
             run((*base, *core), cwd=part, env=bootstrap, watch=progress.update)
             run((*base, *cfg, *builtins), cwd=part, env={**bootstrap, **BUILTINS_ENV}, watch=progress.update)
+            write_inventory(part)
             files.write_whole(part / "complete", identity.encode())
     return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Say whether a sysroot was finished, and no file in it is missing or cut since."""
+    return (folder / "complete").is_file() and find_damaged(folder) is None

@@ -101,7 +101,7 @@ class FakeRun:
             binaries.mkdir(parents=True)
             # No link: outside its own environment, ours may be a Python without pip.
             (binaries / "python").write_text(
-                f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8"
+                f"#!/bin/sh\necho {shlex.quote(str(argv[-1]))}\n", encoding="utf-8"
             )
             (binaries / "python").chmod(0o755)
         return ""

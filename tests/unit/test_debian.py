@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from build_tools.base.errors import DownloadError
+from build_tools.base.inventory import INVENTORY
 from build_tools.toolchain import debian
 from build_tools.toolchain.debian import System
 from build_tools.toolchain.pins import Distribution, Package, Pins
@@ -188,6 +189,7 @@ def test_toolchain_damaged_in_the_cache_is_unpacked_again(
     entry = package("rustc")
     offer(index, entry)
     first = fetch(pins(entry), tmp_path / "cache")
+    (first.root / INVENTORY).unlink()  # as one of an older run, which only starting it finds out
     rustc = first.root / "usr/bin/rustc"
     rustc.unlink()
     if damage:

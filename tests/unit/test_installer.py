@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     MakeProgram = Callable[[str, str], Path]
 
 DEB = b"a package"
+EMPTY = r"\000" * 18  # as the end of an archive without members has it
 WHEEL = f"{installer.WHEELS}/pip-1.0-py3-none-any.whl"
 APT = """
 case "$*" in
@@ -38,7 +39,7 @@ exit 0
 """
 DPKG = f"""
 /bin/mkdir -p "$3/{installer.WHEELS}"
-: > "$3/{WHEEL}"
+printf 'PK\\005\\006{EMPTY}' > "$3/{WHEEL}"
 """
 
 
@@ -73,7 +74,7 @@ def test_wheel_of_the_system_needs_no_network(
 ) -> None:
     wheel = tmp_path / "system" / WHEEL
     wheel.parent.mkdir(parents=True)
-    wheel.touch()
+    wheel.write_bytes(b"PK\5\6" + bytes(18))
     monkeypatch.setattr(installer, "SYSTEM", tmp_path / "system")
     assert installer.find_wheel(tmp_path / "cache") == wheel
     assert calls(index) == []
