@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from build_tools.base.cache import find_cache
 from build_tools.base.project import find_project
 from build_tools.bench.costs import Kernel, Workshop
 from build_tools.kernel.pipeline import Request, make_kernel
-from build_tools.kernel.values import FILENAMES
+from build_tools.kernel.stage import read_staged
+from build_tools.kernel.values import FILENAMES, INFO_FILENAME
+from tests.once import make_once
 
 if TYPE_CHECKING:
     from build_tools.kernel.values import StagedKernel
@@ -22,9 +25,14 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> StagedKernel:
     """A kernel built from source; its size is judged by one test, the others want to run it."""
-    out = tmp_path_factory.mktemp("kernel") / "stage"
     allowed = frozenset({"size-budget"})
-    return make_kernel(Request(project=find_project(), cache=find_cache(), out=out, allowed=allowed))
+
+    def make(out: Path) -> None:
+        make_kernel(Request(project=find_project(), cache=find_cache(), out=out, allowed=allowed))
+
+    folder = make_once(tmp_path_factory, "kernel", make)
+    info = json.loads((folder / INFO_FILENAME).read_bytes())
+    return read_staged(folder, info, is_fresh=True)
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,12 @@ import pytest
 
 from build_tools.base.project import find_project
 from build_tools.checks.run import find_cargo
-from tests.native.twin import build_twin, find_obstacle, load_twin
+from tests.native.twin import build_twin, find_obstacle, load_twin, unpack_twin
+from tests.once import make_once
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.native.twin import Twin
 
 
@@ -21,4 +24,8 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Twin:
     obstacle = find_obstacle(project, cargo)
     if cargo is None or obstacle is not None:
         pytest.skip(f"the native twin cannot be built: {obstacle}")
-    return load_twin(build_twin(project, cargo, tmp_path_factory.mktemp("twin")))
+
+    def build(folder: Path) -> None:
+        unpack_twin(build_twin(project, cargo, folder))
+
+    return load_twin(make_once(tmp_path_factory, "twin", build))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MODULE = "extism_kernel_native"
 PREFIX = "xk_"
+UNPACKED = "unpacked"
 PROBE_SECONDS = 60
 
 
@@ -63,11 +64,15 @@ def _environment(cargo: str) -> dict[str, str]:
     return {"CARGO": cargo, "PATH": path, "RUSTUP_AUTO_INSTALL": "0"}
 
 
-def load_twin(wheel: Path) -> Twin:
-    """Return the twin in a wheel, unpacked beside it; nothing is installed."""
-    folder = wheel.parent / "unpacked"
+def unpack_twin(wheel: Path) -> None:
+    """Unpack the wheel that `build_twin` made, in the folder that it was given; nothing is installed."""
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
+        archive.extractall(wheel.parents[1] / UNPACKED)
+
+
+def load_twin(built: Path) -> Twin:
+    """Return the twin that was built and unpacked in a folder."""
+    folder = built / UNPACKED
     sys.path.insert(0, os.fspath(folder))
     try:
         return Twin(importlib.import_module(MODULE))

@@ -18,6 +18,7 @@ from tests.integration.packaging.support import (
     make_checkout,
     run_build_tools,
 )
+from tests.once import make_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,11 @@ def build_tools() -> BuildTools:
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean checkout that no test changes."""
-    return make_checkout(tmp_path_factory.mktemp("checkout") / "extism-kernel")
+
+    def clone(folder: Path) -> None:
+        make_checkout(folder / "extism-kernel")
+
+    return make_once(tmp_path_factory, "checkout", clone) / "extism-kernel"
 
 
 @pytest.fixture
@@ -47,12 +52,14 @@ def own_checkout(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def kernel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the kernel, compiled from the checkout."""
-    out = tmp_path_factory.mktemp("kernel")
-    done = run_build_tools(checkout, "kernel", "--out", out, check=False)
-    if done.returncode == TOOLCHAIN_MISSING:
-        pytest.skip(f"{done.stderr.strip()} (mend it with `python -m build_tools doctor`)")
-    assert done.returncode == 0, done.stderr
-    return out
+
+    def compile_it(out: Path) -> None:
+        done = run_build_tools(checkout, "kernel", "--out", out, check=False)
+        if done.returncode == TOOLCHAIN_MISSING:
+            pytest.skip(f"{done.stderr.strip()} (fix it with `python -m build_tools doctor`)")
+        assert done.returncode == 0, done.stderr
+
+    return make_once(tmp_path_factory, "kernel-of-checkout", compile_it)
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +71,11 @@ def prebuilt(kernel: Path) -> Path:
 @pytest.fixture(scope="session")
 def release(checkout: Path, prebuilt: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
     """The release of the checkout, with a prebuilt kernel; no test changes it."""
-    out = tmp_path_factory.mktemp("release")
-    run_build_tools(checkout, "wheel", "--out", out, "--prebuilt", prebuilt)
-    return find_release(out)
+
+    def build(out: Path) -> None:
+        run_build_tools(checkout, "wheel", "--out", out, "--prebuilt", prebuilt)
+
+    return find_release(make_once(tmp_path_factory, "release", build))
 
 
 @pytest.fixture
