@@ -1,8 +1,9 @@
-"""What this machine has of what the tools can use, and the exact command that mends what is missing."""
+"""What this machine has of what the tools can use, and the exact command for what is missing."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -12,11 +13,16 @@ from typing import TYPE_CHECKING
 from build_tools.base.errors import BuildToolsError
 from build_tools.base.process import run
 from build_tools.env import pip as installer
+from build_tools.env.damage import find_damage
+from build_tools.env.environment import find_environment
+from build_tools.kernel.compile import find_repair
 from build_tools.toolchain import debian
 from build_tools.toolchain import find as toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from build_tools.toolchain.values import Toolchain
 
 PROBE_SECONDS = 30
 APT = "sudo apt-get install "
@@ -44,27 +50,49 @@ OPTIONAL = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """One line of the doctor: `state` is `ok`, `missing` (something cannot be done) or `note`."""
+    """One line of the doctor.
+
+    `state` is `ok` (it was tried), `unchecked` (it may work, and was not tried), `missing` (something cannot
+    be done) or `note`.
+    """
 
     name: str
     state: str
     found: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 def examine(search: toolchain.Search) -> list[Diagnosis]:
     """Return what there is. Downloads nothing and changes nothing."""
     rust = list(_toolchains(search))
-    if not can_build(rust):
+    if not can_build(rust) and not may_build(rust):
         found = "no toolchain that can make the kernel"
-        mend = toolchain.mend_command(search)
-        rust.append(Diagnosis(name="rust", state="missing", found=found, mend=mend))
-    return [_python(), *rust, *_optional()]
+        fix = toolchain.fix_command(search)
+        rust.append(Diagnosis(name="rust", state="missing", found=found, fix=fix))
+    return [_python(), _environment(), *rust, *_optional()]
 
 
 def can_build(diagnoses: list[Diagnosis]) -> bool:
-    """Say whether `kernel` would find or fetch a toolchain."""
+    """Say whether there is a toolchain that was seen to compile for WebAssembly."""
     return any(item.state == "ok" and item.name.startswith("rust: ") for item in diagnoses)
+
+
+def may_build(diagnoses: list[Diagnosis]) -> bool:
+    """Say whether `kernel` would go on to something that was not tried here, a download for one."""
+    return any(item.state == "unchecked" and item.name.startswith("rust: ") for item in diagnoses)
+
+
+def _environment() -> Diagnosis:
+    venv = find_environment(("build",))
+    if not venv.exists():
+        found = f"none yet; the first command downloads what it needs into {venv}"
+        return Diagnosis(name="environment", state="unchecked", found=found)
+    damaged = find_damage(venv)
+    if damaged is not None:
+        fix = f"rm -r {shlex.quote(str(venv))}"
+        found = f"`{damaged}` in {venv} is not what was installed"
+        return Diagnosis(name="environment", state="missing", found=found, fix=fix)
+    return Diagnosis(name="environment", state="ok", found=f"every installed file in {venv} is whole")
 
 
 def _python() -> Diagnosis:
@@ -77,7 +105,7 @@ def _python() -> Diagnosis:
             name="python",
             state="missing",
             found=f"{version} without ensurepip: no environment can be made",
-            mend="install your system's package of pip for it, or use another Python",
+            fix="install your system's package of pip for it, or use another Python",
         )
     return Diagnosis(name="python", state="ok", found=f"{version} at {sys.executable}")
 
@@ -87,34 +115,45 @@ def _toolchains(search: toolchain.Search) -> Iterator[Diagnosis]:
         try:
             found = candidate(search)
         except BuildToolsError as error:
-            yield Diagnosis(name=f"rust: {name}", state="missing", found=error.message, mend=error.hint)
+            yield Diagnosis(name=f"rust: {name}", state="missing", found=error.message, fix=error.hint)
             continue
         if isinstance(found, str):
             if found:
-                state = "ok" if debian.CAN_FETCH in found else "note"
+                state = "unchecked" if debian.CAN_FETCH in found else "note"
                 yield Diagnosis(name=f"rust: {name}", state=state, found=found)
         else:
-            yield Diagnosis(name=f"rust: {name}", state="ok", found=found.describe())
+            yield _try(f"rust: {name}", found, search.read_pins().target)
+
+
+def _try(name: str, found: Toolchain, target: str) -> Diagnosis:
+    if not found.has_core:
+        said = f"{found.describe()}; its `core` for {target} is compiled on the first run"
+        return Diagnosis(name=name, state="unchecked", found=said)
+    problem = toolchain.try_compiler(found, target)
+    if problem is None:
+        return Diagnosis(name=name, state="ok", found=found.describe())
+    said = f"{found.describe()}; it does not compile: {problem}"
+    return Diagnosis(name=name, state="missing", found=said, fix=find_repair(found, target))
 
 
 def _optional() -> Iterator[Diagnosis]:
     for program, (arguments, purpose, package, formula) in OPTIONAL.items():
         path = shutil.which(program)
-        mend = _mend(package, formula)
+        fix = _fix(package, formula)
         if path is None:
-            yield Diagnosis(name=program, state="note", found=f"not on PATH; it is for {purpose}", mend=mend)
+            yield Diagnosis(name=program, state="note", found=f"not on PATH; it is for {purpose}", fix=fix)
             continue
         try:
             said = run([path, *arguments], cwd=Path("/"), env=toolchain.RUSTUP_ENV, timeout=PROBE_SECONDS)
         except BuildToolsError as error:
             found = f"{path} does not run: {error.message.splitlines()[-1].strip(' |')}"
-            yield Diagnosis(name=program, state="note", found=found, mend=mend)
+            yield Diagnosis(name=program, state="note", found=found, fix=fix)
             continue
         match = VERSION.search(said)
         yield Diagnosis(name=program, state="ok", found=f"{match[0] if match else 'found'} at {path}")
 
 
-def _mend(package: str, formula: str) -> str:
+def _fix(package: str, formula: str) -> str:
     if package.startswith("https:"):
         return f"install it from {package}"
     return f"{APT}{package}" if shutil.which("apt-get") else f"brew install {formula}"
@@ -126,10 +165,14 @@ def render(diagnoses: list[Diagnosis]) -> str:
     lines = []
     for item in diagnoses:
         first, *rest = item.found.splitlines()
-        lines.append(f"{item.state:<8}{item.name:<{width}}  {first}")
-        lines += [f"{'':<{width + 10}}{line}" for line in rest]
-        if item.mend:
-            lines.append(f"{'':<{width + 10}}mend: {item.mend}")
-    able = can_build(diagnoses)
-    lines.append("the kernel can be built here" if able else "the kernel cannot be built here")
+        lines.append(f"{item.state:<11}{item.name:<{width}}  {first}")
+        lines += [f"{'':<{width + 13}}{line}" for line in rest]
+        if item.fix:
+            lines.append(f"{'':<{width + 13}}fix: {item.fix}")
+    if can_build(diagnoses):
+        lines.append("the kernel can be built here")
+    elif may_build(diagnoses):
+        lines.append("the kernel can be built here if what is `unchecked` works: it was not tried")
+    else:
+        lines.append("the kernel cannot be built here")
     return "\n".join(lines)

@@ -126,7 +126,7 @@ def _add_tools(subparsers: Subparsers) -> None:
     )
     test.add_argument("--strict", action="store_true", help="count what was skipped as failed")
     test.set_defaults(command=lazy("cli.test", "test"))
-    doctor = subparsers.add_parser("doctor", help="say what this machine has and what mends the rest")
+    doctor = subparsers.add_parser("doctor", help="say what this machine has, and what to run for the rest")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(command=lazy("cli.tools", "doctor"))
     bench = subparsers.add_parser("bench", help="count the cost of every export on a staged kernel")

@@ -16,7 +16,7 @@ from build_tools.base.project import find_project
 from build_tools.checks.clauses import find_citations, group, read_clauses
 from build_tools.checks.clauses import render as render_clauses
 from build_tools.checks.clauses import render_markdown as render_coverage
-from build_tools.checks.doctor import can_build, examine
+from build_tools.checks.doctor import can_build, examine, may_build
 from build_tools.checks.doctor import render as render_diagnoses
 from build_tools.kernel.values import FILENAMES
 from build_tools.toolchain.find import Search
@@ -50,7 +50,7 @@ def relock(args: argparse.Namespace) -> int:  # noqa: ARG001 - commands have one
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Say what this machine has and what mends the rest."""
+    """Say what this machine has and the command for the rest."""
     search = Search(
         project=find_project(), cache=find_cache(), codegen=(), may_download=False, is_survey=True
     )
@@ -60,7 +60,7 @@ def doctor(args: argparse.Namespace) -> int:
         if args.json
         else render_diagnoses(diagnoses)
     )
-    return ExitCode.DONE if can_build(diagnoses) else ExitCode.TOOLCHAIN
+    return ExitCode.DONE if can_build(diagnoses) or may_build(diagnoses) else ExitCode.TOOLCHAIN
 
 
 def bench(args: argparse.Namespace) -> int:

@@ -203,7 +203,7 @@ def explain_damage() -> PythonEnvironmentError | None:
 
 
 def make_environment(venv: Path, sets: Sequence[str]) -> Path:
-    """Return the Python of an environment that holds the sets, making or mending it.
+    """Return the Python of an environment that holds the sets, making or repairing it.
 
     Raises `PythonEnvironmentError` with the remedy: no network, no ensurepip, or a folder of that name that
     is not ours; `ReadOnlyError` in a checkout that cannot be written.
@@ -266,7 +266,7 @@ def _create(venv: Path) -> None:
         raise PythonEnvironmentError(
             f"this Python cannot make an environment: {_last_line(error.output)}",
             where=sys.executable,
-            hint=f"on Debian and Ubuntu `{installer.mend_command()}`; or `{NO_BOOTSTRAP}` and a "
+            hint=f"on Debian and Ubuntu `{installer.fix_command()}`; or `{NO_BOOTSTRAP}` and a "
             "Python that has what build_tools/requirements/build.txt lists",
         ) from None
     except BaseException:

@@ -41,7 +41,7 @@ def can_fetch() -> bool:
     return bool(shutil.which("apt-get") and shutil.which("dpkg-deb"))
 
 
-def mend_command() -> str:
+def fix_command() -> str:
     """Return the command that gives this Python what it lacks, for somebody with root rights."""
     return f"sudo apt-get install python{sys.version_info.major}.{sys.version_info.minor}-venv"
 
@@ -78,7 +78,7 @@ def find_wheel(cache: Path) -> Path:
         raise PythonEnvironmentError(
             f"this Python comes without pip (it lacks `ensurepip`), and {error.message}",
             where=sys.executable,
-            hint=f"check the network and run the same command again, or `{mend_command()}`",
+            hint=f"check the network and run the same command again, or `{fix_command()}`",
         ) from None
 
 

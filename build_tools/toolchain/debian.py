@@ -133,9 +133,9 @@ def survey(pins: Pins, cache: Path, *, system: System) -> str:
         return f"{system}: build_tools/toolchain.toml pins no packages for it"
     store = _Store(cache, wanted, may_download=False)
     if store.is_unpacked(wanted.packages):
-        return f"{system}: {CAN_FETCH} are unpacked in {cache}"
+        return f"{system}: {CAN_FETCH} are unpacked in {cache}, every file as long as it was"
     size = sum(package.size for package in wanted.packages)
-    return f"{system}: {CAN_FETCH} can be fetched ({size / 1e6:.0f} MB), no root needed"
+    return f"{system}: {CAN_FETCH} can be fetched ({size / 1e6:.0f} MB) if the network answers, without root"
 
 
 def _find_missing_libraries(unpacked: Unpacked) -> set[str]:

@@ -38,6 +38,11 @@ RUSTC_VARIABLE = "EXTISM_KERNEL_RUSTC"
 CARGO_VARIABLE = "EXTISM_KERNEL_CARGO"
 PROBE_SECONDS = 60
 TARGET_ADD_SECONDS = 120
+EMPTY_CRATE = """\
+#![no_std]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! { loop {} }
+"""
 # A probe must not make rustup install anything by itself.
 RUSTUP_ENV = {"RUSTUP_AUTO_INSTALL": "0"}
 
@@ -99,12 +104,10 @@ def find_toolchain(search: Search) -> Toolchain:
         if found:
             log.debug("%s: %s", name, found)
             tried.append(f"{name}: {found}")
-    raise ToolchainNotFoundError(
-        tried, hint=f"{mend_command(search)}; or name a compiler in {RUSTC_VARIABLE}"
-    )
+    raise ToolchainNotFoundError(tried, hint=f"{fix_command(search)}; or name a compiler in {RUSTC_VARIABLE}")
 
 
-def mend_command(search: Search) -> str:
+def fix_command(search: Search) -> str:
     """Return what to run where no toolchain was found, with root rights or without."""
     rustup = f"install Rust from https://rustup.rs and run `rustup target add {search.read_pins().target}`"
     if shutil.which("apt-get") is None:
@@ -268,7 +271,39 @@ def _fit(
         library_path=unpacked.library_path if unpacked else (),
         packages=unpacked.packages if unpacked else (),
         is_release=is_pinned,
+        has_core=has_target or sysroot is not None,
     )
+
+
+def try_compiler(toolchain: Toolchain, target: str) -> str | None:
+    """Compile and link an empty crate for `target`; return what went wrong in one line, or `None`.
+
+    A compiler that answers may still have a damaged library. One whose `core` was not compiled yet
+    (`Toolchain.sysroot`) cannot be tried: it says that `core` is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="extism-kernel-") as name:
+        folder = Path(name)
+        (folder / "empty.rs").write_text(EMPTY_CRATE, encoding="utf-8")
+        argv: list[str | Path] = [
+            toolchain.rustc,
+            "--crate-type=cdylib",
+            f"--target={target}",
+            "-Cpanic=abort",
+            "empty.rs",
+        ]
+        argv += [f"-Clinker={toolchain.linker}"] if toolchain.linker else []
+        argv += [f"--sysroot={toolchain.sysroot}"] if toolchain.sysroot else []
+        paths = os.pathsep.join(str(path) for path in toolchain.library_path)
+        try:
+            run(
+                argv,
+                cwd=folder,
+                env={**RUSTUP_ENV, **({"LD_LIBRARY_PATH": paths} if paths else {})},
+                timeout=PROBE_SECONDS,
+            )
+        except BuildToolsError as error:
+            return _first_line(error)
+    return None
 
 
 def _ask(rustc: Path, env: dict[str, str]) -> Compiler:

@@ -16,6 +16,7 @@ class Toolchain:
     `origin` says how it was found (`environment`, `rustup`, `path`, `debian`). `sysroot` is `None` when the
     compiler has its own `core` for wasm32. `linker` is `None` when it brings its own. `packages` names what
     was fetched, as (name, version). `is_release` is true when releases are built with exactly this one.
+    `has_core` is false where a survey left it to the next build to compile `core`.
     """
 
     origin: str
@@ -30,6 +31,7 @@ class Toolchain:
     library_path: tuple[Path, ...] = ()
     packages: tuple[tuple[str, str], ...] = ()
     is_release: bool = False
+    has_core: bool = True
 
     def describe(self) -> str:
         """Return one line for a person; no path of this machine, so that it may be recorded."""

@@ -230,23 +230,23 @@ def test_reader_that_leaves_does_not_turn_findings_into_none(tmp_path: Path, opt
     assert (done.returncode, done.stderr) == (ExitCode.FINDINGS, "")
 
 
-def test_doctor_says_what_mends(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_doctor_says_what_fixes(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     found = [
         Diagnosis(name="rust: PATH", state="note", found="no `rustc`"),
-        Diagnosis(name="node", state="note", found="not on PATH", mend="sudo apt-get install nodejs"),
+        Diagnosis(name="node", state="note", found="not on PATH", fix="sudo apt-get install nodejs"),
     ]
     monkeypatch.setattr(tool_commands, "examine", lambda _: found)
     assert cli.main(["doctor"]) == ExitCode.TOOLCHAIN
     out = capsys.readouterr().out
-    assert "mend: sudo apt-get install nodejs" in out
+    assert "fix: sudo apt-get install nodejs" in out
     assert out.endswith("the kernel cannot be built here\n")
     assert cli.main(["doctor", "--json"]) == ExitCode.TOOLCHAIN
-    assert json.loads(capsys.readouterr().out)[1]["mend"] == "sudo apt-get install nodejs"
+    assert json.loads(capsys.readouterr().out)[1]["fix"] == "sudo apt-get install nodejs"
 
 
 def test_doctor_of_this_machine_answers(capsys: Capture) -> None:
     assert cli.main(["doctor"]) in {ExitCode.DONE, ExitCode.TOOLCHAIN}
-    assert capsys.readouterr().out.startswith("ok      python")
+    assert capsys.readouterr().out.startswith("ok         python")
 
 
 def test_doctor_and_help_need_no_dependency() -> None:

@@ -125,7 +125,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("fault", "message"), FAULTS.items())
-def test_what_stands_in_the_way_is_named_with_the_command_that_mends_it(
+def test_what_stands_in_the_way_is_named_with_the_command_that_fixes_it(
     fault: str, message: str, index: Path, tmp_path: Path
 ) -> None:
     (index / fault).touch()
@@ -161,12 +161,12 @@ def test_doctor_says_where_pip_comes_from(
     assert index.is_dir()
     monkeypatch.setattr(installer, "has_ensurepip", lambda: False)
     found = doctor._python()
-    assert (found.state, found.mend) == ("ok", None)
+    assert (found.state, found.fix) == ("ok", None)
     assert "python3-pip-whl, no root needed" in found.found
     make_program("apt-get", "").unlink()
     found = doctor._python()
     assert found.state == "missing"
-    assert "package of pip" in str(found.mend)
+    assert "package of pip" in str(found.fix)
 
 
 def test_system_without_apt_is_told(

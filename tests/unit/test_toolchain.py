@@ -245,11 +245,11 @@ def test_machine_without_any_compiler_is_told_both_ways(
     search: toolchain.Search, make_program: MakeProgram
 ) -> None:
     make_program("nothing", "")
-    assert "sudo" not in toolchain.mend_command(search)
+    assert "sudo" not in toolchain.fix_command(search)
     make_program("apt-get", "")
     with pytest.raises(ToolchainNotFoundError) as caught:
         toolchain.find_toolchain(search)
     assert "https://rustup.rs" in str(caught.value.hint)
     assert "`sudo apt-get install rustc libstd-rust-dev-wasm32 lld`" in str(caught.value.hint)
     rust = next(item for item in doctor.examine(search) if item.name == "rust")
-    assert (rust.state, rust.mend) == ("missing", toolchain.mend_command(search))
+    assert (rust.state, rust.fix) == ("missing", toolchain.fix_command(search))
