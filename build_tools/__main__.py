@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Output(io.FileIO):
-    """Standard output whose reader, `head` for one, may leave early: the exit code stays the command's."""
+    """Standard output that may be a closed pipe (`| head`): the exit code stays the command's."""
 
     def write(self, data: Buffer, /) -> int:
         try:
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _open_streams() -> None:
-    """Give the standard streams that the caller closed a place to go, in what is run from here too."""
+    """Open the standard streams that the caller closed on the null device, for children too."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -65,7 +65,7 @@ def _open_streams() -> None:
 
 
 def _catch_signals() -> None:
-    """Let what ends us take the Ctrl-C's way, so that what we started ends too."""
+    """Treat a signal that ends this process as Ctrl-C, so that its children end too."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores its own

@@ -31,7 +31,7 @@ class ExitCode(enum.IntEnum):
 
 
 class BuildToolsError(Exception):
-    """Anything a person can mend.
+    """Anything a person can fix.
 
     `code` is stable and kebab-case; `where` is a file, a command or a place in a module; `hint` is one
     command or one edit, or `None`.

@@ -187,7 +187,7 @@ def _finish(
 
 
 def _check_space(command: str, said: str) -> None:
-    """Raise `DiskFullError` if a tool failed for want of space, whatever else it said."""
+    """Raise `DiskFullError` if a tool failed because the disk is full, whatever else it printed."""
     for number in (errno.ENOSPC, errno.EDQUOT):
         for line in said.splitlines():
             if os.strerror(number) in line:

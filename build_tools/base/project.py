@@ -98,7 +98,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             [f"byte {error.start} is not UTF-8"], where=path, hint="save it as UTF-8"
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise ContractError([str(error)], where=path, hint="mend the TOML at that line") from None
+        raise ContractError([str(error)], where=path, hint="fix the TOML at that line") from None
     except RecursionError:
         raise ContractError(["is nested too deeply"], where=path, hint="write it flatter") from None
     return table

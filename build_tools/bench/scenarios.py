@@ -1,4 +1,4 @@
-"""What is counted: for each export, and for each state that might make it dear, a few calls.
+"""What is counted: for each export, and for each state that might make it expensive, a few calls.
 
 A scenario gets a fresh instance, brings it into a state, and yields the fuel of each call that it is about.
 """
@@ -44,7 +44,7 @@ class Instance(Protocol):
 class Scenario:
     """A name, the clause that bounds the cost, the bound, and the calls.
 
-    The bound holds for the dearest call, or, if `is_mean`, for the mean. `pages` limits the memory.
+    The bound holds for the most expensive call, or, if `is_mean`, for the mean. `pages` limits the memory.
     """
 
     name: str

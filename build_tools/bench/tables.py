@@ -25,7 +25,7 @@ Made by `python -m build_tools bench --worst --against upstream --markdown`. Wha
 Figures are WebAssembly instructions per call, as wasmtime's fuel counts them: one for each instruction that
 runs and one for entering a function; `block`, `loop`, `else`, `end`, `nop`, `drop`, `return` and
 `unreachable` are free; each byte of a `memory.fill` or `memory.copy` counts one. They are the same on every
-machine. A figure is the dearest call of its row; where two are given, the mean and then the dearest, and the
+machine. A figure is the most expensive call of its row; where two are given, the mean and then that, and the
 mean is what counts. *At most* is what the clause allows; the clauses stand in [CONTRACT.md](CONTRACT.md). The
 last rows are states that only a guest that wants them brings about: all headers overwritten, and then many
 blocks freed in disorder, or a few whose sizes and places share the most bits; they are for ours alone."""
@@ -105,7 +105,7 @@ def _cost_rows(scenarios: Sequence[Scenario], all_costs: Sequence[Costs]) -> lis
             scenario.name,
             scenario.clause,
             f"{scenario.limit:,}",
-            # Dear states are counted on the first kernel alone.
+            # Expensive states are counted on the first kernel alone.
             *(
                 _figure(scenario, each.costs[number]) if number < len(each.costs) else "-"
                 for each in all_costs

@@ -25,7 +25,7 @@ CRATE, CRATE_VERSION = "extism", "1.41.0"
 FILENAME = "extism-runtime.wasm"
 SHA256 = "d1389b31abecf23eec65b4430d86f99f736aeb05c40948dbbe2f88cb17815803"
 """Both packages carry these bytes."""
-TIMEOUT_SECONDS = 300.0
+TIMEOUT_SECONDS = 200.0
 REMEDY = "install Go (https://go.dev/dl) or Rust (https://rustup.rs), or name a file: `--against FILE`"
 
 

@@ -1,4 +1,4 @@
-"""States that make `free` dear: crowds of blocks freed in disorder, and a trie built to be deep.
+"""States that make `free` expensive: crowds of blocks freed in disorder, and a trie built to be deep.
 
 They take minutes, and one is made for this kernel's trie, so `bench --worst` counts them on the first kernel
 alone. In all of them every header is overwritten first, so that handles are looked up in the index.

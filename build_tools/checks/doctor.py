@@ -78,7 +78,7 @@ def can_build(diagnoses: list[Diagnosis]) -> bool:
 
 
 def may_build(diagnoses: list[Diagnosis]) -> bool:
-    """Say whether `kernel` would go on to something that was not tried here, a download for one."""
+    """Say whether `kernel` would try something that was not tried here, a download for example."""
     return any(item.state == "unchecked" and item.name.startswith("rust: ") for item in diagnoses)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import tempfile
 import threading
@@ -25,6 +26,10 @@ RESULT = re.compile(
     r"^test result: \S+ (?P<passed>\d+) passed; (?P<failed>\d+) failed; (?P<ignored>\d+) ignored"
 )
 RUST_TEST = re.compile(r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<outcome>FAILED|ignored)")
+# What cargo and rustc print of a file in cargo's folder that was cut.
+BROKEN_TARGET = re.compile(
+    r"error\[E0(786|463|460|514)\]|invalid metadata|failed to (parse|load|read) .*/target/"
+)
 IGNORED_FIX = "`cargo test -- --ignored` in kernel-src"
 
 
@@ -101,6 +106,8 @@ def run_step(step: Step, *, target: Path, limit: float, watch: Callable[[], None
         text = output.read().decode("utf-8", errors="replace")
     if done.code:
         say(f"----  {step.name}\n{text.rstrip()}")
+        if BROKEN_TARGET.search(text):
+            say(f"hint: cargo's folder may be damaged: `rm -r {shlex.quote(str(target))}`, and run it again")
     passed, failures, skips = count(step.name, text)
     if done.code and not failures:
         failures = [f"{step.name}: ended with code {done.code}"]

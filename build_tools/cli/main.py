@@ -185,7 +185,7 @@ def paint(text: str, stream: TextIO) -> str:
 
 
 def explain(error: Exception) -> BuildToolsError | None:
-    """Return the error as one that a person can mend, or `None` if it is a bug of ours."""
+    """Return the error as one that a person can fix, or `None` if it is a bug of ours."""
     if isinstance(error, BuildToolsError):
         return error
     if isinstance(error, ModuleNotFoundError):

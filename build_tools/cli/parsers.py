@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Flush standard output, then leave."""
-        # Here rather than at Python's own end, where a reader that has enough would be an error.
+        # Here rather than at Python's own end, where a closed pipe would be an error.
         sys.stdout.flush()
         super().exit(status, message)
 

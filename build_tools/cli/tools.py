@@ -64,7 +64,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Hand over to the module that counts costs."""
+    """Run the module that counts costs."""
     code: int = importlib.import_module("build_tools.bench.command").main(args.arguments)
     return code
 
@@ -85,7 +85,7 @@ def clauses(args: argparse.Namespace) -> int:
 
 
 def conformance(args: argparse.Namespace) -> int:
-    """Hand over to the conformance suite, which is a distribution of its own.
+    """Run the conformance suite, which is a distribution of its own.
 
     Without a command of the suite the staged kernel is judged, on every runtime there is or on those that
     `--runtime NAME` picks.

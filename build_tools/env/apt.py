@@ -143,7 +143,7 @@ class Apt:
                 f"`{offer.name}` came with digest {digest}, should be {offer.sha256}",
                 hint="run the same command again; if it stays, the mirror is not to be trusted",
             )
-        raise DownloadError(f"apt said nothing and brought no `{offer.name}`", where=str(folder))
+        raise DownloadError(f"apt printed nothing and fetched no `{offer.name}`", where=str(folder))
 
 
 def _bytes_in(folder: Path) -> int:

@@ -78,7 +78,7 @@ def ensure_environment(argv: Sequence[str]) -> int | None:
             print(to_json(error.to_data()), flush=True)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     return None
 
@@ -315,4 +315,4 @@ def _install(name: str, venv: Path, python: Path) -> None:
 def _last_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error")]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or ["it printed nothing"])[-1]

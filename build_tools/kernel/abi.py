@@ -31,7 +31,7 @@ KNOWN_FEATURES = frozenset(OPCODE_FEATURES.values()) - {"mvp", "unknown"} | {
     "multi-memory",
     "memory64",
 }
-HINT = "mend the entry; kernel-src/CONTRACT.md lists the clauses, and the file's own comments the keys"
+HINT = "fix the entry; kernel-src/CONTRACT.md lists the clauses, and the file's own comments the keys"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

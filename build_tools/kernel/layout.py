@@ -113,7 +113,7 @@ class _Listener(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the librar
         self.ends: dict[int, int] = {}
 
     def begin_module(self, version: int) -> None:
-        """Say nothing: the library's own method prints a heading."""
+        """Print nothing: the library's own method prints a heading."""
 
     def on_error(self, message: str) -> None:
         self.faults.append(message)

@@ -1,4 +1,4 @@
-"""What the toolchain stage hands on."""
+"""The values that a search for a toolchain returns."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ class _Facts(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library i
             self.use("gc", place)
 
     def begin_module(self, version: int) -> None:
-        """Say nothing: the library's own method prints a heading."""
+        """Print nothing: the library's own method prints a heading."""
 
     def on_error(self, message: str) -> None:
         self.faults.append(message)

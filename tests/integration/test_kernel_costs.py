@@ -38,7 +38,7 @@ def test_cost_of_scenario_is_in_its_bound(scenario: Scenario, counted: dict[str,
     assert not is_over(scenario, cost), f"{cost} is over {scenario.limit} of {scenario.clause}"
 
 
-@pytest.mark.parametrize("failure", [None, "alloc(8): out of bounds"], ids=["dear", "failed"])
+@pytest.mark.parametrize("failure", [None, "alloc(8): out of bounds"], ids=["expensive", "failed"])
 def test_bound_trips_on_a_dear_or_failed_scenario(failure: str | None) -> None:
     scenario = SCENARIOS[1]
     most = scenario.limit + 1 if failure is None else 0
@@ -57,12 +57,12 @@ class Meter:
     def __init__(self, instance: Instance, limit: int = CONSTANT) -> None:
         self.instance = instance
         self.limit = limit
-        self.dear: list[str] = []
+        self.expensive: list[str] = []
 
     def call(self, name: str, *args: int) -> int:
         value, fuel = self.instance.count(name, *args)
         if fuel > self.limit:
-            self.dear.append(f"{name}{args}: {fuel:,}")
+            self.expensive.append(f"{name}{args}: {fuel:,}")
         return value
 
     def probe(self, handles: list[int]) -> None:
@@ -90,7 +90,7 @@ def test_calls_among_20000_live_blocks_are_bounded(workshop: Workshop) -> None:
     """C-1."""
     meter = Meter(workshop.instantiate())
     meter.probe(fill(meter.instance, LIVE, (8, 64, 24, 200)))
-    assert meter.dear == []
+    assert meter.expensive == []
 
 
 ORDERS = ("first-to-last", "last-to-first", "every-other", "every-seventh", "disorder")
@@ -121,7 +121,7 @@ def test_free_of_20000_blocks_twice_is_bounded(order: str, workshop: Workshop) -
     for handle in freed[::7]:
         meter.call("free", handle)
     meter.probe(handles)
-    assert meter.dear == []
+    assert meter.expensive == []
 
 
 def test_deferred_free_among_20000_blocks_is_bounded(workshop: Workshop) -> None:
@@ -136,7 +136,7 @@ def test_deferred_free_among_20000_blocks_is_bounded(workshop: Workshop) -> None
             meter.call("free", handle)
     meter.call("error_set", 0)
     meter.call("output_set", 0, 0)
-    assert meter.dear == []
+    assert meter.expensive == []
 
 
 def test_alloc_among_ranges_that_do_not_fit_is_bounded(workshop: Workshop) -> None:
@@ -150,7 +150,7 @@ def test_alloc_among_ranges_that_do_not_fit_is_bounded(workshop: Workshop) -> No
     for length in (1200, 1100, 1020, 990, 985, 700, 530, 520, 502, 1, 8, 2000):
         for _ in range(20):
             meter.call("alloc", length)
-    assert meter.dear == []
+    assert meter.expensive == []
 
 
 def test_alloc_under_an_output_over_everything_is_bounded(workshop: Workshop) -> None:
@@ -164,7 +164,7 @@ def test_alloc_under_an_output_over_everything_is_bounded(workshop: Workshop) ->
     meter.instance.call("output_set", handles[0], handles[-1] - handles[0])
     for length in (1, 40, 200, 500, 800, 1500):
         meter.call("alloc", length)
-    assert meter.dear == []
+    assert meter.expensive == []
 
 
 def test_large_alloc_among_large_ranges_is_bounded(workshop: Workshop) -> None:
@@ -178,9 +178,9 @@ def test_large_alloc_among_large_ranges_is_bounded(workshop: Workshop) -> None:
             before = pages(meter.instance)
             handle, fuel = meter.instance.count("alloc", length)
             if fuel > CONSTANT + length and before == pages(meter.instance):  # bytes cleared count one each
-                meter.dear.append(f"alloc({length}): {fuel:,}")
+                meter.expensive.append(f"alloc({length}): {fuel:,}")
             meter.call("free", handle)
-    assert meter.dear == []
+    assert meter.expensive == []
 
 
 def test_calls_after_stores_everywhere_are_bounded(workshop: Workshop) -> None:
@@ -201,21 +201,21 @@ def test_calls_after_stores_everywhere_are_bounded(workshop: Workshop) -> None:
         meter.call("free", handle)
     for _ in range(100):
         meter.call("alloc", 64)
-    assert meter.dear == []
+    assert meter.expensive == []
 
 
 def test_alloc_is_bounded_but_for_growth(workshop: Workshop) -> None:
     """C-1: growth may move the kernel's records; shared by all 20,000 calls, that is little."""
     instance = workshop.instantiate()
-    dear, growth, size = [], 0, pages(instance)
+    expensive, growth, size = [], 0, pages(instance)
     for number in range(LIVE):
         _, fuel = instance.count("alloc", 64)
         if size != pages(instance):
             growth += fuel
             size = pages(instance)
         elif fuel > CONSTANT:
-            dear.append(f"alloc number {number}: {fuel:,}")
-    assert dear == []
+            expensive.append(f"alloc number {number}: {fuel:,}")
+    assert expensive == []
     assert growth / LIVE < CONSTANT, "growth costs too much even when shared by all calls"
 
 
@@ -255,7 +255,7 @@ def test_reset_is_bounded_after_any_life(count: int, length: int, workshop: Work
         meter.instance.call("free", handle)
     for _ in range(3):
         meter.call("reset")
-    assert meter.dear == []
+    assert meter.expensive == []
 
 
 COSTS = find_project().kernel_src / "COSTS.md"
@@ -274,7 +274,7 @@ def test_table_of_costs_has_every_scenario() -> None:
 def test_table_of_costs_is_of_this_kernel(kernel: Kernel, built: StagedKernel) -> None:
     """C-1 to C-4: bytes, and so figures, are the same only where the compiler is."""
     if not built.toolchain.endswith("from rustup; release toolchain"):
-        pytest.skip(f"built with {built.toolchain}; mend: install what kernel-src/rust-toolchain.toml pins")
+        pytest.skip(f"built with {built.toolchain}; install what kernel-src/rust-toolchain.toml pins")
     costs = measure(kernel, [])
     row = f"| ours | {costs.size:,} | `{costs.sha256[:16]}` |"
     assert row in COSTS.read_text(encoding="utf-8"), f"run `{REFRESH}`"

@@ -1,4 +1,4 @@
-"""L-3: a call cut before any instruction, or by a limiter that traps, leaves an instance that `reset` mends.
+"""L-3: a call cut before any instruction, or by a limiter that traps, leaves an instance that `reset` repairs.
 
 wasmtime's fuel ends a call only where a function begins or a loop turns. The module under test counts for
 itself, before each instruction.
@@ -376,7 +376,7 @@ def test_what_a_cut_growth_passes_over_shows_no_record(metered: Metered) -> None
         assert not read(instance, first, foreign - first).strip(b"\0"), f"cut at {fuel} of {total}"
 
 
-def test_cuts_in_a_row_on_one_instance_are_all_mended(metered: Metered, fresh: list[int]) -> None:
+def test_cuts_in_a_row_on_one_instance_are_all_repaired(metered: Metered, fresh: list[int]) -> None:
     """L-3, L-5: the damage of one cut does not add to that of the next, nor does memory grow."""
     instance = metered.instantiate()
     judge(instance, fresh)

@@ -115,6 +115,12 @@ def test_steps_all_run_and_failures_are_shown(capfd: Capture, tmp_path: Path) ->
     assert "said one" not in said
 
 
+def test_damaged_folder_of_cargo_is_named_with_the_command(capfd: Capture, tmp_path: Path) -> None:
+    said = "error[E0786]: found invalid metadata files for crate `extism_kernel`"
+    run_lane([python("cargo test", f"print({said!r}); raise SystemExit(1)", tmp_path)], tmp_path / "target")
+    assert f"may be damaged: `rm -r {tmp_path / 'target'}`, and run it again" in capfd.readouterr().err
+
+
 def test_step_that_takes_too_long_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute, "STEP_SECONDS", 0.2)
     (outcome,) = run_lane([python("slow", "import time; time.sleep(60)", tmp_path)], tmp_path)

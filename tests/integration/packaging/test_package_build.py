@@ -111,7 +111,7 @@ def test_python_builds_the_same_wheel_from_the_sdist_without_a_compiler(
 ) -> None:
     found = find_python(version)
     if found is None:
-        pytest.skip(f"no Python {version} here (mend it with `uv python install {version}`)")
+        pytest.skip(f"no Python {version} here (fix it with `uv python install {version}`)")
     python = new_venv(tmp_path / "venv", found.path)
     env = {
         "PATH": os.pathsep.join([str(python.parent), "/usr/bin", "/bin"]),

@@ -37,7 +37,7 @@ def test_newest_changelog_heading_is_the_version() -> None:
 
 def test_tag_on_this_commit_is_the_version() -> None:
     if not (PROJECT.root / ".git").exists():
-        pytest.skip("not a git checkout (mend it with `git clone`)")
+        pytest.skip("not a git checkout (fix it with `git clone`)")
     tags = run("git", "tag", "--points-at", "HEAD", "--list", "v[0-9]*", cwd=PROJECT.root).stdout.split()
     if not tags:
         pytest.skip(f"no version tag on this commit (a release has `git tag v{VERSION}`)")

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 def publish(build_tools: BuildTools, index: PackageIndex, kernel: Path) -> Callable[..., Done]:
     """Publish a release from a checkout to the index."""
     if not json.loads((kernel / "kernel_info.json").read_bytes())["toolchain"]["is_release"]:
-        pytest.skip("not the release toolchain, so publish refuses (mend it with `rustup toolchain install`)")
+        pytest.skip("not the release toolchain, so publish refuses (fix it with `rustup toolchain install`)")
 
     def call(checkout: Path, release: Release, *options: str, **env: str) -> Done:
         arguments = ["publish", "--index", f"{index.url}/legacy/", "--simple", f"{index.url}/simple"]
@@ -351,7 +351,7 @@ def test_signing_without_an_identity_is_refused_at_once(
     build_tools: BuildTools, checkout: Path, release: Release
 ) -> None:
     if os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"):
-        pytest.skip("this job has an identity (mend it by running the test elsewhere)")
+        pytest.skip("this job has an identity (fix it by running the test elsewhere)")
     done = build_tools(checkout, "attest", "--dist", release.folder, check=False)
     assert done.returncode == 2
     assert "no identity to sign with" in done.stderr

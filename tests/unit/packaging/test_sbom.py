@@ -18,7 +18,7 @@ INFO: dict[str, Any] = {
 
 
 def codes(data: bytes) -> list[str]:
-    pytest.importorskip("cyclonedx", reason="`pip install cyclonedx-python-lib[json-validation]` mends it")
+    pytest.importorskip("cyclonedx", reason="`pip install cyclonedx-python-lib[json-validation]` installs it")
     return [finding.code for finding in check_sbom(data, INFO, where="sbom")]
 
 
