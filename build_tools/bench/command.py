@@ -52,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--worst",
         action="store_true",
-        help="also count states made to be expensive, with up to 100,000 blocks, on the first kernel (minutes)",
+        help="also count states made to be expensive: up to 100,000 blocks, on the first kernel (minutes)",
     )
     parser.add_argument("--no-wall", action="store_true", help="count fuel only; time nothing")
     shape = parser.add_mutually_exclusive_group()

@@ -1,4 +1,4 @@
-"""L-3: a call cut before any instruction, or by a limiter that traps, leaves an instance that `reset` repairs.
+"""L-3: a call cut before any instruction, or by a limiter that traps, leaves what `reset` repairs.
 
 wasmtime's fuel ends a call only where a function begins or a loop turns. The module under test counts for
 itself, before each instruction.
