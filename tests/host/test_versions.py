@@ -29,7 +29,7 @@ def python(folders: Sequence[Path], *args: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=240,
         cwd=ROOT,
     )
 

@@ -132,7 +132,7 @@ def run_command(command: Command, scratch: Path, env: Mapping[str, str]) -> Iter
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=240,
     )
     if done.returncode:
         message = f"exit code {done.returncode}: {done.stderr.strip()}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from build_tools.base.errors import ExitCode
+from build_tools.base.errors import ExitCode, PythonEnvironmentError
 from build_tools.base.project import find_project
 from build_tools.cli import main as cli
 from build_tools.cli.completion import SHELLS, render_script, walk
@@ -106,9 +106,11 @@ def test_cut_module_is_one_json_document_with_facts_and_error(
 def test_environment_that_cannot_be_made_is_a_json_error(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "is_satisfied", lambda *_: False)
-    monkeypatch.delenv(environment.DONE_VARIABLE, raising=False)
-    assert environment.ensure_environment(["kernel", "--offline", "--json"]) == ExitCode.TOOLCHAIN
+    def refuse(_: object) -> None:
+        raise PythonEnvironmentError("no network", hint="connect")
+
+    monkeypatch.setattr(environment, "_switch", refuse)
+    assert environment.ensure_environment(["kernel", "--json"]) == ExitCode.TOOLCHAIN
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "environment"
 
 
