@@ -249,9 +249,11 @@ def test_two_at_once_both_end_well(built: StagedKernel, tmp_path: Path) -> None:
 
 def test_second_run_takes_under_three_seconds(built: StagedKernel) -> None:
     argv = [*TOOLS, "kernel", "--allow", "size-budget", "--out", str(built.folder)]
-    started = time.monotonic()
+    before = os.times()
     done = run(argv, ROOT)
-    took = time.monotonic() - started
+    after = os.times()
+    # CPU time: what the clock says depends on what else the machine does.
+    took = after.children_user + after.children_system - before.children_user - before.children_system
     assert "up to date; nothing to do" in done.stdout, done.stderr
     assert took < 3
 
