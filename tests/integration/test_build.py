@@ -229,7 +229,7 @@ def test_killed_build_is_gone_on_the_next_run(built: StagedKernel, tmp_path: Pat
     wait_for(rustc.parent / "started")
     child.kill()
     child.wait()
-    os.kill(int((rustc.parent / "pid").read_text(encoding="utf-8")), signal.SIGKILL)
+    os.killpg(int((rustc.parent / "pid").read_text(encoding="utf-8")), signal.SIGKILL)
     done = run(argv, ROOT)
     assert done.returncode == 0, done.stderr
     assert digests(out) == digests(built.folder)
