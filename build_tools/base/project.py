@@ -75,11 +75,11 @@ class Project:
             self.toolchain_toml,
             self.tools / "requirements" / "build.txt",  # the libraries that judge it
             self.tools / "__init__.py",
-            self.package / "__init__.py",
-            self.package / "_wasm.py",  # the reader of modules, which the tools share
         ]
         modules = (path for name in KERNEL_PACKAGES for path in sorted((self.tools / name).rglob("*.py")))
-        return [path for path in (*named, *modules) if path.is_file()]
+        # The reader of modules, which the tools share, and what importing its package imports.
+        reader = (*sorted(self.package.glob("*.py")), *sorted((self.package / "_wasm").rglob("*.py")))
+        return [path for path in (*named, *modules, *reader) if path.is_file()]
 
 
 def find_project() -> Project:

@@ -27,6 +27,8 @@ FILES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in [
         *(ROOT / "kernel-src" / "src").rglob("*.rs"),
+        *(ROOT / "extism_kernel_pkg" / "_wasm").rglob("*.py"),
+        *(ROOT / "extism_kernel_pkg").glob("*.py"),
         *(path for name in PACKAGES for path in (ROOT / "build_tools" / name).rglob("*.py")),
         *(
             ROOT / "kernel-src" / name
