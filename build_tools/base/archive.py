@@ -2,7 +2,7 @@
 
 Two things make archives of equal files differ: what the file system adds (order, times, modes, owners)
 and the compressor (zlib and zlib-ng deflate alike input to unlike output). So members are sorted by their
-writer, carry one time and one of two modes, and are stored without compression.
+writer, carry one time and one of two modes, and are packed by `build_tools.base.deflate`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from build_tools.base.deflate import deflate, gzip_deterministic
 from build_tools.base.errors import InvalidArchiveError, InvalidEpochError
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ ZIP_EPOCH_MIN = calendar.timegm((1980, 1, 1, 0, 0, 0))
 ZIP_EPOCH_MAX = calendar.timegm((2107, 12, 31, 23, 59, 58))
 TAR_EPOCH_MAX = 8**11 - 1
 UNIX = 3
-STORED_BLOCK_MAX = 0xFFFF
+ZIP_VERSION = 20
+STORED, DEFLATED = 0, 8
+UTF8_NAME = 0x800
 MEMBER_SIZE_MAX = 64 * 1024 * 1024
 """Bytes that one member may unpack to: far above anything we ship, far below what would hurt."""
 UNPACKED_SIZE_MAX = 4 * MEMBER_SIZE_MAX
@@ -83,20 +86,32 @@ def read_epoch() -> int:
 
 
 def make_zip(members: Iterable[Member], *, epoch: int) -> bytes:
-    """Return a zip of the members in the order given, stored, all dated `epoch` (clamped to zip's range)."""
-    moment = time.gmtime(min(max(epoch, ZIP_EPOCH_MIN), ZIP_EPOCH_MAX))[:6]
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for member in members:
-            info = zipfile.ZipInfo(member.name, date_time=moment)
-            info.create_system = UNIX
-            info.external_attr = (0o100000 | member.mode) << 16
-            archive.writestr(info, member.data)
-    return buffer.getvalue()
+    """Return a zip of the members in the order given, deflated, all dated `epoch` (clamped to zip's range).
+
+    The format is PKWARE's APPNOTE 6.3.3; `zipfile` cannot take what is packed already.
+    """
+    year, month, day, hour, minute, second = time.gmtime(min(max(epoch, ZIP_EPOCH_MIN), ZIP_EPOCH_MAX))[:6]
+    moment = hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day
+    body, directory = bytearray(), bytearray()
+    count = 0
+    for count, member in enumerate(members, start=1):  # noqa: B007 - the number of all is wanted at the end
+        name = member.name.encode()
+        packed = deflate(member.data)
+        method = DEFLATED if len(packed) < len(member.data) else STORED
+        content = packed if method == DEFLATED else member.data
+        flags = 0 if member.name.isascii() else UTF8_NAME
+        sizes = zlib.crc32(member.data), len(content), len(member.data), len(name), 0
+        shared = struct.pack("<HHHHHIIIHH", ZIP_VERSION, flags, method, *moment, *sizes)
+        mode = (0o100000 | member.mode) << 16
+        directory += b"PK\1\2" + struct.pack("<BB", ZIP_VERSION, UNIX) + shared
+        directory += struct.pack("<HHHII", 0, 0, 0, mode, len(body)) + name
+        body += b"PK\3\4" + shared + name + content
+    end = struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(body), 0)
+    return bytes(body + directory + b"PK\5\6" + end)
 
 
 def make_tar_gz(members: Iterable[Member], *, epoch: int) -> bytes:
-    """Return a gzipped tar of the members in the order given, stored, all dated `epoch`, owned by nobody."""
+    """Return a gzipped tar of the members in the order given, packed, all dated `epoch`, owned by nobody."""
     buffer = io.BytesIO()
     with tarfile.TarFile(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for member in members:
@@ -105,21 +120,7 @@ def make_tar_gz(members: Iterable[Member], *, epoch: int) -> bytes:
             info.mode = member.mode
             info.mtime = min(epoch, TAR_EPOCH_MAX)
             archive.addfile(info, io.BytesIO(member.data))
-    return _gzip_stored(buffer.getvalue(), epoch)
-
-
-def _gzip_stored(data: bytes, epoch: int) -> bytes:
-    """Wrap bytes as gzip (RFC 1952) in stored blocks (RFC 1951, 3.2.4).
-
-    zlib's level 0 would do, but where it ends its blocks is its own affair and differs between versions.
-    """
-    header = struct.pack("<BBBBIBB", 0x1F, 0x8B, 8, 0, epoch & 0xFFFFFFFF, 0, 255)
-    blocks = [data[at : at + STORED_BLOCK_MAX] for at in range(0, len(data), STORED_BLOCK_MAX)] or [b""]
-    body = b"".join(
-        struct.pack("<BHH", number == len(blocks), len(block), len(block) ^ 0xFFFF) + block
-        for number, block in enumerate(blocks, start=1)
-    )
-    return header + body + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
+    return gzip_deterministic(buffer.getvalue(), epoch=epoch)
 
 
 def parse_zip(data: bytes, where: str) -> list[Member]:

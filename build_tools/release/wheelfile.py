@@ -43,7 +43,7 @@ def sbom_name(dist_info: str) -> str:
 
 
 def normalise_wheel(data: bytes, where: str, *, epoch: int) -> bytes:
-    """Return the same wheel with its members sorted, stored and dated, and RECORD written anew and last."""
+    """Return the same wheel with its members sorted, packed and dated, and RECORD written anew and last."""
     members = {member.name: member for member in parse_zip(data, where)}
     dist_info = _dist_info(members, where)
     record = f"{dist_info}/RECORD"
@@ -56,7 +56,7 @@ def normalise_wheel(data: bytes, where: str, *, epoch: int) -> bytes:
 
 
 def normalise_sdist(data: bytes, where: str, *, epoch: int) -> bytes:
-    """Return the same sdist with its members sorted, stored and dated."""
+    """Return the same sdist with its members sorted, packed and dated."""
     members = sorted(parse_tar_gz(data, where), key=lambda member: member.name)
     return make_tar_gz(members, epoch=epoch)
 
