@@ -104,6 +104,9 @@ def _add_package(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("package", help="package the staged kernel for another ecosystem")
     parser.add_argument("ecosystem", choices=sorted(ECOSYSTEMS))
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: dist/")
+    parser.add_argument(
+        "--signatures", type=Path, metavar="DIR", help="detached signatures NAME.asc for Maven's bundle"
+    )
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(command=_package)
 
@@ -178,7 +181,9 @@ def _attest(args: argparse.Namespace) -> int:
 def _package(args: argparse.Namespace) -> int:
     project = find_project()
     out = args.out or project.root / DIST
-    kernel = read_kernel(project, epoch=read_epoch())
+    found = [] if args.signatures is None else sorted(args.signatures.rglob("*.asc"))
+    signatures = {path.stem: read_bounded(path) for path in found}
+    kernel = read_kernel(project, epoch=read_epoch(), signatures=signatures)
     artifacts = []
     for member in ECOSYSTEMS[args.ecosystem](kernel):
         path = out / member.name

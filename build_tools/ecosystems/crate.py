@@ -1,4 +1,4 @@
-"""The crate `extism-kernel-wasm`: its folder, for `cargo publish`, and the `.crate` made of it."""
+"""The crate `extism-kernel-wasm`: its folder, for `cargo publish`, and the `.crate` that this uploads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_tools.base.archive import Member, make_tar_gz, parse_tar_gz
+from build_tools.base.archive import Member
 from build_tools.base.files import make_folder, read_bounded, write_whole
 from build_tools.base.process import run
 from build_tools.ecosystems.kernel import fill_templates
@@ -20,12 +20,15 @@ PACKAGED = "target/package"
 
 
 def make_files(kernel: Kernel) -> list[Member]:
-    """Return the crate's folder and its `.crate`, packed by cargo and then normalised.
+    """Return the crate's folder and its `.crate` as cargo packs it.
 
-    Raises ToolNotFoundError without cargo, ToolFailedError if cargo does not accept the crate.
+    `cargo publish` takes no file, it packs the folder anew; so the bytes here are cargo's own, and the same
+    cargo uploads just these. Raises ToolNotFoundError without cargo, ToolFailedError if cargo does not accept
+    the crate.
     """
     stem = f"extism-kernel-wasm-{kernel.version}"
-    sources = [*kernel.members("src/"), *fill_templates("crate", {"VERSION": kernel.version})]
+    modules = [Member(name=f"src/{each.name}", data=each.data) for each in kernel.files]
+    sources = [*modules, kernel.license, *fill_templates("crate", kernel)]
     with tempfile.TemporaryDirectory(prefix="extism-kernel-crate-") as name:
         folder = Path(name)
         for member in sources:
@@ -37,8 +40,8 @@ def make_files(kernel: Kernel) -> list[Member]:
             env={"CARGO_TARGET_DIR": str(folder / "target")},
             install="rustup toolchain install stable",
         )
-        path = folder / PACKAGED / f"{stem}.crate"
-        packed = parse_tar_gz(read_bounded(path), path.name)
-    members = sorted(packed, key=lambda member: member.name)
-    archive = Member(name=f"{stem}.crate", data=make_tar_gz(members, epoch=kernel.epoch))
-    return [archive, *(Member(name=f"{stem}/{member.name}", data=member.data) for member in sources)]
+        packed = read_bounded(folder / PACKAGED / f"{stem}.crate")
+    return [
+        Member(name=f"{stem}.crate", data=packed),
+        *(Member(name=f"{stem}/{member.name}", data=member.data) for member in sources),
+    ]

@@ -12,9 +12,12 @@ from build_tools.ecosystems.kernel import fill_templates
 if TYPE_CHECKING:
     from build_tools.ecosystems.kernel import Kernel
 
-__all__ = ["MODULE", "make_files"]
+__all__ = ["make_files"]
 
-MODULE = "github.com/extism/extism-kernel-go"
+SUFFIX = "-go"
+"""The module has a repository of its own, beside the project's: Go reads modules from tags, and the modules
+are not committed here."""
+FOLDER = "extism-kernel-go"
 FIRST_SUFFIXED_MAJOR = 2
 
 
@@ -22,9 +25,10 @@ def make_files(kernel: Kernel) -> list[Member]:
     """Return the module's folder and a `proxy/` tree for `GOPROXY=file://...`."""
     major = int(kernel.version.split(".")[0])
     # Go's rule: from the second major version on, the module's path ends in it.
-    path = f"{MODULE}/v{major}" if major >= FIRST_SUFFIXED_MAJOR else MODULE
+    module = f"{kernel.identity.values()['REPOSITORY_PATH']}{SUFFIX}"
+    path = f"{module}/v{major}" if major >= FIRST_SUFFIXED_MAJOR else module
     version = f"v{kernel.version}"
-    templates = fill_templates("go", {"MODULE": path, "VERSION": kernel.version})
+    templates = fill_templates("go", kernel, MODULE=path)
     members = sorted([*kernel.members(), *templates], key=lambda member: member.name)
     zipped = make_zip(
         [Member(name=f"{path}@{version}/{member.name}", data=member.data) for member in members],
@@ -35,7 +39,7 @@ def make_files(kernel: Kernel) -> list[Member]:
     info = json.dumps({"Version": version, "Time": moment}) + "\n"
     proxy = f"proxy/{path}/@v"
     return [
-        *(Member(name=f"extism-kernel-go/{member.name}", data=member.data) for member in members),
+        *(Member(name=f"{FOLDER}/{member.name}", data=member.data) for member in members),
         Member(name=f"{proxy}/list", data=f"{version}\n".encode()),
         Member(name=f"{proxy}/{version}.info", data=info.encode()),
         Member(name=f"{proxy}/{version}.mod", data=mod.data),

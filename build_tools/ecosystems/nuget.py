@@ -1,4 +1,4 @@
-"""The NuGet package `Extism.Kernel`: the modules as content files, to be embedded into assemblies."""
+"""The NuGet package `Extism.Kernel`: the modules, embedded into the assembly that refers to it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["make_files"]
 
-CONTENT = "contentFiles/any/any/extism/"
+MODULES = "kernel/"
 CONTENT_TYPES = "[Content_Types].xml"
 
 
 def make_files(kernel: Kernel) -> list[Member]:
     """Return `Extism.Kernel.VERSION.nupkg`."""
-    license_ = kernel.license
-    content = [member for member in kernel.members(CONTENT) if not member.name.endswith(f"/{license_.name}")]
-    templates = fill_templates("nuget", {"VERSION": kernel.version})
-    members = [*content, license_, *templates]
+    modules = [Member(name=f"{MODULES}{each.name}", data=each.data) for each in kernel.files]
+    members = [*modules, kernel.license, *fill_templates("nuget", kernel)]
     # The Open Packaging Conventions put the content types first, for readers of streams.
     members.sort(key=lambda member: (member.name != CONTENT_TYPES, member.name))
     package = make_zip(members, epoch=kernel.epoch)
