@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from build_tools.ecosystems import ECOSYSTEMS
+from tests.integration.packaging.clients import need_cargo
 from tests.integration.packaging.support import (
     BuildTools,
     PackageIndex,
@@ -66,6 +68,30 @@ def kernel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prebuilt(kernel: Path) -> Path:
     """The module that builds without a compiler are given."""
     return kernel / "extism-runtime.wasm"
+
+
+@pytest.fixture(scope="session")
+def tree(checkout: Path, kernel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with a staged kernel."""
+
+    def stage_it(out: Path) -> None:
+        shutil.copytree(checkout, out, dirs_exist_ok=True)
+        for name in ("extism-runtime.wasm", "extism-runtime-core.wasm", "kernel_info.json"):
+            shutil.copy(kernel / name, out / "extism_kernel_pkg" / name)
+
+    return make_once(tmp_path_factory, "tree-with-kernel", stage_it)
+
+
+@pytest.fixture(scope="session")
+def packages(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a folder for each ecosystem."""
+    need_cargo()
+
+    def package_them(out: Path) -> None:
+        for name in ECOSYSTEMS:
+            run_build_tools(tree, "package", name, "--out", out / name)
+
+    return make_once(tmp_path_factory, "packages", package_them)
 
 
 @pytest.fixture(scope="session")

@@ -119,9 +119,17 @@ def commit(folder: Path) -> None:
 
 def find_release(folder: Path) -> Release:
     """Return the release in a folder."""
-    (wheel,) = folder.glob("*.whl")
-    (sdist,) = folder.glob("*.tar.gz")
-    return Release(folder=folder, wheel=wheel, sdist=sdist)
+    return Release(
+        folder=folder,
+        wheel=find_only(folder, "extism_kernel-*.whl"),
+        sdist=find_only(folder, "extism_kernel-*.tar.gz"),
+    )
+
+
+def find_only(folder: Path, pattern: str) -> Path:
+    """Return the one path in a folder that a pattern matches."""
+    (path,) = folder.glob(pattern)
+    return path
 
 
 def new_venv(folder: Path, python: str | Path = sys.executable) -> Path:
