@@ -1,9 +1,8 @@
-"""What the commands about modules do: arguments in, text on stdout, exit code out."""
+"""What the commands about finished modules do: arguments in, text on stdout, exit code out."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from build_tools.base import files
 from build_tools.base.cache import find_cache
@@ -12,12 +11,10 @@ from build_tools.base.findings import findings_to_data, render_findings, to_json
 from build_tools.base.project import find_project
 from build_tools.cli.release_report import render_witnesses, witnesses_to_data
 from build_tools.kernel.abi import read_abi
-from build_tools.kernel.canonical import compare_info, read_canonical, write_canonical
 from build_tools.kernel.diff import Verdict, compare_modules
 from build_tools.kernel.facts import facts_to_data, render_facts
-from build_tools.kernel.pipeline import Request, guess_flavour, make_kernel
-from build_tools.kernel.validate import CODES, Expectation, check_module
-from build_tools.kernel.values import INFO_FILENAME
+from build_tools.kernel.pipeline import guess_flavour
+from build_tools.kernel.validate import Expectation, check_module
 from build_tools.release.toolchains import compare_toolchains
 from build_tools.wasm.module import find_invalidity, parse_module
 
@@ -25,38 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from build_tools.kernel.canonical import Comparison
-    from build_tools.kernel.values import StagedKernel
     from build_tools.wasm.module import Module
-
-
-def kernel(args: argparse.Namespace) -> int:
-    """Make and stage the kernel."""
-    # Of a module that is not valid nothing can be said, so it cannot be stamped either.
-    known = sorted(CODES.keys() - {"module-invalid"})
-    for code in args.allow:
-        if code not in known:
-            raise UsageError(f"`--allow {code}`: there are {', '.join(known)}")
-    project = find_project()
-    if args.record and (args.prebuilt or args.allow):
-        raise UsageError("`--record` goes neither with `--prebuilt` nor with `--allow`")
-    staged = make_kernel(
-        Request(
-            project=project,
-            cache=find_cache(),
-            out=args.out or project.package,
-            prebuilt=args.prebuilt,
-            is_forced=args.force,
-            may_download=not args.offline,
-            allowed=frozenset(args.allow),
-        )
-    )
-    info = json.loads(files.read_bounded(staged.folder / INFO_FILENAME))
-    if args.record:
-        write_canonical(project.canonical_json, info)
-    comparison = compare_info(info, read_canonical(project.canonical_json))
-    print(to_json(staged_to_data(staged, comparison)) if args.json else render_staged(staged, comparison))
-    return ExitCode.DONE
 
 
 def inspect(args: argparse.Namespace) -> int:
@@ -127,40 +93,3 @@ def reproduce_toolchains(args: argparse.Namespace) -> int:
     if not result.is_equal:
         raise NotReproducibleError("the toolchains give different kernels for the same sources")
     return ExitCode.DONE
-
-
-def render_staged(staged: StagedKernel, comparison: Comparison) -> str:
-    """Return what was staged: a line for each file, then where and with what."""
-    lines = [f"extism-kernel {staged.version}, ABI {staged.abi_version}"]
-    if not staged.is_fresh:
-        lines[0] += " (up to date; nothing to do)"
-    for artifact, features in zip(staged.artifacts, staged.features.values(), strict=True):
-        lines.append(f"  {artifact.name:<26} {artifact.size:>6,} bytes  sha256 {artifact.sha256}")
-        lines.append(f"  {'':<26} uses {', '.join(features) or 'the MVP only'}")
-    lines.append(f"  toolchain: {staged.toolchain}")
-    lines.append(f"  {comparison.reason}")
-    lines.append(f"  staged in: {staged.folder}")
-    return "\n".join(lines)
-
-
-def staged_to_data(staged: StagedKernel, comparison: Comparison) -> dict[str, Any]:
-    """Return what was staged for JSON."""
-    return {
-        "version": staged.version,
-        "abi_version": staged.abi_version,
-        "folder": str(staged.folder),
-        "toolchain": staged.toolchain,
-        "up_to_date": not staged.is_fresh,
-        "canonical": comparison.is_canonical,
-        "canonical_reason": comparison.reason,
-        "files": [
-            {
-                "name": artifact.name,
-                "path": str(artifact.path),
-                "size": artifact.size,
-                "sha256": artifact.sha256,
-            }
-            for artifact in staged.artifacts
-        ],
-        "features": {flavour: list(names) for flavour, names in staged.features.items()},
-    }

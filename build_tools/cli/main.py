@@ -92,7 +92,7 @@ def _add_kernel(subparsers: Subparsers) -> None:
     )
     kernel.add_argument("--offline", action="store_true", help="download nothing")
     kernel.add_argument("--json", action="store_true", help="print the result as JSON")
-    kernel.set_defaults(command=lazy("cli.kernel", "kernel"))
+    kernel.set_defaults(command=lazy("cli.stage", "kernel"))
 
 
 def _add_checks(subparsers: Subparsers) -> None:

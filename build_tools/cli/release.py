@@ -27,6 +27,7 @@ from build_tools.cli.release_report import (
     reproduction_to_data,
 )
 from build_tools.ecosystems import ECOSYSTEMS
+from build_tools.ecosystems.identity import read_identity
 from build_tools.ecosystems.kernel import read_kernel
 from build_tools.kernel.values import INFO_FILENAME
 from build_tools.kernel.version import read_version
@@ -40,7 +41,7 @@ from build_tools.release.index import check_index_url, simple_url
 from build_tools.release.known import remember
 from build_tools.release.publish import attest, publish
 from build_tools.release.reproduce import reproduce
-from build_tools.release.sbom import make_sbom
+from build_tools.release.sbom import make_sbom, package_files
 from extism_kernel_pkg import KernelCorruptError, command
 
 if TYPE_CHECKING:
@@ -60,11 +61,13 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 
 def _add_builders(subparsers: Subparsers) -> None:
-    sbom = subparsers.add_parser("sbom", help="write the CycloneDX SBOM of a staged kernel")
+    sbom = subparsers.add_parser("sbom", help="write the CycloneDX SBOM of the package with a staged kernel")
     sbom.add_argument("--kernel", type=Path, metavar="DIR", help="where it is staged; default: the package")
     sbom.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
     sbom.set_defaults(command=_sbom)
-    wheel = subparsers.add_parser("wheel", help="build the sdist and the wheel from it, with their digests")
+    wheel = subparsers.add_parser(
+        "wheel", help="build the sdist and wheel of the kernel, and of the suite, with their digests"
+    )
     wheel.add_argument("--out", type=Path, metavar="DIR", help="default: dist/")
     wheel.add_argument("--prebuilt", type=Path, metavar="FILE", help="package this module; no compiler")
     wheel.add_argument("--json", action="store_true")
@@ -123,10 +126,13 @@ def _add_verify(subparsers: Subparsers) -> None:
 
 
 def _sbom(args: argparse.Namespace) -> int:
-    folder = args.kernel or find_project().package
+    project = find_project()
+    folder = args.kernel or project.package
     if not (folder / INFO_FILENAME).is_file():
         raise NotStagedError([INFO_FILENAME], where=str(folder))
-    document = make_sbom(json.loads(read_bounded(folder / INFO_FILENAME)))
+    info = json.loads(read_bounded(folder / INFO_FILENAME))
+    identity = read_identity(project.root / "pyproject.toml")
+    document = make_sbom(info, package_files(project.package), identity)
     if args.out is None:
         print(document.decode(), end="")
     else:
@@ -138,7 +144,8 @@ def _wheel(args: argparse.Namespace) -> int:
     project = find_project()
     out = args.out or project.root / DIST
     built = build_distributions(project, out, prebuilt=args.prebuilt)
-    print(to_json(artifacts_to_data(built.artifacts)) if args.json else render_artifacts(built.artifacts))
+    everything = [*built.artifacts, *built.suite]
+    print(to_json(artifacts_to_data(everything)) if args.json else render_artifacts(everything))
     return ExitCode.DONE
 
 

@@ -26,7 +26,7 @@ class Identity:
     issues: str
 
     def values(self) -> dict[str, str]:
-        """Return what templates name `@AUTHOR@`, `@HOMEPAGE@`, `@REPOSITORY@`, `@REPOSITORY_PATH@`, `@ISSUES@`."""
+        """Return the values of the keys that every template may name."""
         return {
             "AUTHOR": self.author,
             "HOMEPAGE": self.homepage,
@@ -44,7 +44,11 @@ def read_identity(pyproject: Path) -> Identity:
     """
     table = read_toml(pyproject).get("project", {})
     urls = table.get("urls", {})
-    missing = [f"`project.urls.{name}` is missing" for name in ("Homepage", "Repository", "Issues") if not urls.get(name)]
+    missing = [
+        f"`project.urls.{name}` is missing"
+        for name in ("Homepage", "Repository", "Issues")
+        if not urls.get(name)
+    ]
     authors = [author["name"] for author in table.get("authors", []) if author.get("name")]
     if not authors:
         missing.append("`project.authors` names nobody")

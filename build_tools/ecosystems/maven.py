@@ -36,7 +36,7 @@ def make_files(kernel: Kernel) -> list[Member]:
     modules = [each for each in kernel.files if each.name.endswith(".wasm")]
     page = next(each for each in templates if each.name == "index.html")
     jars = {
-        # The modules are at the root, too: there chicory-sdk looks for the kernel, so the jar replaces its own.
+        # The modules are at the root, too: there chicory-sdk looks for a kernel, and takes this one.
         "": [*kernel.members(RESOURCES), *modules, *resources],
         "-sources": [*kernel.sources, kernel.license, manifest],
         "-javadoc": [page, kernel.license, manifest],

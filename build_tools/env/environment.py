@@ -145,8 +145,11 @@ def is_satisfied(name: str, venv: Path) -> bool:
     """Say whether this Python has what a set pins: our environment by its note, another by its versions."""
     if Path(sys.prefix) == venv:
         return note_of(name, venv).is_file()
-    if name == "optional":
-        return True
+    return name == "optional" or has_pins(name)
+
+
+def has_pins(name: str) -> bool:
+    """Say whether this Python has every distribution of a set in the version that its lock file pins."""
     for pin in PIN.finditer(lock_file(name).read_text(encoding="utf-8")):
         if not _applies(pin["marker"]):
             continue

@@ -13,6 +13,7 @@ from build_tools.base.errors import PythonEnvironmentError, ToolFailedError
 from build_tools.base.files import read_bounded, sha256_of
 from build_tools.base.findings import Finding
 from build_tools.base.process import run
+from build_tools.ecosystems.identity import read_identity
 from build_tools.kernel.values import FILENAMES
 from build_tools.kernel.version import read_version, to_pep440
 from build_tools.release.changelog import UNRELEASED, has_unreleased, newest_heading, read_sections_of
@@ -26,7 +27,7 @@ from build_tools.release.provenance import (
     find_source,
     recorded_commit,
 )
-from build_tools.release.sbom import check_sbom
+from build_tools.release.sbom import check_sbom, make_sbom, member_digests
 from build_tools.release.wheelfile import PACKAGE, check_wheel, find_member, sbom_name
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check_release(project: Project, distributions: Distributions) -> Iterator[Fi
     yield from check_wheel(distributions.wheel_members, version=to_pep440(version))
     yield from _check_kernel(distributions, version)
     yield from _check_modules(distributions)
-    yield from _check_sbom(distributions, version)
+    yield from _check_sbom(project, distributions, version)
     yield from _check_metadata(distributions)
 
 
@@ -135,9 +136,10 @@ def _check_records(distributions: Distributions, folder: Path) -> Iterator[Findi
             yield Finding(code="record-missing", where=str(folder), message=message, hint=BUILD)
             return
     provenance = folder / PROVENANCE_FILENAME
-    listed = [*distributions.artifacts, read_artifact(provenance)]
+    artifacts = [*distributions.artifacts, *distributions.suite]
+    listed = [*artifacts, read_artifact(provenance)]
     yield from check_sums(read_bounded(folder / SUMS_FILENAME), listed)
-    yield from check_provenance(read_bounded(provenance), distributions.artifacts, where=str(provenance))
+    yield from check_provenance(read_bounded(provenance), artifacts, where=str(provenance))
 
 
 def _check_changelog(project: Project, version: str) -> Iterator[Finding]:
@@ -186,16 +188,19 @@ def _check_modules(distributions: Distributions) -> Iterator[Finding]:
             yield Finding(code="digest-differs", where=member.name, message=message)
 
 
-def _check_sbom(distributions: Distributions, version: str) -> Iterator[Finding]:
+def _check_sbom(project: Project, distributions: Distributions, version: str) -> Iterator[Finding]:
     name = sbom_name(f"extism_kernel-{to_pep440(version)}.dist-info")
     member = find_member(distributions.wheel_members, name)
     if member is not None:  # its absence is check_wheel's finding
-        yield from check_sbom(member.data, distributions.info, where=name)
+        identity = read_identity(project.root / "pyproject.toml")
+        expected = make_sbom(distributions.info, member_digests(distributions.wheel_members), identity)
+        yield from check_sbom(member.data, expected, where=name)
 
 
 def _check_metadata(distributions: Distributions) -> Iterator[Finding]:
+    every = (*distributions.artifacts, *distributions.suite)
     try:
-        run_twine("check", "--strict", *(str(artifact.path) for artifact in distributions.artifacts))
+        run_twine("check", "--strict", *(str(artifact.path) for artifact in every))
     except ToolFailedError as error:
         message = f"twine check --strict: {error.output.strip()}"
         yield Finding(code="metadata-invalid", where=distributions.wheel.name, message=message)

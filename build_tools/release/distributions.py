@@ -1,4 +1,4 @@
-"""The sdist, the wheel built from it, and what lies beside them: SHA256SUMS and the provenance."""
+"""The sdist, the wheel built from it, the suite's, and their records: SHA256SUMS and the provenance."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from build_tools.base.errors import BuildFailedError, InvalidArchiveError
 from build_tools.base.files import make_folder, read_bounded, read_digest, sha256_of, write_whole
 from build_tools.base.findings import Artifact
 from build_tools.base.process import run
+from build_tools.base.project import Project
+from build_tools.ecosystems.identity import read_identity
+from build_tools.env.environment import has_pins
 from build_tools.kernel.version import read_version, to_pep440
 from build_tools.release.provenance import (
     PROVENANCE_FILENAME,
@@ -23,6 +26,8 @@ from build_tools.release.provenance import (
     make_provenance,
     make_sums,
 )
+from build_tools.release.sources import copy_sources
+from build_tools.release.suite import build_suite, find_suite
 from build_tools.release.wheelfile import PACKAGE, find_member
 from extism_kernel_pkg._info import parse_info
 
@@ -30,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from build_tools.base.archive import Member
-    from build_tools.base.project import Project
 
 __all__ = [
     "Distributions",
+    "build_archives",
     "build_distributions",
     "read_any_release",
     "read_artifact",
@@ -43,22 +48,27 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+BUILD_LOCK = "build-system"
 ARCHIVE_LIMIT = 64 * 1024 * 1024
 """Bytes of a wheel or sdist: ours are far below one MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distributions:
-    """A release's two archives, read and parsed, not yet checked."""
+    """A release's archives, read and parsed, not yet checked.
+
+    `suite` are the wheel and the sdist of the conformance suite, a distribution of its own, if there are any.
+    """
 
     wheel: Artifact
     sdist: Artifact
     wheel_members: tuple[Member, ...]
     info: Mapping[str, Any]
+    suite: tuple[Artifact, ...] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, Artifact]:
-        """Both files, in the order in which they are uploaded.
+        """Both files of the kernel's distribution, in the order in which they are uploaded.
 
         The wheel comes first: an index that holds a part of a release then offers what needs no compiler.
         """
@@ -66,33 +76,38 @@ class Distributions:
 
 
 def build_distributions(project: Project, out: Path, *, prebuilt: Path | None = None) -> Distributions:
-    """Build the sdist and, from it, the wheel; write both and their records into `out`.
+    """Build the sdist and, from it, the wheel, then those of the conformance suite, and write their records.
 
-    The build environment is made from the locked build requirements. With `prebuilt` nothing is compiled.
-    Raises ToolFailedError with the end of the frontend's output if the build fails; `out` is then as it was.
+    They are built from a copy of what git knows, with the locked build requirements: those of this Python if
+    it has them all, and then nothing is downloaded. With `prebuilt` nothing is compiled. Raises
+    ToolFailedError with the end of the frontend's output if the build fails; `out` is then as it was.
     """
     epoch = read_epoch()
     version = read_version(project.cargo_toml)
     source = find_source(project.root)
     given = None if prebuilt is None else read_digest(prebuilt)
     with tempfile.TemporaryDirectory(prefix="extism-kernel-dist-") as folder:
-        built = Path(folder)
-        run_frontend(project, built, python=Path(sys.executable), prebuilt=prebuilt)
+        built, copy = Path(folder) / "dist", Project(Path(folder) / "extism-kernel")
+        copy_sources(project.root, copy.root)
+        run_frontend(copy, built, python=Path(sys.executable), prebuilt=prebuilt)
+        build_suite(copy, built, version=version, epoch=epoch, build=build_archives)
         distributions = read_distributions(built, version)
+        artifacts = (*distributions.artifacts, *distributions.suite)
         provenance = make_provenance(
-            distributions.artifacts,
+            artifacts,
             info=distributions.info,
             source=source,
-            requirements=build_lock(project).read_text("utf-8"),
+            repository=read_identity(project.root / "pyproject.toml").repository,
+            lock=build_lock(project).read_text("utf-8"),
             prebuilt=given,
             epoch=epoch,
         )
         make_folder(out)
-        for artifact in distributions.artifacts:
+        for artifact in artifacts:
             write_whole(out / artifact.name, artifact.path.read_bytes())
     write_whole(out / PROVENANCE_FILENAME, provenance)
     recorded = read_artifact(out / PROVENANCE_FILENAME)
-    write_whole(out / SUMS_FILENAME, make_sums([*distributions.artifacts, recorded]))
+    write_whole(out / SUMS_FILENAME, make_sums([*artifacts, recorded]))
     return read_distributions(out, version)
 
 
@@ -104,10 +119,29 @@ def run_frontend(
     prebuilt: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Run `python -m build` on a tree: the sdist, then the wheel from the sdist, in isolated environments."""
+    """Build the kernel's sdist and, from it, the wheel."""
     how = "with a prebuilt kernel" if prebuilt else "compiling the kernel"
     log.info("building the sdist and, from it, the wheel (%s)", how)
     settings = [] if prebuilt is None else ["--config-setting", f"kernel.prebuilt={prebuilt.resolve()}"]
+    build_archives(project, project.root, out, python=python, settings=settings, env=env)
+
+
+def build_archives(  # noqa: PLR0913 - a project inside a project, where to, and how
+    project: Project,
+    folder: Path,
+    out: Path,
+    *,
+    python: Path,
+    settings: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run `python -m build` on a folder: the sdist, then the wheel from the sdist.
+
+    The environment of the build is this Python's own where it has all that the lock pins, and an isolated one
+    made from the lock otherwise.
+    """
+    lock: list[str | Path] = ["--dependency-constraints-txt", build_lock(project)]
+    is_own = python == Path(sys.executable) and has_pins(BUILD_LOCK)
     run(
         [
             python,
@@ -115,12 +149,11 @@ def run_frontend(
             "build",
             "--outdir",
             out,
-            "--dependency-constraints-txt",
-            build_lock(project),
+            *(["--no-isolation"] if is_own else lock),
             *settings,
-            project.root,
+            folder,
         ],
-        cwd=project.root,
+        cwd=folder,
         env=env,
         hint="run `python -m build_tools doctor` to see what the build lacks",
     )
@@ -128,7 +161,7 @@ def run_frontend(
 
 def build_lock(project: Project) -> Path:
     """Return the lock file of what the build environment is made from (`build-system.requires`)."""
-    return project.tools / "requirements" / "build-system.txt"
+    return project.tools / "requirements" / f"{BUILD_LOCK}.txt"
 
 
 def read_distributions(folder: Path, version: str) -> Distributions:
@@ -153,6 +186,7 @@ def read_distributions(folder: Path, version: str) -> Distributions:
         sdist=read_artifact(sdist),
         wheel_members=tuple(members),
         info=read_info(members, str(wheel)),
+        suite=tuple(map(read_artifact, find_suite(folder))),
     )
 
 

@@ -7,6 +7,7 @@ The release workflow has its own, signed, about the same digests.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "tag:extism.org,2026:extism-kernel/build/v1"
 BUILDER_ID = "tag:extism.org,2026:extism-kernel/build_tools"
+LOCK_URI = "file:build_tools/requirements/build-system.txt"
+ALLOWED = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)")
 
 Json = dict[str, Any]
@@ -90,14 +93,16 @@ def make_provenance(  # noqa: PLR0913 - the facts that the predicate has places 
     *,
     info: Mapping[str, Any],
     source: Source | None,
-    requirements: str,
+    repository: str,
+    lock: str,
     prebuilt: str | None,
     epoch: int,
 ) -> bytes:
     """Return the statement about artifacts, as JSON text ending in a newline.
 
-    `requirements` is the text of the lock file that the build environment was made from; `prebuilt` the
-    digest of a kernel that was given instead of compiled; `epoch` the time that archive members carry.
+    `repository` is where the source's commit can be had; `lock` the text of the lock file that the build
+    environment was made from; `prebuilt` the digest of a kernel that was given instead of compiled; `epoch`
+    the time that archive members carry.
     """
     subjects = [_subject(artifact.name, artifact.sha256) for artifact in artifacts]
     subjects += [_subject(module["file"], module["sha256"]) for module in info["flavours"].values()]
@@ -112,13 +117,13 @@ def make_provenance(  # noqa: PLR0913 - the facts that the predicate has places 
                     "command": ["python", "-m", "build_tools", "wheel"],
                     "version": info["version"],
                     "sourceDateEpoch": epoch,
-                    **_source_parameters(source),
+                    **_source_parameters(source, repository),
                 },
                 "internalParameters": {"toolchain": info["toolchain"]},
                 "resolvedDependencies": [
-                    *_source_dependencies(source),
+                    *_source_dependencies(source, repository),
                     *_kernel_dependencies(prebuilt),
-                    *_requirement_dependencies(requirements),
+                    *_requirement_dependencies(lock),
                 ],
             },
             "runDetails": {"builder": {"id": BUILDER_ID, "version": {"extism-kernel": info["version"]}}},
@@ -158,21 +163,34 @@ def _subject(name: str, sha256: str) -> Json:
     return {"name": name, "digest": {"sha256": sha256}}
 
 
-def _source_parameters(source: Source | None) -> Json:
+def _source_parameters(source: Source | None, repository: str) -> Json:
     if source is None:
         return {}
-    return {"source": {"gitCommit": source.commit, "hasUncommittedChanges": source.is_dirty}}
+    found = {"repository": repository, "gitCommit": source.commit, "hasUncommittedChanges": source.is_dirty}
+    return {"source": found}
 
 
-def _source_dependencies(source: Source | None) -> list[Json]:
-    return [] if source is None else [{"name": "source", "digest": {"gitCommit": source.commit}}]
+def _source_dependencies(source: Source | None, repository: str) -> list[Json]:
+    if source is None:
+        return []
+    uri = f"git+{repository}@{source.commit}"
+    return [{"name": "source", "uri": uri, "digest": {"gitCommit": source.commit}}]
 
 
 def _kernel_dependencies(prebuilt: str | None) -> list[Json]:
     return [] if prebuilt is None else [{"name": "prebuilt kernel", "digest": {"sha256": prebuilt}}]
 
 
-def _requirement_dependencies(requirements: str) -> list[Json]:
-    pins = (PINNED.match(line) for line in requirements.splitlines())
-    names = [(match["name"].lower(), match["version"]) for match in pins if match is not None]
-    return [{"name": name, "uri": f"pkg:pypi/{name}@{version}"} for name, version in sorted(names)]
+def _requirement_dependencies(lock: str) -> Iterator[Json]:
+    """Yield the lock file, and each distribution that it pins with the digests that it allows.
+
+    A digest would be one file's; which of a distribution's files a machine takes is its own affair.
+    """
+    digest = hashlib.sha256(lock.encode()).hexdigest()
+    yield {"name": "build requirements", "uri": LOCK_URI, "digest": {"sha256": digest}}
+    entries = lock.replace("\\\n", " ").splitlines()
+    pins = ((PINNED.match(entry), ALLOWED.findall(entry)) for entry in entries)
+    named = [(match["name"].lower(), match["version"], allowed) for match, allowed in pins if match]
+    for name, version, allowed in sorted(named):
+        uri = f"pkg:pypi/{name}@{version}"
+        yield {"name": name, "uri": uri, "annotations": {"allowedSha256": sorted(allowed)}}

@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_tools.base.errors import ToolFailedError, ToolNotFoundError
 from build_tools.base.files import make_folder, read_digest
 from build_tools.base.process import run
 from build_tools.base.project import Project
@@ -25,31 +23,19 @@ from build_tools.env.pythons import find_other_python
 from build_tools.kernel.version import read_version
 from build_tools.release.difference import Comparison, compare_artifacts
 from build_tools.release.distributions import Distributions, read_distributions, run_frontend
+from build_tools.release.sources import copy_sources
 from build_tools.release.wheelfile import PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Conditions", "Reproduction", "copy_sources", "reproduce"]
+__all__ = ["Conditions", "Reproduction", "reproduce"]
 
 log = logging.getLogger(__name__)
 
 MEMORY_FILE_SYSTEM = Path("/dev/shm")  # noqa: S108 - asked for because it is another file system, used via mkdtemp
 OTHER_TIME = 981173106
 """Seconds since 1970: 2001-02-03, far from now and before any commit of this project."""
-NOT_SOURCES = (
-    ".git",
-    ".venv",
-    ".mypy_cache",
-    ".pytest_cache",
-    ".ruff_cache",
-    ".hypothesis",
-    "__pycache__",
-    "build",
-    "dist",
-    "node_modules",
-    "target",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,29 +90,6 @@ def reproduce(project: Project, *, prebuilt: Path | None = None, against: Path |
             conditions = f"the release in {against}", second.describe()
         rebuilt = _build(project, second, prebuilt)
         return Reproduction(conditions=conditions, comparisons=tuple(_compare(release, rebuilt)))
-
-
-def copy_sources(root: Path, target: Path) -> None:
-    """Copy a tree without what builds and tools leave in it: what git knows, or all but known leavings."""
-    names = _tracked(root)
-    if names is None:
-        ignore = shutil.ignore_patterns(*NOT_SOURCES, "*.pyc", "*.part")
-        shutil.copytree(root, target, ignore=ignore, symlinks=True)
-        return
-    for name in names:
-        if (root / name).is_file():
-            make_folder((target / name).parent)
-            shutil.copy2(root / name, target / name)
-
-
-def _tracked(root: Path) -> list[str] | None:
-    if not (root / ".git").exists():
-        return None
-    try:
-        listed = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root)
-    except (ToolFailedError, ToolNotFoundError):
-        return None
-    return sorted(name for name in listed.split("\0") if name)
 
 
 def _other_file_system() -> Path | None:

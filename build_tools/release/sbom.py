@@ -1,4 +1,4 @@
-"""The CycloneDX 1.6 SBOM of one kernel: what is in the wheel, by digest, and what it was made from.
+"""The CycloneDX 1.6 SBOM of one wheel: what is in it, by digest, and what that was made from.
 
 Outside the kernel contract. The document holds no time and no random number (its serial number is a uuid5
 of the package's purl), so that equal wheels hold equal SBOMs. PEP 770 says where it lies in a wheel.
@@ -11,24 +11,39 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from build_tools.base.errors import PythonEnvironmentError
+from build_tools.base.files import read_digest, sha256_of
 from build_tools.base.findings import Finding
-from build_tools.kernel.values import FILENAMES
+from build_tools.ecosystems.identity import GITHUB
+from build_tools.kernel.values import FILENAMES, INFO_FILENAME
+from build_tools.kernel.version import to_pep440
+from build_tools.release.wheelfile import DATA_SUFFIXES, PACKAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
-__all__ = ["SBOM_FILENAME", "check_sbom", "make_sbom", "package_purl"]
+    from build_tools.base.archive import Member
+    from build_tools.ecosystems.identity import Identity
+
+__all__ = ["SBOM_FILENAME", "check_sbom", "make_sbom", "member_digests", "package_files", "package_purl"]
 
 SBOM_FILENAME = "extism-kernel.cdx.json"
 LICENSE_ID = "BSD-3-Clause"
 RUST_LICENSE = "MIT OR Apache-2.0"
+RUST_CORE = "pkg:github/rust-lang/rust#library/core"
+PACKAGE_SUFFIXES = frozenset(DATA_SUFFIXES) - {".wasm"}
 
 Json = dict[str, Any]
 
 
-def package_purl(version: str, ecosystem: str = "pypi") -> str:
-    """Return the package URL of this release, for instance `pkg:pypi/extism-kernel@1.0.0`."""
-    return f"pkg:{ecosystem}/extism-kernel@{version}"
+def package_purl(version: str) -> str:
+    """Return the package URL of the Python distribution, for instance `pkg:pypi/extism-kernel@1.0.0rc1`."""
+    return f"pkg:pypi/extism-kernel@{to_pep440(version)}"
+
+
+def source_purl(version: str, repository: str) -> str:
+    """Return the package URL of the crate's sources: no registry has it, the tag of the release does."""
+    return f"pkg:github/{repository.removeprefix(GITHUB).lower()}@v{version}#kernel-src"
 
 
 def serial_number(version: str) -> str:
@@ -36,14 +51,42 @@ def serial_number(version: str) -> str:
     return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, package_purl(version))}"
 
 
-def make_sbom(info: Mapping[str, Any]) -> bytes:
-    """Return the SBOM of the kernel that a kernel info describes, as JSON text ending in a newline."""
+def package_files(folder: Path) -> dict[str, str]:
+    """Return the digests of what the package holds beside the kernel, by path inside the wheel."""
+    staged = {INFO_FILENAME, *FILENAMES.values()}
+    return {
+        f"{folder.name}/{path.relative_to(folder).as_posix()}": read_digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in PACKAGE_SUFFIXES and path.name not in staged
+    }
+
+
+def member_digests(members: Iterable[Member]) -> dict[str, str]:
+    """Return the same of the members of a wheel."""
+    staged = {f"{PACKAGE}/{name}" for name in (INFO_FILENAME, *FILENAMES.values())}
+    return {
+        member.name: sha256_of(member.data)
+        for member in members
+        if member.name.startswith(f"{PACKAGE}/") and member.name not in staged
+    }
+
+
+def make_sbom(info: Mapping[str, Any], package: Mapping[str, str], identity: Identity) -> bytes:
+    """Return the SBOM of a wheel, as JSON text ending in a newline.
+
+    `info` describes the kernel in it, `package` has the digests of the other files by their path.
+    """
     version = info["version"]
     purl = package_purl(version)
-    crate = package_purl(version, "cargo")
+    source = source_purl(version, identity.repository)
     modules = [_module_component(info, flavour, name) for flavour, name in FILENAMES.items()]
-    rust = _rust_components(info)
-    made_from = [crate, *(part["bom-ref"] for part in rust)]
+    python = [_file(name, digest, LICENSE_ID) for name, digest in sorted(package.items())]
+    core = _core_component(info)
+    references = [
+        {"type": "vcs", "url": identity.repository},
+        {"type": "website", "url": identity.homepage},
+        {"type": "issue-tracker", "url": identity.issues},
+    ]
     document: Json = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -53,28 +96,36 @@ def make_sbom(info: Mapping[str, Any]) -> bytes:
         "metadata": {
             "lifecycles": [{"phase": "build"}],
             "component": {
-                **_library(purl, "extism-kernel", version, {"license": {"id": LICENSE_ID}}),
+                **_library(purl, "extism-kernel", to_pep440(version), {"license": {"id": LICENSE_ID}}),
+                "authors": [{"name": identity.author}],
                 "description": "The Extism kernel as WebAssembly modules, read through importlib.resources.",
+                "externalReferences": references,
             },
         },
         "components": [
             *modules,
-            _library(crate, "extism-kernel", version, {"license": {"id": LICENSE_ID}}),
-            *rust,
+            *python,
+            {
+                **_library(source, "extism-kernel", version, {"license": {"id": LICENSE_ID}}),
+                "externalReferences": references,
+                "properties": [{"name": "extism-kernel:source-sha256", "value": info["source_sha256"]}],
+            },
+            core,
         ],
         "dependencies": [
-            {"ref": purl, "dependsOn": [module["bom-ref"] for module in modules]},
-            *({"ref": module["bom-ref"], "dependsOn": made_from} for module in modules),
-            {"ref": crate, "dependsOn": made_from[1:]},
-            *({"ref": part["bom-ref"]} for part in rust),
+            {"ref": purl, "dependsOn": [part["bom-ref"] for part in (*modules, *python)]},
+            *({"ref": module["bom-ref"], "dependsOn": [source, core["bom-ref"]]} for module in modules),
+            *({"ref": part["bom-ref"]} for part in python),
+            {"ref": source, "dependsOn": [core["bom-ref"]]},
+            {"ref": core["bom-ref"]},
         ],
-        "compositions": [{"aggregate": "complete", "assemblies": [purl], "dependencies": [purl, crate]}],
+        "compositions": [{"aggregate": "complete", "assemblies": [purl], "dependencies": [purl, source]}],
     }
     return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
 
 
-def check_sbom(data: bytes, info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:
-    """Yield a finding for each way in which an SBOM is not valid or not this kernel's.
+def check_sbom(data: bytes, expected: bytes, *, where: str) -> Iterator[Finding]:
+    """Yield a finding for each way in which an SBOM is not valid or not the expected one.
 
     Raises PythonEnvironmentError without the schema validator: a check that cannot run is no pass.
     """
@@ -83,10 +134,10 @@ def check_sbom(data: bytes, info: Mapping[str, Any], *, where: str) -> Iterator[
         yield Finding(code="sbom-invalid", where=where, message=f"not valid CycloneDX 1.6: {problem}")
         return
     found: Json = json.loads(data)
-    want: Json = json.loads(make_sbom(info))
+    want: Json = json.loads(expected)
     for key in sorted(found.keys() | want.keys()):
         if found.get(key) != want.get(key):
-            message = f"`{key}` is not what this kernel's SBOM says"
+            message = f"`{key}` is not what this wheel's SBOM says"
             yield Finding(code="sbom-differs", where=where, message=message)
 
 
@@ -120,16 +171,24 @@ def _library(ref: str, name: str, version: str, license_: Json) -> Json:
     }
 
 
+def _file(name: str, sha256: str, licence: str) -> Json:
+    return {
+        "type": "file",
+        "bom-ref": name,
+        "name": name,
+        "hashes": [{"alg": "SHA-256", "content": sha256}],
+        "licenses": [{"license": {"id": licence}}],
+    }
+
+
 def _module_component(info: Mapping[str, Any], flavour: str, filename: str) -> Json:
     module = info["flavours"][flavour]
     return {
-        "type": "file",
-        "bom-ref": f"extism_kernel_pkg/{filename}",
+        **_file(f"{PACKAGE}/{filename}", module["sha256"], LICENSE_ID),
+        # `core` has no function of its own in the module, but what was inlined of it is there.
+        "licenses": [{"expression": f"{LICENSE_ID} AND ({RUST_LICENSE})"}],
         "mime-type": "application/wasm",
-        "name": filename,
         "version": info["version"],
-        "hashes": [{"alg": "SHA-256", "content": module["sha256"]}],
-        "licenses": [{"license": {"id": LICENSE_ID}}],
         "properties": [
             {"name": "extism-kernel:abi-version", "value": str(info["abi_version"])},
             {"name": "extism-kernel:flavour", "value": flavour},
@@ -137,10 +196,11 @@ def _module_component(info: Mapping[str, Any], flavour: str, filename: str) -> J
     }
 
 
-def _rust_components(info: Mapping[str, Any]) -> list[Json]:
-    """Return the part of Rust that is linked into the module: `core`; unknown for a prebuilt kernel."""
+def _core_component(info: Mapping[str, Any]) -> Json:
+    """Return the part of Rust that is compiled into the module; a prebuilt one does not tell its version."""
     version = info["toolchain"].get("rustc")
+    purl = f"pkg:github/rust-lang/rust@{version}#library/core" if version else RUST_CORE
+    component = _library(purl, "core", version or "", {"expression": RUST_LICENSE})
     if not version:
-        return []
-    ref = f"pkg:generic/rust-core@{version}"
-    return [_library(ref, "core", version, {"expression": RUST_LICENSE})]
+        del component["version"]
+    return component

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from build_tools.base.archive import Member, make_tar_gz, make_zip, parse_tar_gz, parse_zip
 from build_tools.base.errors import InvalidArchiveError
 from build_tools.base.findings import Finding
+from build_tools.release.readme import absolute_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ REQUIRED_IN_PACKAGE = (
     "py.typed",
 )
 REQUIRED_IN_DIST_INFO = ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE", "sboms/extism-kernel.cdx.json")
+GENERATOR = "build_tools.release.backend"
+PKG_INFO = re.compile(r"[^/]+/PKG-INFO")
 DATA_SUFFIXES = (".py", ".pyi", ".json", ".wasm", ".typed")
 
 
@@ -42,12 +45,20 @@ def sbom_name(dist_info: str) -> str:
     return f"{dist_info}/sboms/extism-kernel.cdx.json"
 
 
-def normalise_wheel(data: bytes, where: str, *, epoch: int) -> bytes:
-    """Return the same wheel with its members sorted, packed and dated, and RECORD written anew and last."""
+def normalise_wheel(data: bytes, where: str, *, epoch: int, links: str) -> bytes:
+    """Return the same wheel with its members sorted, packed and dated, and RECORD written anew and last.
+
+    The description's relative links lead below `links`, and WHEEL names this as what wrote the archive: the
+    version of scikit-build-core, which stood there, decides nothing else.
+    """
     members = {member.name: member for member in parse_zip(data, where)}
     dist_info = _dist_info(members, where)
     record = f"{dist_info}/RECORD"
     members.pop(record, None)
+    for name, change in (("METADATA", lambda text: _link(text, links)), ("WHEEL", _name_generator)):
+        member = members.get(f"{dist_info}/{name}")
+        if member is not None:
+            members[member.name] = Member(name=member.name, data=change(member.data))
     # The specification recommends that .dist-info comes physically last.
     names = sorted(members, key=lambda name: (name.startswith(f"{dist_info}/"), name))
     ordered = [members[name] for name in names]
@@ -55,10 +66,22 @@ def normalise_wheel(data: bytes, where: str, *, epoch: int) -> bytes:
     return make_zip(ordered, epoch=epoch)
 
 
-def normalise_sdist(data: bytes, where: str, *, epoch: int) -> bytes:
-    """Return the same sdist with its members sorted, packed and dated."""
-    members = sorted(parse_tar_gz(data, where), key=lambda member: member.name)
-    return make_tar_gz(members, epoch=epoch)
+def normalise_sdist(data: bytes, where: str, *, epoch: int, links: str) -> bytes:
+    """Return the same sdist with its members sorted, packed and dated, and PKG-INFO's links below `links`."""
+    members = [
+        Member(name=each.name, data=_link(each.data, links)) if PKG_INFO.fullmatch(each.name) else each
+        for each in parse_tar_gz(data, where)
+    ]
+    return make_tar_gz(sorted(members, key=lambda member: member.name), epoch=epoch)
+
+
+def _link(metadata: bytes, links: str) -> bytes:
+    headers, blank, description = metadata.decode().partition("\n\n")
+    return f"{headers}{blank}{absolute_links(description, links)}".encode()
+
+
+def _name_generator(text: bytes) -> bytes:
+    return re.sub(rb"(?m)^Generator: .*$", f"Generator: {GENERATOR}".encode(), text)
 
 
 def find_member(members: Sequence[Member], name: str) -> Member | None:

@@ -14,7 +14,7 @@ import pytest
 from build_tools.base.cache import find_cache
 from build_tools.base.files import read_digest
 from build_tools.kernel.values import FILENAMES
-from build_tools.release.reproduce import copy_sources
+from build_tools.release.sources import copy_sources
 from tests.processes import patience
 
 from .conftest import ROOT

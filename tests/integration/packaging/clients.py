@@ -67,13 +67,19 @@ def npm_tools() -> Path:
 
 def python_tools(*requirements: str) -> Path:
     """Return the Python of an environment that holds some packages, apart from the one of the tests."""
-    folder = find_cache() / "tests" / f"python-{sha256_of(' '.join([sys.version, *requirements]).encode())[:12]}"
+    folder = (
+        find_cache() / "tests" / f"python-{sha256_of(' '.join([sys.version, *requirements]).encode())[:12]}"
+    )
     if not folder.is_dir():
         part = folder.with_name(f"{folder.name}.{os.getpid()}")
         part.parent.mkdir(parents=True, exist_ok=True)
         run(sys.executable, "-m", "venv", "--without-pip", part, cwd=part.parent)
         python = part / "bin" / "python"
-        _keep(part, folder, [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *requirements])
+        _keep(
+            part,
+            folder,
+            [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *requirements],
+        )
     return folder / "bin" / "python"
 
 

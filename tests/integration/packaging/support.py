@@ -17,7 +17,7 @@ import pytest
 from build_tools.base.cache import find_cache
 from build_tools.base.project import find_project
 from build_tools.env import pip as installer
-from build_tools.release.reproduce import copy_sources
+from build_tools.release.sources import copy_sources
 
 if TYPE_CHECKING:
     from pathlib import Path

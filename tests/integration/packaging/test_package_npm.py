@@ -156,7 +156,14 @@ def test_typescript_refuses_a_wrong_type(project: Path) -> None:
 
 
 BUNDLERS = {
-    "esbuild": ("esbuild", "{entry}", "--bundle", "--format=esm", "--outfile={out}/main.mjs", "--log-limit=0"),
+    "esbuild": (
+        "esbuild",
+        "{entry}",
+        "--bundle",
+        "--format=esm",
+        "--outfile={out}/main.mjs",
+        "--log-limit=0",
+    ),
     "vite": ("vite", "build", "--config", "vite.config.mjs", "--logLevel", "error"),
     "webpack": ("webpack", "--config", "webpack.config.mjs"),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from build_tools.base.process import run
 from build_tools.env.pythons import find_python
-from build_tools.release.reproduce import copy_sources
+from build_tools.release.sources import copy_sources
 
 if TYPE_CHECKING:
     from pathlib import Path
