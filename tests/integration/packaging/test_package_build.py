@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from build_tools.base.archive import parse_tar_gz, parse_zip
+from build_tools.base.project import find_project, read_toml
 from build_tools.env.pythons import SUPPORTED, find_python
 from build_tools.release.wheelfile import check_wheel
-from tests.integration.packaging.support import digest, new_venv, run
+from tests.integration.packaging.support import digest, find_only, new_venv, run
 
 if TYPE_CHECKING:
     from tests.integration.packaging.support import BuildTools, Done, Release
@@ -61,27 +63,59 @@ def test_wheel_members_are_packed_dated_and_end_with_record(release: Release) ->
     assert infos[-1].filename.endswith(".dist-info/RECORD")
 
 
-def test_sdist_holds_no_leavings_and_no_staged_kernel(release: Release) -> None:
-    names = [member.name for member in parse_tar_gz(release.sdist.read_bytes(), release.sdist.name)]
-    assert not [name for name in names if name.endswith((".wasm", ".pyc", ".part", "kernel_info.json"))]
-    assert not [name for name in names if "/target/" in name or "/tests/integration/" in name]
+def names_in(sdist: Path) -> set[str]:
+    members = parse_tar_gz(sdist.read_bytes(), sdist.name)
+    return {member.name.split("/", 1)[1] for member in members} - {"PKG-INFO"}
 
 
-def test_sdist_holds_what_git_tracks_of_the_build_and_nothing_else(release: Release, checkout: Path) -> None:
-    members = parse_tar_gz(release.sdist.read_bytes(), release.sdist.name)
-    names = {member.name.split("/", 1)[1] for member in members} - {"PKG-INFO"}
-    tracked = set(run("git", "ls-files", cwd=checkout).stdout.splitlines())
-    assert names - tracked == set()
-    folders = ("build_tools/", "extism_kernel_pkg/", "kernel-src/")
-    wanted = {name for name in tracked if name.startswith(folders) and not name.endswith(".md")}
-    left_out = {name for name in wanted - names if not name.startswith("kernel-src/fuzz/")}
-    assert left_out == set(), "list them under sdist.include in pyproject.toml"
+def test_sdist_holds_what_git_tracks_and_nothing_else(release: Release, checkout: Path) -> None:
+    tracked = run("git", "ls-files", "-z", cwd=checkout).stdout.split("\0")
+    assert names_in(release.sdist) == {name for name in tracked if name}
+
+
+def test_suites_sdist_holds_what_git_tracks_of_it(release: Release, checkout: Path) -> None:
+    folder = checkout / "tests" / "conformance"
+    tracked = run("git", "ls-files", "-z", cwd=folder).stdout.split("\0")
+    sdist = find_only(release.folder, "extism_kernel_conformance-*.tar.gz")
+    assert names_in(sdist) == {name for name in tracked if name}
+
+
+def test_sdist_of_a_used_checkout_holds_no_leavings(own_checkout: Path, kernel: Path, tmp_path: Path) -> None:
+    """A frontend packs the folder as it is, with what builds and tests left there."""
+    tracked = run("git", "ls-files", "-z", cwd=own_checkout).stdout.split("\0")
+    for name in kernel.iterdir():
+        shutil.copy(name, own_checkout / "extism_kernel_pkg")
+    leavings = (
+        "kernel-src/target/x.rs",
+        ".venv/x.py",
+        "build/x.py",
+        "dist/x.whl",
+        "tests/a/node_modules/x.js",
+    )
+    for left in (
+        *leavings,
+        "tests/.pytest_cache/x.json",
+        "tests/__pycache__/x.pyc",
+        "build_tools/x.json.part",
+    ):
+        (own_checkout / left).parent.mkdir(parents=True, exist_ok=True)
+        (own_checkout / left).touch()
+    call_backend(own_checkout, tmp_path, "build_sdist")
+    assert names_in(find_only(tmp_path, "*.tar.gz")) == {name for name in tracked if name}
 
 
 def test_wheel_carries_the_compiled_kernel(release: Release, kernel: Path) -> None:
     with zipfile.ZipFile(release.wheel) as archive:
         for name in ("extism-runtime.wasm", "extism-runtime-core.wasm", "kernel_info.json"):
             assert archive.read(f"extism_kernel_pkg/{name}") == (kernel / name).read_bytes()
+
+
+def test_suites_wheel_runs_alone(release: Release, tmp_path: Path) -> None:
+    wheel = find_only(release.folder, "extism_kernel_conformance-*.whl")
+    python = new_venv(tmp_path / "venv")
+    run(python, "-m", "pip", "install", "-q", "--no-index", wheel, cwd=tmp_path)
+    listed = run(python.parent / "extism-kernel-conformance", "cases", "--list", cwd=tmp_path).stdout
+    assert len(listed.splitlines()) > 100
 
 
 def test_sums_are_accepted_by_sha256sum(release: Release) -> None:
@@ -120,6 +154,92 @@ def test_python_builds_the_same_wheel_from_the_sdist_without_a_compiler(
     }
     run(python, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, release.sdist, cwd=tmp_path, env=env)
     assert digest(only_wheel(tmp_path)) == digest(release.wheel)
+
+
+LOWEST = re.compile(r"^([A-Za-z-]+)>=([\d.]+)", re.MULTILINE)
+
+
+def lowest_requirements(checkout: Path) -> list[str]:
+    """Return the lowest versions that the build says it works with."""
+    declared = read_toml(checkout / "pyproject.toml")["build-system"]["requires"]
+    text = (checkout / "build_tools" / "requirements" / "build.in").read_text()
+    return sorted({f"{name}=={version}" for name, version in LOWEST.findall("\n".join([*declared, text]))})
+
+
+def test_lowest_versions_of_the_ranges_build_the_same_wheel(
+    release: Release, checkout: Path, prebuilt: Path, tmp_path: Path
+) -> None:
+    """With a prebuilt kernel alone and validated, so that every range is used."""
+    python = new_venv(tmp_path / "venv")
+    lowest = lowest_requirements(checkout)
+    assert any(pin.startswith("scikit-build-core==") for pin in lowest)
+    assert any(pin.startswith("wasmtime==") for pin in lowest)
+    done = run(python, "-m", "pip", "install", "-q", *lowest, "cmake", "ninja", cwd=tmp_path, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"the lowest versions cannot be installed here: {done.stderr[-300:]}")
+    options = ["--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    env = {"EXTISM_KERNEL_PREBUILT": str(prebuilt)}
+    run(python, "-m", "pip", "wheel", *options, release.sdist, cwd=tmp_path, env=env)
+    assert digest(only_wheel(tmp_path)) == digest(release.wheel)
+
+
+NO_NETWORK = {
+    "PIP_NO_INDEX": "1",
+    "CARGO_NET_OFFLINE": "true",
+    **{f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "all")},
+    **{f"{kind}_PROXY": "http://127.0.0.1:9" for kind in ("HTTP", "HTTPS", "ALL")},
+}
+
+
+def without_network(*argv: str | Path) -> list[str | Path]:
+    """Return a command that runs where there is no network, if this system lets us say so."""
+    fence = ("unshare", "--map-root-user", "--net")
+    if shutil.which("unshare") and run(*fence, "true", cwd=Path("/"), check=False).returncode == 0:
+        return [*fence, *argv]
+    return [*argv]
+
+
+@pytest.mark.parametrize("is_prebuilt", [True, False], ids=["prebuilt", "compiled"])
+def test_wheel_command_needs_no_network_once_its_environment_is_made(
+    is_prebuilt: bool, checkout: Path, prebuilt: Path, release: Release, tmp_path: Path
+) -> None:
+    options = ["--prebuilt", prebuilt] if is_prebuilt else []
+    command = [sys.executable, "-m", "build_tools", "--no-bootstrap", "wheel", "--out", tmp_path / "dist"]
+    run(*without_network(*command, *options), cwd=checkout, env=NO_NETWORK)
+    for path in (release.wheel, release.sdist):
+        assert digest(tmp_path / "dist" / path.name) == digest(path)
+
+
+def test_pip_builds_without_isolation_and_without_network(release: Release, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path]
+    run(*without_network(*command, release.sdist), cwd=tmp_path, env=NO_NETWORK)
+    assert digest(only_wheel(tmp_path)) == digest(release.wheel)
+
+
+def test_finished_kernel_is_packaged_without_any_library_for_modules(
+    release: Release, prebuilt: Path, tmp_path: Path
+) -> None:
+    python = new_venv(tmp_path / "venv")
+    lock = find_project().tools / "requirements" / "build-system.txt"
+    pins = [line.split()[0] for line in lock.read_text().splitlines() if "==" in line]
+    kept = [pin for pin in pins if not pin.startswith(("wasmtime", "wasm-tools", "tomli", "exceptiongroup"))]
+    run(python, "-m", "pip", "install", "-q", *kept, cwd=tmp_path)
+    for library in ("wasmtime", "wasm_tools"):
+        assert run(python, "-c", f"import {library}", cwd=tmp_path, check=False).returncode != 0
+    env = {"EXTISM_KERNEL_PREBUILT": str(prebuilt), "EXTISM_KERNEL_RUSTC": "/nonexistent"}
+    options = ["--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    run(python, "-m", "pip", "wheel", *options, release.sdist, cwd=tmp_path, env=env)
+    assert digest(only_wheel(tmp_path)) == digest(release.wheel)
+    # Alone, without its info, the module cannot be judged there.
+    alone = Path(shutil.copy(prebuilt, tmp_path))
+    done = run(
+        *(python, "-m", "pip", "wheel", *options, release.sdist),
+        cwd=tmp_path,
+        env=env | {"EXTISM_KERNEL_PREBUILT": str(alone)},
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "this Python lacks" in done.stdout + done.stderr
 
 
 def test_config_setting_names_the_prebuilt_kernel(release: Release, prebuilt: Path, tmp_path: Path) -> None:
@@ -225,7 +345,9 @@ def test_wheel_command_prints_and_records_the_same_digests_again(
 ) -> None:
     done = build_tools(checkout, "wheel", "--json", "--out", tmp_path, "--prebuilt", prebuilt)
     printed = {entry["name"]: entry["sha256"] for entry in json.loads(done.stdout)}
-    assert printed == {path.name: digest(path) for path in (release.wheel, release.sdist)}
+    built = [path for path in release.folder.iterdir() if path.name.endswith((".whl", ".tar.gz"))]
+    assert printed == {path.name: digest(path) for path in built}
+    assert len(printed) == 4, "the kernel's wheel and sdist, and the suite's"
     records = ["SHA256SUMS", "provenance.intoto.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*records, *printed])
     for name in records:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.packaging.clients import python_tools
 from tests.integration.packaging.support import digest, new_venv, run
 
 if TYPE_CHECKING:
@@ -53,6 +54,30 @@ def test_kernel_is_found_in_a_zipapp(release: Release, said: str, tmp_path: Path
     (tmp_path / "app" / "__main__.py").write_text(PROGRAM)
     zipapp.create_archive(tmp_path / "app", tmp_path / "app.pyz")
     assert run(sys.executable, "-I", tmp_path / "app.pyz", cwd=tmp_path).stdout == said
+
+
+def test_kernel_is_found_in_a_program_that_pyinstaller_froze(
+    release: Release, said: str, tmp_path: Path
+) -> None:
+    """The package tells PyInstaller of its data by a hook; nobody passes an option."""
+    python = python_tools("pyinstaller==6.22.3")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    site = tmp_path / "site"
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-index",
+        "--target",
+        site,
+        release.wheel,
+        cwd=tmp_path,
+    )
+    command = [python, "-m", "PyInstaller", "--onefile", "--log-level", "ERROR", "program.py"]
+    run(*command, cwd=tmp_path, env={"PYTHONPATH": str(site)})
+    assert run(tmp_path / "dist" / "program", cwd=tmp_path).stdout == said
 
 
 def test_kernel_is_found_in_an_editable_install(
