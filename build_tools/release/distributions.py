@@ -38,12 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Distributions",
-    "build_archives",
+    "build_all",
     "build_distributions",
     "read_any_release",
     "read_artifact",
     "read_distributions",
-    "run_frontend",
 ]
 
 log = logging.getLogger(__name__)
@@ -89,8 +88,7 @@ def build_distributions(project: Project, out: Path, *, prebuilt: Path | None = 
     with tempfile.TemporaryDirectory(prefix="extism-kernel-dist-") as folder:
         built, copy = Path(folder) / "dist", Project(Path(folder) / "extism-kernel")
         copy_sources(project.root, copy.root)
-        run_frontend(copy, built, python=Path(sys.executable), prebuilt=prebuilt)
-        build_suite(copy, built, version=version, epoch=epoch, build=build_archives)
+        build_all(copy, built, python=Path(sys.executable), prebuilt=prebuilt)
         distributions = read_distributions(built, version)
         artifacts = (*distributions.artifacts, *distributions.suite)
         provenance = make_provenance(
@@ -111,7 +109,7 @@ def build_distributions(project: Project, out: Path, *, prebuilt: Path | None = 
     return read_distributions(out, version)
 
 
-def run_frontend(
+def build_all(
     project: Project,
     out: Path,
     *,
@@ -119,11 +117,19 @@ def run_frontend(
     prebuilt: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Build the kernel's sdist and, from it, the wheel."""
+    """Build the kernel's sdist and, from it, the wheel, then the suite's, with a Python that has `build`."""
     how = "with a prebuilt kernel" if prebuilt else "compiling the kernel"
     log.info("building the sdist and, from it, the wheel (%s)", how)
     settings = [] if prebuilt is None else ["--config-setting", f"kernel.prebuilt={prebuilt.resolve()}"]
     build_archives(project, project.root, out, python=python, settings=settings, env=env)
+    log.info("building the sdist and the wheel of the conformance suite")
+    build_suite(
+        project,
+        out,
+        version=read_version(project.cargo_toml),
+        epoch=read_epoch(),
+        build=lambda folder, built: build_archives(project, folder, built, python=python, env=env),
+    )
 
 
 def build_archives(  # noqa: PLR0913 - a project inside a project, where to, and how

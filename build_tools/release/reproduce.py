@@ -22,7 +22,7 @@ from build_tools.base.project import Project
 from build_tools.env.pythons import find_other_python
 from build_tools.kernel.version import read_version
 from build_tools.release.difference import Comparison, compare_artifacts
-from build_tools.release.distributions import Distributions, read_distributions, run_frontend
+from build_tools.release.distributions import Distributions, build_all, read_distributions
 from build_tools.release.sources import copy_sources
 from build_tools.release.wheelfile import PACKAGE
 
@@ -69,7 +69,7 @@ class Reproduction:
 
 
 def reproduce(project: Project, *, prebuilt: Path | None = None, against: Path | None = None) -> Reproduction:
-    """Build twice and compare the modules, the wheel and the sdist.
+    """Build twice and compare the modules, the wheels and the sdists.
 
     With `prebuilt` the kernel is not compiled, so that only packaging is compared. With `against`, a folder
     with a release of this version, that release stands for the first build.
@@ -139,7 +139,7 @@ def _build(project: Project, conditions: Conditions, prebuilt: Path | None) -> D
         if conditions.file_time is not None:
             _touch(copy.root, conditions.file_time)
         python = _with_frontend(conditions, copy)
-        run_frontend(copy, out, python=python, prebuilt=prebuilt, env=conditions.env)
+        build_all(copy, out, python=python, prebuilt=prebuilt, env=conditions.env)
     return read_distributions(out, read_version(copy.cargo_toml))
 
 
@@ -174,5 +174,7 @@ def _compare(first: Distributions, second: Distributions) -> Iterator[Comparison
     for member in first.wheel_members:
         if member.name.startswith(f"{PACKAGE}/") and member.name.endswith(".wasm"):
             yield compare_artifacts(member.name, member.data, others.get(member.name, b""))
-    for one, two in zip(first.artifacts, second.artifacts, strict=True):
-        yield compare_artifacts(one.name, one.path.read_bytes(), two.path.read_bytes())
+    ones, twos = ((*each.artifacts, *each.suite) for each in (first, second))
+    again = {artifact.name: artifact.path.read_bytes() for artifact in twos}
+    for one in ones:
+        yield compare_artifacts(one.name, one.path.read_bytes(), again.get(one.name, b""))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from build_tools.base.errors import BuildFailedError
 from build_tools.base.files import read_bounded, write_whole
@@ -15,6 +14,8 @@ from build_tools.release.readme import link_base
 from build_tools.release.wheelfile import normalise_sdist, normalise_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from build_tools.base.project import Project
 
 __all__ = ["build_suite", "find_suite", "suite_version"]
@@ -23,19 +24,18 @@ FOLDER = "tests/conformance"
 STEM = "extism_kernel_conformance"
 
 
-class _Build(Protocol):
-    """What runs the build frontend on a folder."""
+def build_suite(
+    project: Project, out: Path, *, version: str, epoch: int, build: Callable[[Path, Path], None]
+) -> None:
+    """Build the suite's sdist and wheel into `out`; links lead to the tag of `version`, the kernel's.
 
-    def __call__(self, project: Project, folder: Path, out: Path, *, python: Path) -> None: ...
-
-
-def build_suite(project: Project, out: Path, *, version: str, epoch: int, build: _Build) -> None:
-    """Build the suite's sdist and wheel into `out`; links lead to the tag of `version`, the kernel's."""
+    `build` runs the frontend on a folder and leaves what it made in another.
+    """
     folder = project.root / FOLDER
     links = link_base(read_identity(project.root / "pyproject.toml").repository, version, FOLDER)
     with tempfile.TemporaryDirectory(prefix="extism-kernel-suite-") as name:
         built = Path(name)
-        build(project, folder, built, python=Path(sys.executable))
+        build(folder, built)
         want = {path.name for path in suite_files(built, suite_version(project))}
         if {path.name for path in built.iterdir()} != want:
             raise BuildFailedError(

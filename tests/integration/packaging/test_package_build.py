@@ -203,15 +203,32 @@ def without_network(*argv: str | Path) -> list[str | Path]:
 def test_wheel_command_needs_no_network_once_its_environment_is_made(
     is_prebuilt: bool, checkout: Path, prebuilt: Path, release: Release, tmp_path: Path
 ) -> None:
-    options = ["--prebuilt", prebuilt] if is_prebuilt else []
-    command = [sys.executable, "-m", "build_tools", "--no-bootstrap", "wheel", "--out", tmp_path / "dist"]
+    options: list[str | Path] = ["--prebuilt", prebuilt] if is_prebuilt else []
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "build_tools",
+        "--no-bootstrap",
+        "wheel",
+        "--out",
+        tmp_path / "dist",
+    ]
     run(*without_network(*command, *options), cwd=checkout, env=NO_NETWORK)
     for path in (release.wheel, release.sdist):
         assert digest(tmp_path / "dist" / path.name) == digest(path)
 
 
 def test_pip_builds_without_isolation_and_without_network(release: Release, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+    ]
     run(*without_network(*command, release.sdist), cwd=tmp_path, env=NO_NETWORK)
     assert digest(only_wheel(tmp_path)) == digest(release.wheel)
 
@@ -232,8 +249,9 @@ def test_finished_kernel_is_packaged_without_any_library_for_modules(
     assert digest(only_wheel(tmp_path)) == digest(release.wheel)
     # Alone, without its info, the module cannot be judged there.
     alone = Path(shutil.copy(prebuilt, tmp_path))
+    again: list[str | Path] = [python, "-m", "pip", "wheel", *options, release.sdist]
     done = run(
-        *(python, "-m", "pip", "wheel", *options, release.sdist),
+        *again,
         cwd=tmp_path,
         env=env | {"EXTISM_KERNEL_PREBUILT": str(alone)},
         check=False,

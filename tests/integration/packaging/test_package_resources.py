@@ -75,7 +75,15 @@ def test_kernel_is_found_in_a_program_that_pyinstaller_froze(
         release.wheel,
         cwd=tmp_path,
     )
-    command = [python, "-m", "PyInstaller", "--onefile", "--log-level", "ERROR", "program.py"]
+    command: list[str | Path] = [
+        python,
+        "-m",
+        "PyInstaller",
+        "--onefile",
+        "--log-level",
+        "ERROR",
+        "program.py",
+    ]
     run(*command, cwd=tmp_path, env={"PYTHONPATH": str(site)})
     assert run(tmp_path / "dist" / "program", cwd=tmp_path).stdout == said
 

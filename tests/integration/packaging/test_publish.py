@@ -52,7 +52,9 @@ def publish(build_tools: BuildTools, index: PackageIndex, kernel: Path) -> Calla
 def rewrite(release: Release, change: Callable[[list[Member]], list[Member]]) -> None:
     """Change members of a release's wheel; RECORD is written anew."""
     members = change(parse_zip(release.wheel.read_bytes(), release.wheel.name))
-    release.wheel.write_bytes(normalise_wheel(make_zip(members, epoch=0), release.wheel.name, epoch=0))
+    release.wheel.write_bytes(
+        normalise_wheel(make_zip(members, epoch=0), release.wheel.name, epoch=0, links="")
+    )
 
 
 def replace(name: str, old: bytes, new: bytes) -> Callable[[list[Member]], list[Member]]:
