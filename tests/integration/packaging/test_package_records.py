@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import sys
 import zipfile
 from typing import TYPE_CHECKING
@@ -15,7 +16,11 @@ from cyclonedx.validation.json import JsonStrictValidator
 from pypi_attestations import Attestation, AttestationType, Distribution
 
 from build_tools.base.archive import parse_tar_gz, parse_zip
+from build_tools.base.cache import find_cache
+from build_tools.base.project import Project
 from build_tools.ecosystems.identity import read_identity
+from build_tools.kernel import pipeline
+from build_tools.kernel.abi import read_abi
 from build_tools.release.readme import absolute_links
 from tests.integration.packaging.support import digest, find_only, run
 
@@ -68,6 +73,16 @@ def test_addresses_in_the_records_are_the_projects(release: Release, checkout: P
     statement = json.loads((release.folder / "provenance.intoto.json").read_bytes())
     definition = statement["predicate"]["buildDefinition"]
     assert definition["externalParameters"]["source"]["repository"] == identity.repository
+
+
+@pytest.mark.usefixtures("kernel")  # skips where there is no compiler
+def test_no_function_of_rusts_library_is_in_the_module(checkout: Path, tmp_path: Path) -> None:
+    """What the SBOM says of `core` is about what was inlined: every function left is the kernel's own."""
+    request = pipeline.Request(project=Project(checkout), cache=find_cache(), out=tmp_path)
+    raw = pipeline._compile(request, read_abi(request.project.abi_toml)).data
+    names = re.findall(rb"_ZN(\d+[a-z_]+)|_R[A-Za-z]+(\d+[a-z_]+)", raw)
+    crates = {(legacy or current).decode() for legacy, current in names}
+    assert crates == {"13extism_kernel"}
 
 
 def test_provenance_names_the_lock_and_the_digests_that_it_allows(release: Release, checkout: Path) -> None:
