@@ -34,7 +34,14 @@ REQUIRED_IN_PACKAGE = (
     "known_digests.json",
     "py.typed",
 )
-REQUIRED_IN_DIST_INFO = ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE", "sboms/extism-kernel.cdx.json")
+REQUIRED_IN_DIST_INFO = (
+    "METADATA",
+    "RECORD",
+    "WHEEL",
+    "entry_points.txt",
+    "licenses/LICENSE",
+    "sboms/extism-kernel.cdx.json",
+)
 GENERATOR = "build_tools.release.backend"
 PKG_INFO = re.compile(r"[^/]+/PKG-INFO")
 DATA_SUFFIXES = (".py", ".pyi", ".json", ".wasm", ".typed")
