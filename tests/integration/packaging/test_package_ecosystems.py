@@ -98,10 +98,20 @@ def test_address_stands_in_pyproject_alone_and_where_that_cannot_be_read(tree: P
     for path in ("pyproject.toml", "tests/conformance/pyproject.toml"):
         urls = read_toml(tree / path)["project"]["urls"]
         assert all(url.startswith(identity.repository) for key, url in urls.items() if key != "Homepage")
-    spelled = run("git", "grep", "-lF", identity.repository, cwd=tree).stdout.split()
+    spelled = run("git", "grep", "-lF", identity.repository, "--", ":!.github", cwd=tree).stdout.split()
     assert [
         name for name in spelled if not name.endswith(("pyproject.toml", "Cargo.toml", "README.md"))
     ] == []
+
+
+def test_workflows_and_actions_are_named_by_the_repository(tree: Path) -> None:
+    """GitHub's own files cannot take it from anywhere, nor can those who copy a line that uses them."""
+    name = read_identity(tree / "pyproject.toml").repository.removeprefix("https://github.com/")
+    found = run("git", "grep", "-hoE", r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/\.github/", cwd=tree).stdout.split()
+    assert found
+    assert set(found) == {f"{name}/.github/"}
+    urls = run("git", "grep", "-hoE", r"github\.com/extism/[a-z-]+", "--", ".github", cwd=tree).stdout.split()
+    assert set(urls) <= {f"github.com/{name}"}
 
 
 def test_project_without_an_address_is_refused(tmp_path: Path) -> None:
