@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -29,7 +30,7 @@ fn main() {
 def source(packages: Path, tree: Path) -> Path:
     """A copy of the crate's folder, where cargo may write; git ignores it in the checkout around it."""
     (folder,) = (path for path in (packages / "crate").iterdir() if path.is_dir())
-    return Path(shutil.copytree(folder, tree / "build" / "crate"))
+    return Path(shutil.copytree(folder, tree / "build" / f"crate-{os.getpid()}"))
 
 
 @pytest.fixture(scope="module")
