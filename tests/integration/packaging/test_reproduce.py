@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.integration.packaging.support import BuildTools, Release
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # four builds, two of which compile
 
 FOLDER_DEPENDENT = """
 from pathlib import Path
