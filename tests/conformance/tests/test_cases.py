@@ -102,7 +102,7 @@ SDK_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "level": ({"load": "kit", "log_level": ["info"]}, "['info'] is no level"),
     "headers": ({"load": "kit", "http_response_headers": "yes"}, "expected true or false"),
     "reject": ({"load": "kit", "expect_reject": None}, "a text that the message must hold"),
-    "place": ({"load": "../lint/bench"}, "there is no plug-in '../lint/bench'"),
+    "place": ({"load": "../lint/operations"}, "there is no plug-in '../lint/operations'"),
     "error-number": ({"invoke": "echo", "expect_error": 3}, "a text, or a list of texts"),
     "error-null": ({"invoke": "echo", "expect_error": None}, "a text, or a list of texts"),
     "error-of-none": ({"invoke": "echo", "expect_error": []}, "a text, or a list of texts"),

@@ -81,7 +81,7 @@ def test_module_reader_agrees_with_the_engine() -> None:
 
 
 def test_module_cut_anywhere_is_refused_or_read() -> None:
-    data = bytes.fromhex((SUITE / "lint" / "bench.hex").read_text().strip())
+    data = bytes.fromhex((SUITE / "lint" / "operations.hex").read_text().strip())
     flipped = [data[:at] + bytes((data[at] ^ 0xFF,)) + data[at + 1 :] for at in range(8, len(data))]
     refused = 0
     for broken in [data[:length] for length in range(len(data))] + flipped:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.base.errors import SuiteError
+from extism_kernel_conformance.base.files import write_whole_bytes
 from extism_kernel_conformance.base.resources import suite_info, suite_root
-from extism_kernel_conformance.run.report import write_whole_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.adapter.find import adapter_from_command, find_adapters
 from extism_kernel_conformance.base.errors import ExitCode, UsageError
+from extism_kernel_conformance.base.files import write_whole
 from extism_kernel_conformance.base.resources import suite_root
 from extism_kernel_conformance.cases.load import load_cases, read_cases
 from extism_kernel_conformance.cli.bundle import write_tarball
@@ -19,7 +20,7 @@ from extism_kernel_conformance.reports.junit import render_junit
 from extism_kernel_conformance.reports.markdown import render_markdown
 from extism_kernel_conformance.reports.summary import print_summary
 from extism_kernel_conformance.reports.wast import export_wast
-from extism_kernel_conformance.run.report import read_reports, write_report, write_whole
+from extism_kernel_conformance.run.report import read_reports, write_report
 from extism_kernel_conformance.run.settings import Settings
 from extism_kernel_conformance.wasm.module import read_kernel
 

@@ -19,19 +19,20 @@ from extism_kernel_conformance.adapter.find import (
 from extism_kernel_conformance.base.errors import SuiteError
 from extism_kernel_conformance.base.resources import suite_root
 from extism_kernel_conformance.cases.load import Case, load_cases
-from extism_kernel_conformance.run.campaign import load_adapter_list
 from extism_kernel_conformance.run.report import Line, case_line, is_red
 from extism_kernel_conformance.run.runner import (
     ConfigurationBrokenError,
     ConfigurationRun,
     ConfigurationSkippedError,
-    Result,
 )
 from extism_kernel_conformance.run.settings import Settings, parse_level, select_cases
+from extism_kernel_conformance.run.suite_run import load_adapter_list
 from extism_kernel_conformance.wasm.module import Kernel, read_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from extism_kernel_conformance.run.result import Result
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

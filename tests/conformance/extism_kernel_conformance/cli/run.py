@@ -28,11 +28,11 @@ from extism_kernel_conformance.probe.cases import cases_of
 from extism_kernel_conformance.reports.progress import ProgressLine
 from extism_kernel_conformance.reports.summary import print_summary
 from extism_kernel_conformance.run import replay
-from extism_kernel_conformance.run.campaign import Campaign
 from extism_kernel_conformance.run.fixing import fix_known_failures
 from extism_kernel_conformance.run.known_failures import find_orphans
 from extism_kernel_conformance.run.report import Section, is_red, write_report
 from extism_kernel_conformance.run.settings import DEFAULT_TIMEOUT, Settings, parse_level
+from extism_kernel_conformance.run.suite_run import SuiteRun
 from extism_kernel_conformance.wasm.module import parse_kernel, read_kernel
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def run_command(args: argparse.Namespace) -> int:
             hint="drop -k, --case, --suite-level, --skip-slow, --fail-fast, --no-lint",
         )
     _check_files(args)
-    campaign = _campaign(args, settings)
-    sections = _run_with_progress(campaign)
+    suite_run = _suite_run(args, settings)
+    sections = _run_with_progress(suite_run)
     if args.json:
         print(json.dumps([section.footer for section in sections], indent=2))
     else:
@@ -104,27 +104,27 @@ def run_command(args: argparse.Namespace) -> int:
     if args.report is not None:  # after the summary, which is then seen also if the disk is full
         write_report(args.report, sections)
     if args.fix:
-        for change in fix_known_failures(sections, {adapter.name: adapter for adapter in campaign.adapters}):
+        for change in fix_known_failures(sections, {adapter.name: adapter for adapter in suite_run.adapters}):
             print(change, file=sys.stderr)
     return _verdict(sections, require=args.require) or _check_orphans(
-        campaign, is_other_folder=args.cases is not None
+        suite_run, is_other_folder=args.cases is not None
     )
 
 
 def lint_command(args: argparse.Namespace) -> int:
     """Run only the checks of the adapters themselves."""
     kernel = parse_kernel(
-        bytes.fromhex((suite_root() / "lint" / "bench.hex").read_text(encoding="ascii").strip())
+        bytes.fromhex((suite_root() / "lint" / "operations.hex").read_text(encoding="ascii").strip())
     )
-    campaign = Campaign(
-        kernels=[(Path("bench"), kernel)],
+    suite_run = SuiteRun(
+        kernels=[(Path("operations"), kernel)],
         case_set=CaseSet(cases=(), tombstones=(), sha256=""),
         adapters=_adapters(args),
         settings=Settings(profile=args.profile, timeout=args.timeout),
         jobs=args.jobs,
     )
     exit_code = ExitCode.GREEN
-    for section in campaign.run():
+    for section in suite_run.run():
         for line in section.lint:
             text = f": expected {line.get('expected')}, got {line.get('got')}" if "expected" in line else ""
             text = text or f": {line.get('message', '')}".removesuffix(": ")
@@ -144,8 +144,8 @@ def lint_command(args: argparse.Namespace) -> int:
 def replay_command(args: argparse.Namespace) -> int:
     """Play one case and print what went over the wire."""
     settings = Settings(profile=args.profile, ids=(args.case,), timeout=args.timeout, lint=False)
-    campaign = _campaign(args, settings)
-    verdicts = [replay.replay_case(campaign, adapter, sys.stdout) for adapter in campaign.adapters]
+    suite_run = _suite_run(args, settings)
+    verdicts = [replay.replay_case(suite_run, adapter, sys.stdout) for adapter in suite_run.adapters]
     return ExitCode.GREEN if all(verdicts) else ExitCode.RED
 
 
@@ -248,8 +248,8 @@ def _jobs(text: str) -> int:
     return int(text)
 
 
-def _campaign(args: argparse.Namespace, settings: Settings) -> Campaign:
-    return Campaign(
+def _suite_run(args: argparse.Namespace, settings: Settings) -> SuiteRun:
+    return SuiteRun(
         kernels=[(path, read_kernel(path)) for path in args.kernel],
         case_set=load_cases(args.cases or suite_root() / "cases"),
         adapters=_adapters(args),
@@ -271,10 +271,10 @@ def _adapters(args: argparse.Namespace) -> list[Adapter]:
     return select_adapters(args.adapter, find_adapters(args.adapters), args.profile)
 
 
-def _run_with_progress(campaign: Campaign) -> list[Section]:
-    line = ProgressLine(len(campaign.adapters))
+def _run_with_progress(suite_run: SuiteRun) -> list[Section]:
+    line = ProgressLine(len(suite_run.adapters))
     try:
-        return dataclasses.replace(campaign, progress=line).run()
+        return dataclasses.replace(suite_run, progress=line).run()
     finally:
         line.end()
 
@@ -294,14 +294,16 @@ def _verdict(sections: list[Section], *, require: bool) -> ExitCode:
     return ExitCode.GREEN if all(section.is_green for section in sections) else ExitCode.RED
 
 
-def _check_orphans(campaign: Campaign, *, is_other_folder: bool) -> ExitCode:
-    sets = [campaign.case_set]
+def _check_orphans(suite_run: SuiteRun, *, is_other_folder: bool) -> ExitCode:
+    sets = [suite_run.case_set]
     if is_other_folder:  # lists beside the suite's adapters speak of the suite's cases
         sets.append(load_cases(suite_root() / "cases"))
     ids = {case.id for each in sets for profile in PROFILES for case in cases_of(each, profile)}
     ids |= {f"lint/{name}" for name in (*CHECKS, "end-of-input", *SDK_CHECKS)}
     orphans = {
-        (e.path, e.case) for adapter in campaign.adapters for e in find_orphans(campaign.known(adapter), ids)
+        (e.path, e.case)
+        for adapter in suite_run.adapters
+        for e in find_orphans(suite_run.known(adapter), ids)
     }
     for path, case in sorted(orphans):
         print(f"error[known-failure-stale]: there is no case `{case}`\n  at: {path}", file=sys.stderr)

@@ -13,18 +13,18 @@ from extism_kernel_conformance.probe.translate import translate
 if TYPE_CHECKING:
     from extism_kernel_conformance.adapter.connection import Answer
     from extism_kernel_conformance.cases.load import Case
-    from extism_kernel_conformance.play.stage import Stage
+    from extism_kernel_conformance.play.target import Target
     from extism_kernel_conformance.probe.program import Program, Site
 
 _SHOWN = 160
 
 
-def play_probe_case(case: Case, stage: Stage) -> None:
+def play_probe_case(case: Case, target: Target) -> None:
     """Play a kernel case in a probe. Raises CaseFailed, CaseSkipped or AdapterFault."""
     program = translate(case)
-    stage.offers.check(imports_of(program), stage.timeout)
-    connection = stage.connection
-    answer = load_probe(connection, stage.kernel, make_module(program))
+    target.offers.check(imports_of(program), target.timeout)
+    connection = target.connection
+    answer = load_probe(connection, target.kernel, make_module(program))
     if answer["result"] == "reject":
         raise _failed("load", "the probe loads", f"reject: {answer['message']}")
     try:

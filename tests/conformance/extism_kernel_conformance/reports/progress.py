@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from extism_kernel_conformance.base.outcome import RED
 
 if TYPE_CHECKING:
-    from extism_kernel_conformance.run.runner import Result
+    from extism_kernel_conformance.run.result import Result
 
 
 class ProgressLine:

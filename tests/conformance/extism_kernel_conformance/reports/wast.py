@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from extism_kernel_conformance.base.errors import SuiteError
+from extism_kernel_conformance.base.files import write_whole
 from extism_kernel_conformance.run.known_failures import KnownFailures
-from extism_kernel_conformance.run.report import write_whole
 from extism_kernel_conformance.run.runner import (
     ConfigurationBrokenError,
     ConfigurationRun,

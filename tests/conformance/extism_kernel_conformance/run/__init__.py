@@ -1,1 +1,1 @@
-"""Runs a campaign: which cases, on which adapters, against which known failures."""
+"""Runs the suite: which cases, on which adapters, against which known failures."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.adapter.versions import is_in_range
 from extism_kernel_conformance.base.errors import KnownFailuresMalformedError
+from extism_kernel_conformance.base.files import write_whole
 from extism_kernel_conformance.base.schema import load_check
-from extism_kernel_conformance.run.report import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,7 +16,7 @@ from extism_kernel_conformance.run.settings import select_cases
 if TYPE_CHECKING:
     from extism_kernel_conformance.adapter.connection import Fields
     from extism_kernel_conformance.adapter.find import Adapter
-    from extism_kernel_conformance.run.campaign import Campaign
+    from extism_kernel_conformance.run.suite_run import SuiteRun
 
 _LONGEST_SHOWN = 120
 
@@ -37,19 +37,19 @@ class Transcript:
             )
 
 
-def replay_case(campaign: Campaign, adapter: Adapter, out: TextIO) -> bool:
+def replay_case(suite_run: SuiteRun, adapter: Adapter, out: TextIO) -> bool:
     """Play the one selected case on one configuration; return whether it is not red."""
     transcript = Transcript(out)
-    (case,) = select_cases(campaign.case_set, campaign.settings)
+    (case,) = select_cases(suite_run.case_set, suite_run.settings)
     try:
-        kernels = [kernel for _, kernel in campaign.kernels]
-        run = ConfigurationRun(adapter, kernels, campaign.settings, campaign.known(adapter), transcript)
-        subject = run.open()
+        kernels = [kernel for _, kernel in suite_run.kernels]
+        run = ConfigurationRun(adapter, kernels, suite_run.settings, suite_run.known(adapter), transcript)
+        facts = run.open()
     except (ConfigurationSkippedError, ConfigurationBrokenError) as error:
         print(f"{adapter.name}: {error}", file=out)
         return False
     try:
-        print(f"{case.id} on {adapter.name} ({subject.runtime} {subject.version}): {case.title}", file=out)
+        print(f"{case.id} on {adapter.name} ({facts.runtime} {facts.version}): {case.title}", file=out)
         print(json.dumps(case.raw.get("steps"), indent=1), file=out)
         transcript.is_on = True
         line: dict[str, Any] = {}

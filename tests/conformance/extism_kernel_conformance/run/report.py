@@ -6,20 +6,20 @@ Sections can be joined with `cat`. A section that was cut short has no footer, a
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from extism_kernel_conformance.base.errors import ReportMalformedError
+from extism_kernel_conformance.base.files import write_whole
 from extism_kernel_conformance.base.outcome import RED, VERDICTS
 from extism_kernel_conformance.base.schema import load_check
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from extism_kernel_conformance.run.runner import Result
+    from extism_kernel_conformance.run.result import Result
 
 Line = Mapping[str, Any]
 
@@ -94,24 +94,6 @@ def write_report(path: Path, sections: Iterable[Section]) -> None:
     """Write sections whole or not at all."""
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for each in sections for line in each.lines())
     write_whole(path, text)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file through a temporary one, so that nobody sees half of it."""
-    write_whole_bytes(path, text.encode())
-
-
-def write_whole_bytes(path: Path, data: bytes) -> None:
-    """Write a file through a temporary one of this process, which is gone also if that fails."""
-    if path.exists() and not path.is_file():  # `/dev/stdout` is to be written to, not to be replaced
-        path.write_bytes(data)
-        return
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_reports(paths: Sequence[Path]) -> list[Section]:

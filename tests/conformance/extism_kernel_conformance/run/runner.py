@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.adapter.find import Adapter, find_lacking, prepare_adapter
@@ -11,13 +11,14 @@ from extism_kernel_conformance.adapter.process import AdapterFault
 from extism_kernel_conformance.adapter.session import AdapterSession
 from extism_kernel_conformance.base.errors import AdapterBuildError
 from extism_kernel_conformance.base.outcome import CaseFailed, CaseSkipped, Outcome
+from extism_kernel_conformance.lint.capabilities import find_capabilities
 from extism_kernel_conformance.lint.checks import run_lint
-from extism_kernel_conformance.lint.probes import probe_capabilities
 from extism_kernel_conformance.lint.sdk import run_sdk_lint
 from extism_kernel_conformance.play.players import PLAYERS
-from extism_kernel_conformance.play.stage import Stage
+from extism_kernel_conformance.play.target import Target
 from extism_kernel_conformance.probe.imports import OfferedImports
 from extism_kernel_conformance.run.known_failures import KnownFailures, judge_known
+from extism_kernel_conformance.run.result import Result, RuntimeFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,25 +29,6 @@ if TYPE_CHECKING:
     from extism_kernel_conformance.wasm.module import Kernel
 
 _SLOW_FACTOR = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One case, or one lint check, with its outcome."""
-
-    case: Case | None
-    id: str
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What a configuration turned out to be once its adapter had greeted."""
-
-    runtime: str
-    version: str
-    adapter: str
-    capabilities: frozenset[str]
 
 
 class ConfigurationSkippedError(Exception):
@@ -76,9 +58,9 @@ class ConfigurationRun:
         self._session: AdapterSession | None = None
         self._is_interrupted = False
         self._offers: OfferedImports | None = None
-        self.subject: Subject | None = None
+        self.facts: RuntimeFacts | None = None
 
-    def open(self) -> Subject:
+    def open(self) -> RuntimeFacts:
         """Build and start the adapter, and probe what its runtime can do.
 
         Raises ConfigurationSkippedError or ConfigurationBrokenError.
@@ -101,19 +83,19 @@ class ConfigurationRun:
             ):  # an SDK says what its interface offers; there is no probing that
                 capabilities = frozenset(hello["capabilities"])
             else:
-                capabilities = probe_capabilities(self._session) | ({"context"} & {self.kernel.flavour})
+                capabilities = find_capabilities(self._session) | ({"context"} & {self.kernel.flavour})
         except AdapterBuildError as error:
             raise ConfigurationBrokenError(f"adapter-build: {error.message}") from error
         except AdapterFault as fault:
             self.close()
             raise ConfigurationBrokenError(f"{fault.code}: {fault.message}") from fault
-        self.subject = Subject(
+        self.facts = RuntimeFacts(
             runtime=hello["runtime"],
             version=hello["version"],
             adapter=hello["adapter"],
             capabilities=capabilities,
         )
-        return self.subject
+        return self.facts
 
     def lint(self) -> Iterator[Result]:
         """Yield one result for each check of the adapter itself; ids begin with `lint/`."""
@@ -144,15 +126,15 @@ class ConfigurationRun:
 
     def _play(self, case: Case) -> Outcome:
         assert self._session is not None
-        assert self.subject is not None
-        unmet = sorted(case.needs - self.subject.capabilities)
+        assert self.facts is not None
+        unmet = sorted(case.needs - self.facts.capabilities)
         if unmet:
             return Outcome(
                 verdict="skip", message=f"needs {', '.join(unmet)}, which this configuration lacks"
             )
         timeout = self._session.timeout * (_SLOW_FACTOR if case.slow else 1)
         try:
-            PLAYERS[case.profile](case, self._stage(timeout))
+            PLAYERS[case.profile](case, self._target(timeout))
         except CaseSkipped as skip:
             return Outcome(verdict="skip", message=str(skip))
         except CaseFailed as failure:
@@ -167,14 +149,14 @@ class ConfigurationRun:
             return Outcome(verdict=fault.verdict, fault=fault.code, got=fault.code, message=message)
         return Outcome(verdict="pass")
 
-    def _stage(self, timeout: float) -> Stage:
+    def _target(self, timeout: float) -> Target:
         assert self._session is not None
         if self._offers is None:
             self._offers = OfferedImports(self._session, self.kernel)
-        return Stage(session=self._session, kernel=self.kernel, timeout=timeout, offers=self._offers)
+        return Target(session=self._session, kernel=self.kernel, timeout=timeout, offers=self._offers)
 
     def _judged(self, result: Result) -> Result:
-        version = self.subject.version if self.subject else "0"
+        version = self.facts.version if self.facts else "0"
         outcome = judge_known(
             result.id,
             result.outcome,

@@ -1,4 +1,4 @@
-"""What lint checks and probes stand on: the modules of lint/, and expectations of single operations."""
+"""What lint and the trials of capabilities stand on: the modules of lint/, and single operations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lint_module(name: str) -> str:
     return (suite_root() / "lint" / f"{name}.hex").read_text(encoding="ascii").strip()
 
 
-class Bench:
+class Examiner:
     """One fresh instance of the lint module, and questions to it that raise CaseFailed on a wrong answer."""
 
     def __init__(self, connection: Connection, declared: frozenset[str], name: str) -> None:
@@ -30,7 +30,7 @@ class Bench:
         self._name = name
         self._live: list[str] = []
         self._made = 0
-        self.instance = self.instantiate("bench")
+        self.instance = self.instantiate("operations")
 
     def instantiate(self, module: str) -> str:
         """Make an instance of a module of lint/, and return its name."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Target:
     """One configuration as one case finds it."""
 
     session: AdapterSession

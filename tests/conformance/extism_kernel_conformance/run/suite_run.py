@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from extism_kernel_conformance.base.resources import suite_info, suite_root
 from extism_kernel_conformance.run.known_failures import KnownFailures, load_known_failures
 from extism_kernel_conformance.run.report import Section, case_line, is_red, make_footer
+from extism_kernel_conformance.run.result import Result
 from extism_kernel_conformance.run.runner import (
     ConfigurationBrokenError,
     ConfigurationRun,
     ConfigurationSkippedError,
-    Result,
 )
 from extism_kernel_conformance.run.settings import Settings, select_cases
 
@@ -36,7 +36,7 @@ Progress = Callable[[str, Result | None, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Campaign:
+class SuiteRun:
     """Kernels, cases and configurations; `run` plays them all."""
 
     kernels: Sequence[tuple[Path, Kernel]]
@@ -93,12 +93,12 @@ class Campaign:
         return load_adapter_list(adapter, self.known_lists)
 
     def _fill(self, run: ConfigurationRun, section: Section, cases: Sequence[Case]) -> str:
-        subject = run.open()
+        facts = run.open()
         section.header["runtime"] = {
-            "name": subject.runtime,
-            "version": subject.version,
-            "adapter": subject.adapter,
-            "capabilities": sorted(subject.capabilities),
+            "name": facts.runtime,
+            "version": facts.version,
+            "adapter": facts.adapter,
+            "capabilities": sorted(facts.capabilities),
         }
         try:
             if self.settings.lint:
