@@ -3,11 +3,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	extism "github.com/extism/go-sdk"
@@ -16,17 +18,19 @@ import (
 
 type object = map[string]any
 
+var kernel = "embedded" // build.py sets it to the digest of the file that is embedded
 var plugins = map[string]*extism.Plugin{}
+var loaded = map[string]object{}
 var logs []object
 var levels = map[string]extism.LogLevel{"trace": extism.LogLevelTrace, "debug": extism.LogLevelDebug, "info": extism.LogLevelInfo,
 	"warn": extism.LogLevelWarn, "error": extism.LogLevelError, "off": extism.LogLevelOff}
 var names = map[extism.LogLevel]string{}
 
 func hello(object) object {
-	return object{"protocol": 1, "adapter": "sdk-go", "runtime": "extism-go", "version": "1.7.1", "capabilities": []string{"cancel", "logs", "http-headers"}}
+	return object{"protocol": 1, "adapter": "sdk-go", "runtime": "extism-go", "version": "1.7.1", "capabilities": []string{"cancel", "logs", "http-headers"}, "kernel": kernel}
 }
 
-func load(r object) object {
+func create(r object) (*extism.Plugin, error) {
 	var manifest extism.Manifest
 	text, _ := json.Marshal(r["manifest"])
 	err := json.Unmarshal(text, &manifest)
@@ -37,13 +41,19 @@ func load(r object) object {
 	extism.SetLogLevel(levels[r["log_level"].(string)])
 	config := extism.PluginConfig{EnableWasi: true, EnableHttpResponseHeaders: r["http_response_headers"].(bool),
 		RuntimeConfig: wazero.NewRuntimeConfig().WithCloseOnContextDone(true)}
-	if err == nil {
-		plugins[r["plugin"].(string)], err = extism.NewPlugin(context.Background(), manifest, config, nil)
+	if err != nil {
+		return nil, err
 	}
+	return extism.NewPlugin(context.Background(), manifest, config, nil)
+}
+
+func load(r object) object {
+	plugin, err := create(r)
 	if err != nil {
 		return object{"result": "reject", "message": err.Error()}
 	}
-	plugins[r["plugin"].(string)].SetLogger(func(level extism.LogLevel, message string) {
+	plugins[r["plugin"].(string)], loaded[r["plugin"].(string)] = plugin, r
+	plugin.SetLogger(func(level extism.LogLevel, message string) {
 		logs = append(logs, object{"level": names[level], "message": message})
 	})
 	return object{}
@@ -67,6 +77,32 @@ func invoke(r object) object {
 	return object{"output": hex.EncodeToString(output), "logs": logs}
 }
 
+func cpu() int64 {
+	var used syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return (used.Utime.Nano() + used.Stime.Nano()) / 1000
+}
+
+func measure(r object) object {
+	name, _ := r["function"].(string)
+	length, _ := r["length"].(float64)
+	input, plugin, before := bytes.Repeat([]byte("a"), int(length)), plugins[r["plugin"].(string)], cpu()
+	for n := 0; n < int(r["times"].(float64)); n++ {
+		var err error
+		if name == "" {
+			if plugin, err = create(loaded[r["plugin"].(string)]); err == nil {
+				plugin.Close(context.Background())
+			}
+		} else {
+			_, _, err = plugin.Call(name, input)
+		}
+		if err != nil {
+			return object{"result": "fail", "message": err.Error()}
+		}
+	}
+	return object{"cpu_us": cpu() - before}
+}
+
 func unload(r object) object {
 	plugins[r["plugin"].(string)].Close(context.Background())
 	delete(plugins, r["plugin"].(string))
@@ -77,7 +113,7 @@ func main() {
 	for name, level := range levels {
 		names[level] = name
 	}
-	operations := map[string]func(object) object{"hello": hello, "load": load, "invoke": invoke, "unload": unload}
+	operations := map[string]func(object) object{"hello": hello, "load": load, "invoke": invoke, "unload": unload, "time": measure}
 	lines, out := bufio.NewReaderSize(os.Stdin, 1<<23), json.NewEncoder(os.Stdout)
 	for {
 		line, err := lines.ReadBytes('\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import sys
@@ -15,6 +16,7 @@ from extism_kernel_pkg import __version__, host
 Json = dict[str, Any]
 LEVELS = {"trace": host.TRACE, "debug": 10, "info": 20, "warn": 30, "error": 40, "off": 100}
 NAMES = {number: name for name, number in LEVELS.items()}
+KERNEL = Path(sys.argv[1]).read_bytes()
 plugins: dict[str, host.Plugin] = {}
 logs: list[Json] = []
 
@@ -26,7 +28,8 @@ class Keep(logging.Handler):
 
 def hello(_: Json) -> Json:
     about = {"adapter": "sdk-host", "runtime": "extism_kernel_pkg.host", "version": __version__}
-    return {"protocol": 1, **about, "capabilities": ["cancel", "logs", "http-headers"]}
+    digest = hashlib.sha256(KERNEL).hexdigest()
+    return {"protocol": 1, **about, "capabilities": ["cancel", "logs", "http-headers"], "kernel": digest}
 
 
 def load(r: Json) -> Json:

@@ -5,35 +5,56 @@ import { createPlugin } from "@extism/extism";
 
 const { version } = createRequire(import.meta.url)("./node_modules/@extism/extism/package.json");
 const plugins = new Map();
+const loaded = new Map();
 let logs = [];
 const keep = (level) => (...words) => logs.push({ level, message: words.join(" ") });
 const logger = { trace: keep("trace"), debug: keep("debug"), info: keep("info"), log: keep("info"), warn: keep("warn"), error: keep("error") };
 
 const said = (error) => error?.message ?? String(error); // a worker's errors are plain objects
 
+async function make(r) {
+  const { memory = {}, config, allowed_hosts, allowed_paths, timeout_ms } = r.manifest;
+  const wasm = r.modules.map(({ name, bytes }) => ({ name, data: Buffer.from(bytes, "hex") }));
+  const options = {
+    runInWorker: true, // without a worker there are neither timeouts nor HTTP
+    config,
+    allowedHosts: allowed_hosts ?? [],
+    allowedPaths: allowed_paths,
+    timeoutMs: timeout_ms,
+    memory: { maxPages: memory.max_pages, maxHttpResponseBytes: memory.max_http_response_bytes, maxVarBytes: memory.max_var_bytes },
+    allowHttpResponseHeaders: r.http_response_headers,
+    logLevel: r.log_level === "off" ? "silent" : r.log_level,
+    logger,
+  };
+  return createPlugin({ wasm }, options);
+}
+
 const operations = {
-  hello: () => ({ protocol: 1, adapter: "sdk-js", runtime: "extism-js", version, capabilities: ["logs", "http-headers"] }),
+  hello: () => ({ protocol: 1, adapter: "sdk-js", runtime: "extism-js", version, capabilities: ["logs", "http-headers"], kernel: "none" }),
 
   async load(r) {
-    const { memory = {}, config, allowed_hosts, allowed_paths, timeout_ms } = r.manifest;
-    const wasm = r.modules.map(({ name, bytes }) => ({ name, data: Buffer.from(bytes, "hex") }));
-    const options = {
-      runInWorker: true, // without a worker there are neither timeouts nor HTTP
-      config,
-      allowedHosts: allowed_hosts ?? [],
-      allowedPaths: allowed_paths,
-      timeoutMs: timeout_ms,
-      memory: { maxPages: memory.max_pages, maxHttpResponseBytes: memory.max_http_response_bytes, maxVarBytes: memory.max_var_bytes },
-      allowHttpResponseHeaders: r.http_response_headers,
-      logLevel: r.log_level === "off" ? "silent" : r.log_level,
-      logger,
-    };
     try {
-      plugins.set(r.plugin, await createPlugin({ wasm }, options));
+      plugins.set(r.plugin, await make(r));
     } catch (error) {
       return { result: "reject", message: said(error) };
     }
+    loaded.set(r.plugin, r);
     return {};
+  },
+
+  async time(r) {
+    const data = Buffer.alloc(r.length ?? 0, "a");
+    const before = process.cpuUsage();
+    try {
+      for (let n = 0; n < r.times; n++) {
+        if (r.function) await plugins.get(r.plugin).call(r.function, data);
+        else await (await make(loaded.get(r.plugin))).close();
+      }
+    } catch (error) {
+      return { result: "fail", message: said(error) };
+    }
+    const { user, system } = process.cpuUsage(before);
+    return { cpu_us: user + system };
   },
 
   async invoke(r) {

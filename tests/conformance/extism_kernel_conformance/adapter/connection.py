@@ -24,7 +24,7 @@ OPERATIONS = (
     "exports",
     "drop",
 )
-SDK_OPERATIONS = ("load", "invoke", "unload")
+SDK_OPERATIONS = ("load", "invoke", "unload", "time")
 MOST_IN_FLIGHT = 256
 
 Answer = Mapping[str, Any]

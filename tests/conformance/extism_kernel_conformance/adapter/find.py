@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING
 from extism_kernel_conformance.adapter.file_lock import file_lock
 from extism_kernel_conformance.adapter.versions import is_in_range
 from extism_kernel_conformance.base.errors import AdapterBuildError, AdapterMalformedError, UsageError
+from extism_kernel_conformance.base.files import write_whole_bytes
 from extism_kernel_conformance.base.resources import suite_root
 from extism_kernel_conformance.base.schema import load_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from extism_kernel_conformance.wasm.module import Kernel
 
 _BUILD_SECONDS = 1800
 
@@ -54,6 +57,11 @@ class Adapter:
     env: tuple[tuple[str, str], ...] = ()
     timeout: float | None = None
     note: str = ""
+
+    @property
+    def takes_kernel(self) -> bool:
+        """Whether the SDK that it wraps runs the kernel that is given, and not its own."""
+        return any("{kernel}" in word for argv in (*self.build, self.command) for word in argv)
 
 
 def adapter_from_command(command: str) -> Adapter:
@@ -210,8 +218,10 @@ def sources_digest(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def prepare_adapter(adapter: Adapter) -> tuple[str, ...]:
+def prepare_adapter(adapter: Adapter, kernel: Kernel | None = None) -> tuple[str, ...]:
     """Build an adapter if its sources are new, and return the command that starts it.
+
+    Where its words say `{kernel}`, it is built for the kernel that is given, in a folder of its own.
 
     Raises AdapterBuildError with the tail of the output if a build command fails.
     """
@@ -219,13 +229,26 @@ def prepare_adapter(adapter: Adapter) -> tuple[str, ...]:
     build = (
         cache_folder() / f"{adapter.folder.name}-{sources_digest(adapter.folder)}" if needs_build else Path()
     )
-    places = {"dir": str(adapter.folder), "build": str(build), "python": sys.executable}
+    places = {"dir": str(adapter.folder), "python": sys.executable}
+    if kernel is not None and adapter.takes_kernel:
+        build = build.with_name(f"{build.name}-{kernel.sha256[:16]}") if needs_build else build
+        places["kernel"] = str(_keep_kernel(kernel))
+    places["build"] = str(build)
     if adapter.build:
         build.mkdir(parents=True, exist_ok=True)
         with file_lock(build / "lock"):
             for argv in adapter.build:
                 _build_once(adapter, _fill(argv, places), build)
     return _fill(adapter.command, places)
+
+
+def _keep_kernel(kernel: Kernel) -> Path:
+    """Return a file with a kernel that an adapter is built for, named after its digest."""
+    path = cache_folder() / "kernels" / f"{kernel.sha256}.wasm"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole_bytes(path, kernel.data)
+    return path
 
 
 def _fill(argv: Sequence[str], places: Mapping[str, str]) -> tuple[str, ...]:

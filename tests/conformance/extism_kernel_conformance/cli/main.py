@@ -16,6 +16,7 @@ from extism_kernel_conformance.base.errors import ExitCode, SuiteError
 from extism_kernel_conformance.base.resources import suite_info
 from extism_kernel_conformance.cli import data as cli_data
 from extism_kernel_conformance.cli import run as cli_run
+from extism_kernel_conformance.cli import start as cli_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {suite_info().version}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     cli_run.add_commands(commands)
+    cli_start.add_commands(commands)
     cli_data.add_commands(commands)
     return parser
 

@@ -97,6 +97,8 @@ def _lead(sections: Sequence[Section]) -> str:
     facts = [("suite", str(sections[0].header["suite"])), ("cases", sections[0].header["cases_sha256"][:12])]
     facts += [
         (f"kernel ({kernel['flavour']})", f"{kernel['file']}, {kernel['bytes']} bytes, sha256 {digest[:16]}")
+        if kernel["file"]
+        else ("kernel of an SDK", f"sha256 {digest[:16]}")
         for digest, kernel in kernels.items()
     ]
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts)

@@ -30,6 +30,8 @@ class KnownFailure:
     link: str
     versions: str = ""
     kernel: str = ""
+    blame: str = ""
+    """Who could make the case pass: `kernel`, `sdk` or `runtime`; empty where nobody has said."""
     path: Path
 
     def applies_to(self, case: str, configuration: str, version: str, kernel: str) -> bool:
@@ -165,6 +167,7 @@ def _entry(each: Mapping[str, str], path: Path) -> KnownFailure:
         link=each["link"],
         versions=each.get("versions", ""),
         kernel=each.get("kernel", ""),
+        blame=each.get("blame", ""),
         path=path,
     )
 

@@ -15,6 +15,7 @@ from extism_kernel_conformance.base.errors import ReportMalformedError
 from extism_kernel_conformance.base.files import write_whole
 from extism_kernel_conformance.base.outcome import RED, VERDICTS
 from extism_kernel_conformance.base.schema import load_check
+from extism_kernel_conformance.run.judged import find_false_claim
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +130,8 @@ def _read_sections(lines: Sequence[str], path: Path) -> list[Section]:
                 message, where=where, hint="a report without a footer was cut short; run again"
             )
         if line["type"] == "header":
+            if claim := find_false_claim(line):
+                raise ReportMalformedError(claim, where=where, hint="judge the kernel again, with this suite")
             current = Section(header=line)
             continue
         assert current is not None

@@ -27,3 +27,5 @@ class RuntimeFacts:
     version: str
     adapter: str
     capabilities: frozenset[str]
+    kernel: str = ""
+    """What the adapter of an SDK says of the kernel it runs: a digest, `embedded` or `none`."""

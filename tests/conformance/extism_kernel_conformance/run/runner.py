@@ -17,13 +17,14 @@ from extism_kernel_conformance.lint.sdk import run_sdk_lint
 from extism_kernel_conformance.play.players import PLAYERS
 from extism_kernel_conformance.play.target import Target
 from extism_kernel_conformance.probe.imports import OfferedImports
+from extism_kernel_conformance.run.judged import EMBEDDED, judged_digest
 from extism_kernel_conformance.run.known_failures import KnownFailures, judge_known
 from extism_kernel_conformance.run.result import Result, RuntimeFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from extism_kernel_conformance.adapter.connection import Fields
+    from extism_kernel_conformance.adapter.connection import Answer, Fields
     from extism_kernel_conformance.cases.load import Case
     from extism_kernel_conformance.run.settings import Settings
     from extism_kernel_conformance.wasm.module import Kernel
@@ -69,7 +70,7 @@ class ConfigurationRun:
         if lacking is not None:
             raise ConfigurationSkippedError(lacking)
         try:
-            command = prepare_adapter(self.adapter)
+            command = prepare_adapter(self.adapter, self.kernel)
             timeout = self.adapter.timeout or self.settings.timeout
             self._session = AdapterSession(
                 command, timeout=timeout, env=dict(self.adapter.env), trace=self._trace
@@ -84,6 +85,7 @@ class ConfigurationRun:
                 capabilities = frozenset(hello["capabilities"])
             else:
                 capabilities = find_capabilities(self._session) | ({"context"} & {self.kernel.flavour})
+            said = _find_said(self.adapter, self.kernel, hello) if self.settings.profile == "sdk" else ""
         except AdapterBuildError as error:
             raise ConfigurationBrokenError(f"adapter-build: {error.message}") from error
         except AdapterFault as fault:
@@ -94,6 +96,7 @@ class ConfigurationRun:
             version=hello["version"],
             adapter=hello["adapter"],
             capabilities=capabilities,
+            kernel=said,
         )
         return self.facts
 
@@ -163,9 +166,18 @@ class ConfigurationRun:
             self.known,
             configuration=self.adapter.name,
             version=version,
-            kernel=self.kernel.sha256,
+            kernel=judged_digest(self.facts.kernel if self.facts else "", self.kernel.sha256),
         )
         return replace(result, outcome=outcome)
+
+
+def _find_said(adapter: Adapter, kernel: Kernel, hello: Answer) -> str:
+    """Return what an SDK's adapter says of its kernel. Raises AdapterFault if it should run the given one."""
+    said: str = hello.get("kernel", EMBEDDED)
+    if adapter.takes_kernel and said != kernel.sha256:
+        message = f"it was given the kernel {kernel.sha256[:16]}, and says that it runs {said[:16]}"
+        raise AdapterFault("adapter-kernel", message)
+    return said
 
 
 def _choose_kernel(adapter: Adapter, kernels: Sequence[Kernel]) -> Kernel:

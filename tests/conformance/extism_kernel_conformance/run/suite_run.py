@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.base.resources import suite_info, suite_root
+from extism_kernel_conformance.run.judged import EMBEDDED, judged_facts
 from extism_kernel_conformance.run.known_failures import KnownFailures, load_known_failures
 from extism_kernel_conformance.run.report import Section, case_line, is_red, make_footer
 from extism_kernel_conformance.run.result import Result
@@ -76,7 +77,6 @@ class SuiteRun:
                 adapter, [kernel for _, kernel in self.kernels], self.settings, self.known(adapter)
             )
             self._runs.append(run)
-            section.header["kernel"] = self._kernel_facts(run.kernel)
             broken = self._fill(run, section, cases) or ("" if cases else _NO_CASE)
         except ConfigurationSkippedError as skip:
             skipped = str(skip)
@@ -93,6 +93,7 @@ class SuiteRun:
         return load_adapter_list(adapter, self.known_lists)
 
     def _fill(self, run: ConfigurationRun, section: Section, cases: Sequence[Case]) -> str:
+        given = self._kernel_facts(run.kernel)
         facts = run.open()
         section.header["runtime"] = {
             "name": facts.runtime,
@@ -100,6 +101,9 @@ class SuiteRun:
             "adapter": facts.adapter,
             "capabilities": sorted(facts.capabilities),
         }
+        if facts.kernel:
+            section.header["runtime"]["kernel"] = facts.kernel
+        section.header["kernel"] = judged_facts(facts.kernel, given)
         try:
             if self.settings.lint:
                 self._collect(run, run.lint(), section.lint, len(cases))
@@ -129,6 +133,15 @@ class SuiteRun:
         )
         if settings.profile != "kernel":
             command += f" --profile {settings.profile}"
+        runtime: dict[str, object] = {
+            "name": adapter.runtime,
+            "version": "",
+            "adapter": "",
+            "capabilities": [],
+        }
+        kernel = self._kernel_facts(self.kernels[0][1])
+        if settings.profile == "sdk":  # until the adapter has said which one it runs
+            runtime["kernel"], kernel = EMBEDDED, judged_facts(EMBEDDED, kernel)
         return {
             "type": "header",
             "suite": info.version,
@@ -136,8 +149,8 @@ class SuiteRun:
             "rules": info.rules,
             "profile": settings.profile,
             "configuration": adapter.name,
-            "runtime": {"name": adapter.runtime, "version": "", "adapter": "", "capabilities": []},
-            "kernel": self._kernel_facts(self.kernels[0][1]),
+            "runtime": runtime,
+            "kernel": kernel,
             "cases_sha256": self.case_set.sha256,
             "selection": {
                 "patterns": list(settings.patterns),

@@ -6,6 +6,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.*;
+import java.lang.management.ManagementFactory;
+import java.security.*;
 import java.util.*;
 import org.extism.sdk.chicory.*;
 import org.extism.sdk.chicory.http.HttpConfig;
@@ -15,6 +17,7 @@ import org.extism.sdk.chicory.http.jackson.JacksonJsonCodec;
 class Adapter {
     static final ObjectMapper JSON = new ObjectMapper();
     static final Map<String, Plugin> plugins = new HashMap<>();
+    static final Map<String, JsonNode> loaded = new HashMap<>();
     static ArrayNode logs = JSON.createArrayNode();
 
     record Keep(int lowest) implements Logger { // levels: ALL, TRACE, DEBUG, INFO, WARNING, ERROR, OFF
@@ -25,21 +28,33 @@ class Adapter {
         public boolean isLoggable(Level level) { return level.ordinal() >= lowest; }
     }
 
+    static String kernel() throws IOException, NoSuchAlgorithmException { // the SDK takes the first one on the class path
+        try (var stream = Plugin.class.getClassLoader().getResourceAsStream("extism-runtime.wasm")) {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(stream.readAllBytes()));
+        }
+    }
+
+    static Plugin make(JsonNode r) {
+        JsonNode manifest = r.get("manifest"), memory = manifest.path("memory");
+        var options = new Manifest.Options().withHttpConfig(HttpConfig.builder()
+            .withJsonCodec(JacksonJsonCodec::new).withClientAdapter(JavaNetHttpClientAdapter::new).build());
+        if (manifest.has("config")) options.withConfig(JSON.convertValue(manifest.get("config"), new TypeReference<Map<String, String>>() {}));
+        if (manifest.has("allowed_hosts")) options.withAllowedHosts(JSON.convertValue(manifest.get("allowed_hosts"), String[].class));
+        if (memory.has("max_pages")) options.withMemoryLimits(1, memory.get("max_pages").asInt());
+        var wasms = new ArrayList<ManifestWasm>();
+        for (var each : r.get("modules"))
+            wasms.add(ManifestWasm.fromBytes(HexFormat.of().parseHex(each.get("bytes").asText())).withName(each.get("name").asText()).build());
+        return Plugin.ofManifest(Manifest.ofWasms(wasms.toArray(new ManifestWasm[0])).withOptions(options).build())
+            .withLogger(new Keep(Keep.NAMES.indexOf(r.get("log_level").asText()))).build();
+    }
+
     static ObjectNode load(JsonNode r, ObjectNode answer) {
         JsonNode manifest = r.get("manifest"), memory = manifest.path("memory");
         if (manifest.has("timeout_ms") || memory.has("max_var_bytes") || memory.has("max_http_response_bytes") || r.get("http_response_headers").asBoolean())
             return answer.put("result", "unsupported"); // this interface has no words for it
         try {
-            var options = new Manifest.Options().withHttpConfig(HttpConfig.builder()
-                .withJsonCodec(JacksonJsonCodec::new).withClientAdapter(JavaNetHttpClientAdapter::new).build());
-            if (manifest.has("config")) options.withConfig(JSON.convertValue(manifest.get("config"), new TypeReference<Map<String, String>>() {}));
-            if (manifest.has("allowed_hosts")) options.withAllowedHosts(JSON.convertValue(manifest.get("allowed_hosts"), String[].class));
-            if (memory.has("max_pages")) options.withMemoryLimits(1, memory.get("max_pages").asInt());
-            var wasms = new ArrayList<ManifestWasm>();
-            for (var each : r.get("modules"))
-                wasms.add(ManifestWasm.fromBytes(HexFormat.of().parseHex(each.get("bytes").asText())).withName(each.get("name").asText()).build());
-            plugins.put(r.get("plugin").asText(), Plugin.ofManifest(Manifest.ofWasms(wasms.toArray(new ManifestWasm[0])).withOptions(options).build())
-                .withLogger(new Keep(Keep.NAMES.indexOf(r.get("log_level").asText()))).build());
+            plugins.put(r.get("plugin").asText(), make(r));
+            loaded.put(r.get("plugin").asText(), r);
         } catch (RuntimeException | StackOverflowError error) {
             return answer.put("result", "reject").put("message", String.valueOf(error));
         }
@@ -57,15 +72,34 @@ class Adapter {
         return answer.set("logs", logs);
     }
 
-    public static void main(String[] args) throws IOException {
+    static long cpu() {
+        return ((com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean()).getProcessCpuTime() / 1000;
+    }
+
+    static ObjectNode time(JsonNode r, ObjectNode answer) {
+        byte[] data = new byte[r.path("length").asInt()];
+        Arrays.fill(data, (byte) 'a');
+        long before = cpu();
+        try {
+            for (int n = 0; n < r.get("times").asInt(); n++)
+                if (r.has("function")) plugins.get(r.get("plugin").asText()).call(r.get("function").asText(), data);
+                else make(loaded.get(r.get("plugin").asText()));
+        } catch (RuntimeException | StackOverflowError | OutOfMemoryError error) {
+            return answer.put("result", "fail").put("message", String.valueOf(error));
+        }
+        return answer.put("cpu_us", cpu() - before);
+    }
+
+    public static void main(String[] args) throws IOException, NoSuchAlgorithmException {
         var lines = new BufferedReader(new InputStreamReader(System.in, "UTF-8"));
         for (String line; (line = lines.readLine()) != null; ) {
             JsonNode r = JSON.readTree(line);
             ObjectNode answer = JSON.createObjectNode().put("id", r.get("id").asLong()).put("result", "ok");
             switch (r.get("op").asText()) {
-                case "hello" -> answer.put("protocol", 1).put("adapter", "sdk-java").put("runtime", "extism-chicory").put("version", "0.2.0").putArray("capabilities").add("logs");
+                case "hello" -> answer.put("protocol", 1).put("adapter", "sdk-java").put("runtime", "extism-chicory").put("version", "0.2.0").put("kernel", kernel()).putArray("capabilities").add("logs");
                 case "load" -> load(r, answer);
                 case "invoke" -> invoke(r, answer);
+                case "time" -> time(r, answer);
                 case "unload" -> plugins.remove(r.get("plugin").asText());
                 default -> answer.put("result", "unsupported");
             }
