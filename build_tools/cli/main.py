@@ -67,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_kernel(subparsers)
     _add_checks(subparsers)
     _add_tools(subparsers)
+    _add_downstream(subparsers)
     release_commands.add_parsers(subparsers)
     return parser
 
@@ -113,6 +114,39 @@ def _add_checks(subparsers: Subparsers) -> None:
     diff.add_argument("new", type=Path)
     diff.add_argument("--json", action="store_true")
     diff.set_defaults(command=lazy("cli.kernel", "abi_diff"))
+
+
+def _add_downstream(subparsers: Subparsers) -> None:
+    downstream = subparsers.add_parser(
+        "downstream", help="set real SDKs beside the same SDKs with this kernel inside"
+    )
+    downstream.add_argument(
+        "sdks", nargs="*", metavar="SDK", help="rust, go, java, javascript, wamr; default: all"
+    )
+    downstream.add_argument("--kernel", type=Path, metavar="FILE", help="default: the staged kernel")
+    downstream.add_argument(
+        "--part",
+        action="append",
+        choices=("cases", "tests", "workloads", "plugins"),
+        help="only this part of the comparison; may be repeated",
+    )
+    downstream.add_argument(
+        "--report", type=Path, metavar="FILE", help="take the cases from a report of the suite; run none"
+    )
+    downstream.add_argument(
+        "--programs", type=Path, metavar="DIR", help="write a small program for each failure that remains"
+    )
+    downstream.add_argument(
+        "--matrix",
+        type=Path,
+        metavar="FILE",
+        help="with --markdown: add the runtimes of this report of the suite",
+    )
+    downstream.add_argument("--svg", type=Path, metavar="FILE", help="also write a chart")
+    shape = downstream.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true")
+    shape.add_argument("--markdown", action="store_true", help="print the text of RESULTS.md")
+    downstream.set_defaults(command=lazy("downstream.command", "downstream"))
 
 
 def _add_tools(subparsers: Subparsers) -> None:

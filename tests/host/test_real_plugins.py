@@ -39,123 +39,17 @@ class Real:
     """Part of the first answer, so that two hosts cannot agree on nothing."""
 
 
-TWICE = (("run_test", "benjamin"), ("run_test", ""))
+def read_real() -> dict[str, Real]:
+    """The plug-ins of plugins/real.json; the third member of a call says how often its input is repeated."""
+    listed = json.loads((Path(__file__).parent / "plugins" / "real.json").read_text(encoding="utf-8"))
+    found: dict[str, Real] = {}
+    for name, each in listed.items():
+        calls = tuple((call[0], call[1] * (call[2] if call[2:] else 1)) for call in each["calls"])
+        found[name] = Real(**{**each, "calls": calls, "modules": tuple(each["modules"])})
+    return found
 
-REAL = {
-    "rust-count-vowels-with-vars": Real(
-        language="Rust",
-        modules=("count_vowels.wasm",),
-        calls=tuple(("count_vowels", text) for text in ("hello world", "", "ŻÓŁĆ aeiou" * 5000)),
-        config={"vowels": "aeiouyAEIOUY"},
-        output='"count":3',
-    ),
-    "rust-http-with-headers": Real(
-        language="Rust",
-        modules=("http_headers.wasm",),
-        calls=(("http_get", '{"url": "{server}/hello", "headers": {"X-Ask": "me"}}'), ("http_get", "{")),
-        manifest={"allowed_hosts": ["127.0.0.1"]},
-        output="",
-    ),
-    "rust-http-denied": Real(
-        language="Rust",
-        modules=("http_headers.wasm",),
-        calls=(("http_get", '{"url": "{server}/hello"}'),),
-        manifest={"allowed_hosts": ["example.com"]},
-    ),
-    "rust-files": Real(
-        language="Rust",
-        modules=("read_write.wasm",),
-        calls=(("try_read", ""), ("try_write", "hello hello!"), ("try_read", "")),
-        config={"path": "/mnt/test.txt"},
-        manifest={"allowed_paths": {"{folder}": "/mnt"}},
-        output="content",
-    ),
-    "tinygo-config": Real(
-        language="Go (TinyGo)",
-        modules=("config.wasm",),
-        calls=TWICE,
-        config={"thing": "yes"},
-        output='{"config": "yes"}',
-    ),
-    "tinygo-vars": Real(language="Go (TinyGo)", modules=("var.wasm",), calls=TWICE, output="a: 0"),
-    "tinygo-vars-disabled": Real(
-        language="Go (TinyGo)",
-        modules=("var.wasm",),
-        calls=TWICE,
-        manifest={"memory": {"max_var_bytes": 0}},
-    ),
-    "tinygo-logs": Real(language="Go (TinyGo)", modules=("log.wasm",), calls=TWICE, output=""),
-    "tinygo-text": Real(language="Go (TinyGo)", modules=("replace.wasm",), calls=TWICE),
-    "tinygo-exit": Real(
-        language="Go (TinyGo)",
-        modules=("exit.wasm",),
-        calls=(("_start", ""), ("_start", "")),
-        config={"code": "2"},
-    ),
-    "tinygo-sleep": Real(
-        language="Go (TinyGo)", modules=("sleep.wasm",), calls=TWICE, config={"duration": "0"}, output="slept"
-    ),
-    "tinygo-host-function-numbers": Real(
-        language="Go (TinyGo)",
-        modules=("host.wasm",),
-        calls=TWICE,
-        functions={"mult": "extism:host/user"},
-        output="42 x 2 = 84",
-    ),
-    "tinygo-host-function-memory": Real(
-        language="Go (TinyGo)",
-        modules=("host_memory.wasm",),
-        calls=TWICE,
-        functions={"to_upper": "host"},
-        output="BENJAMIN",
-    ),
-    "tinygo-host-functions": Real(
-        language="Go (TinyGo)",
-        modules=("host_multiple.wasm",),
-        calls=(("say_green", "John"), ("say_purple", "John"), ("say_green", "")),
-        functions={"hostGreenMessage": "extism:host/user", "hostPurpleMessage": "extism:host/user"},
-        output="John",
-    ),
-    "tinygo-linked-modules": Real(
-        language="Go (TinyGo)", modules=("lib.wasm", "main.wasm"), calls=TWICE, output="BENJAMIN"
-    ),
-    "go-count-vowels": Real(
-        language="Go", modules=("count_vowels_std.wasm",), calls=(("_start", "hello world"), ("_start", "x"))
-    ),
-    "go-command": Real(
-        language="Go", modules=("std_command.wasm",), calls=(("_start", "ben"), ("_start", "")), output="ben"
-    ),
-    "go-files": Real(
-        language="Go", modules=("fs_std.wasm",), calls=TWICE, manifest={"allowed_paths": {"{folder}": "/mnt"}}
-    ),
-    "haskell-greeting": Real(
-        language="Haskell",
-        modules=("hello_haskell.wasm",),
-        calls=(("testing", "John"), ("testing", "")),
-        config={"greeting": "Howdy"},
-        output="Howdy, John",
-    ),
-    "assemblyscript-text-config-vars-logs": Real(
-        language="AssemblyScript",
-        modules=("memo.ts",),
-        calls=(
-            ("reverse", "abcdefghijk"),
-            ("reverse", ""),
-            *(("remember", text) for text in ("one", "two, which is longer", "", "x")),
-            ("bytes", "a" * 70_001),
-        ),
-        config={"prefix": "> "},
-        output="> kjihgfedcba",
-    ),
-    "wat-allocations": Real(language="text format", modules=("alloc.wasm",), calls=TWICE * 5),
-    "wat-error": Real(language="text format", modules=("fail.wasm",), calls=TWICE),
-    "wat-hello": Real(language="text format", modules=("hello.wasm",), calls=TWICE, output="Hello, world!"),
-    "wat-input-offset": Real(
-        language="text format",
-        modules=("input_offset.wasm",),
-        calls=(("input_offset_length", "hello world"),),
-    ),
-}
+
+REAL = read_real()
 
 
 def mult(a: I64, b: I64) -> I64:

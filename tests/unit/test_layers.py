@@ -11,7 +11,20 @@ from tests.layers import Layers, find_circle
 
 PACKAGE = Path(__file__).resolve().parents[2] / "build_tools"
 LAYERS = Layers(
-    PACKAGE, ("base", "env", "wasm", "toolchain", "kernel", "bench", "ecosystems", "checks", "release", "cli")
+    PACKAGE,
+    (
+        "base",
+        "env",
+        "wasm",
+        "toolchain",
+        "kernel",
+        "bench",
+        "ecosystems",
+        "downstream",
+        "checks",
+        "release",
+        "cli",
+    ),
 )
 
 

@@ -1,0 +1,1 @@
+"""Sets real SDKs, as their registries have them, beside the same SDKs with this kernel inside."""
