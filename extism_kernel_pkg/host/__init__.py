@@ -5,6 +5,7 @@ wasmtime and urllib3 are imported when the first plug-in needs them, for they ta
 
 from __future__ import annotations
 
+from extism_kernel_pkg.host.compiled_plugin import CompiledPlugin
 from extism_kernel_pkg.host.env import TRACE
 from extism_kernel_pkg.host.errors import (
     FunctionNotFoundError,
@@ -36,7 +37,8 @@ from extism_kernel_pkg.host.functions import (
     host_function,
 )
 from extism_kernel_pkg.host.manifest import Manifest, MemoryLimits, WasmSource, parse_manifest
-from extism_kernel_pkg.host.plugin import GUEST_LOGGER, CompiledPlugin, Plugin
+from extism_kernel_pkg.host.options import PluginOptions
+from extism_kernel_pkg.host.plugin import GUEST_LOGGER, Plugin
 from extism_kernel_pkg.host.versions import check_dependencies
 
 check_dependencies()
@@ -69,6 +71,7 @@ __all__ = [
     "PluginError",
     "PluginExitError",
     "PluginLoadError",
+    "PluginOptions",
     "PluginOutOfMemoryError",
     "PluginTimeoutError",
     "PluginTrapError",

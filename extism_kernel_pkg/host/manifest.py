@@ -8,18 +8,22 @@ import codecs
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extism_kernel_pkg.host.errors import ManifestError
 from extism_kernel_pkg.host.hosts import find_entry_fault, find_entry_meant
 from extism_kernel_pkg.host.text import is_unicode
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 DEFAULT_MAX_VAR_BYTES = 1024 * 1024
 DEFAULT_MAX_HTTP_RESPONSE_BYTES = 50 * 1024 * 1024
 MAX_PAGES = 65536
 
+_MANIFEST, _ARGUMENTS = "manifest", "the arguments"
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -78,15 +82,15 @@ def parse_manifest(value: str | bytes | Mapping[str, Any]) -> Manifest:
     if not isinstance(value, Mapping):
         raise ManifestError(f"the manifest is {_kind(value)}, a JSON object was expected")
     keys = {"wasm", "memory", "config", "allowed_hosts", "allowed_paths", "timeout_ms"}
-    table = _Table(value, "manifest", keys)
+    table = _Table(value, _MANIFEST, keys)
     entries = table.take("wasm", list) or []
     if not entries:
         raise ManifestError("no module: `wasm` is missing or empty", where="manifest, wasm")
     return Manifest(
         wasm=tuple(_parse_source(entry, f"manifest, wasm[{i}]") for i, entry in enumerate(entries)),
-        memory=_parse_memory(table.take("memory", dict) or {}),
+        memory=_parse_memory(table.take("memory", dict) or {}, _MANIFEST),
         config=table.take_texts("config") or {},
-        allowed_hosts=_parse_hosts(table.take_text_list("allowed_hosts")),
+        allowed_hosts=_parse_hosts(table.take_text_list("allowed_hosts"), _MANIFEST),
         allowed_paths=table.take_texts("allowed_paths") or {},
         timeout_ms=table.take_count("timeout_ms", least=1),
     )
@@ -97,27 +101,60 @@ def _decode(data: bytes) -> str | bytes:
     return data.decode("utf-8-sig") if data.startswith(codecs.BOM_UTF8) else data
 
 
-def check_config(value: Mapping[str, str] | None) -> Mapping[str, str]:
-    """Check what was given beside a manifest as its `config` would be. Raises `ManifestError`."""
-    table = _Table({"config": dict(value or {})}, "the argument `config`", {"config"})
-    return table.take_texts("config") or {}
+def change_manifest(  # noqa: PLR0913 - one for each key
+    manifest: Manifest,
+    *,
+    config: Mapping[str, str] | None = None,
+    memory: MemoryLimits | Mapping[str, Any] | None = None,
+    allowed_hosts: Sequence[str] | None = None,
+    allowed_paths: Mapping[str, str] | None = None,
+    timeout_ms: int | None = None,
+) -> Manifest:
+    """Return the manifest with what was given beside it, checked alike; None leaves a key as it is.
+
+    `config` adds to the manifest's, a mapping as `memory` changes the limits that it names, all else
+    replaces what the manifest says. Raises `ManifestError`.
+    """
+    given = {
+        "config": config,
+        "memory": None if isinstance(memory, MemoryLimits) else memory,
+        "allowed_hosts": allowed_hosts,
+        "allowed_paths": allowed_paths,
+        "timeout_ms": timeout_ms,
+    }
+    given = {key: dict(value) if isinstance(value, Mapping) else value for key, value in given.items()}
+    table = _Table(given, _ARGUMENTS, set(given))
+    limits = table.take("memory", dict)
+    if limits is not None:
+        memory = _parse_memory({**asdict(manifest.memory), **limits}, _ARGUMENTS)
+    hosts = _parse_hosts(table.take_text_list("allowed_hosts"), _ARGUMENTS)
+    paths = table.take_texts("allowed_paths")
+    limit = table.take_count("timeout_ms", least=1)
+    return replace(
+        manifest,
+        config={**manifest.config, **(table.take_texts("config") or {})},
+        memory=memory if isinstance(memory, MemoryLimits) else manifest.memory,
+        allowed_hosts=manifest.allowed_hosts if hosts is None else hosts,
+        allowed_paths=manifest.allowed_paths if paths is None else paths,
+        timeout_ms=manifest.timeout_ms if limit is None else limit,
+    )
 
 
-def _parse_hosts(entries: tuple[str, ...] | None) -> tuple[str, ...] | None:
+def _parse_hosts(entries: tuple[str, ...] | None, where: str) -> tuple[str, ...] | None:
     for i, entry in enumerate(entries or ()):
         fault = find_entry_fault(entry)
         if fault is not None:
             meant = find_entry_meant(entry)
             raise ManifestError(
                 f"`{entry}` can never match: it {fault}",
-                where=f"manifest, allowed_hosts[{i}]",
+                where=f"{where}, allowed_hosts[{i}]",
                 hint=None if meant is None else f"write `{meant}`",
             )
     return entries
 
 
-def _parse_memory(value: Mapping[str, Any]) -> MemoryLimits:
-    table = _Table(value, "manifest, memory", {"max_pages", "max_http_response_bytes", "max_var_bytes"})
+def _parse_memory(value: Mapping[str, Any], where: str) -> MemoryLimits:
+    table = _Table(value, f"{where}, memory", {"max_pages", "max_http_response_bytes", "max_var_bytes"})
     response = table.take_count("max_http_response_bytes")
     variables = table.take_count("max_var_bytes")
     return MemoryLimits(

@@ -1,28 +1,23 @@
-"""`CompiledPlugin` and `Plugin`: compile once, instantiate many, call by name."""
+"""`Plugin`: one tenant's plug-in, called by name."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from extism_kernel_pkg import kernel_bytes
-from extism_kernel_pkg.host.contract import MAIN_NAME, Signature
+from extism_kernel_pkg.host.compiled_plugin import CompiledPlugin
 from extism_kernel_pkg.host.env import HostContext, HostEnv
 from extism_kernel_pkg.host.errors import (
-    CompilationError,
     FunctionNotFoundError,
     KernelError,
     PluginBusyError,
     PluginClosedError,
-    PluginLoadError,
 )
 from extism_kernel_pkg.host.http import HttpClient
 from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
-from extism_kernel_pkg.host.manifest import check_config
-from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
+from extism_kernel_pkg.host.manifest import change_manifest
 from extism_kernel_pkg.host.text import input_of
 
 if TYPE_CHECKING:
@@ -31,67 +26,16 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from extism_kernel_pkg.host.compiling import GuestModule
     from extism_kernel_pkg.host.functions import HostFunction
-    from extism_kernel_pkg.host.linking import LinkedPlugin, Plan
+    from extism_kernel_pkg.host.linking import LinkedPlugin
+    from extism_kernel_pkg.host.manifest import MemoryLimits
+    from extism_kernel_pkg.host.sources import Source
 
 GUEST_LOGGER: Final = "extism_kernel_pkg.host.guest"
 """Name of the logger that receives what guests log."""
 
-_CALLABLE: Final[frozenset[Signature]] = frozenset({((), ()), ((), ("i32",))})
-"""The types of exports that a host can call."""
-
 KERNEL_GRACE_MS: Final = 5_000
 """How long the kernel may take to answer after the guest has ended; ours needs microseconds (C-1)."""
-
-
-class CompiledPlugin:
-    """A plug-in's modules and a kernel, read, checked and compiled. Safe to share between threads.
-
-    `config` adds to the manifest's. `kernel` replaces the packaged kernel, for tests of kernels.
-    Raises `ManifestError`, `PluginLoadError`, or `KernelError` if that kernel does not compile.
-    """
-
-    def __init__(
-        self, source: Source, *, config: Mapping[str, str] | None = None, kernel: bytes | None = None
-    ) -> None:
-        from extism_kernel_pkg.host.compiling import compiler  # noqa: PLC0415 - see `host/__init__.py`
-
-        manifest = read_manifest(source)
-        self.manifest = dataclasses.replace(manifest, config={**manifest.config, **check_config(config)})
-        self._compiler = compiler()
-        try:
-            self._kernel = self._compiler.compile(kernel_bytes() if kernel is None else kernel).module
-        except CompilationError as error:
-            raise KernelError(f"the kernel does not compile: {error}") from None
-        self._guests: dict[str, GuestModule] = {}
-        try:
-            for name, wasm in load_modules(self.manifest).items():
-                self._guests[name] = self._compiler.compile(wasm)
-        except CompilationError as error:
-            raise PluginLoadError(f"module `{name}` does not compile: {error}") from None
-        if self.manifest.memory.max_pages is not None:
-            self._compiler.compile_gate(self._guests.values())
-        self.exports: Mapping[str, Signature] = self._guests[MAIN_NAME].functions
-        """The types of the functions that the main module exports, by name."""
-        self.callable = frozenset(name for name, kind in self.exports.items() if kind in _CALLABLE)
-        """The names of those that a host can call."""
-
-    def plan(self, functions: Sequence[HostFunction]) -> Plan:
-        """Return what goes into one instance. Raises `PluginLoadError` if an import has no provider."""
-        from extism_kernel_pkg.host.imports import check_plan  # noqa: PLC0415
-        from extism_kernel_pkg.host.linking import Plan  # noqa: PLC0415
-
-        plan = Plan(
-            compiler=self._compiler,
-            kernel=self._kernel,
-            guests=self._guests,
-            functions=functions,
-            allowed_paths=self.manifest.allowed_paths,
-            max_pages=self.manifest.memory.max_pages,
-        )
-        check_plan(plan)
-        return plan
 
 
 class _Turn:
@@ -104,29 +48,40 @@ class Plugin:
     """One plug-in with a kernel and vars of its own; serves one call at a time.
 
     `source` is a manifest, a module, a path to either, or a `CompiledPlugin`. `functions` are the
-    application's, made with `host_function`. `http_response_headers` lets the guest read them,
-    `http_environment_proxies` honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    application's, made with `host_function`. The options named as a key of the manifest are this plug-in's
+    own: `config` adds to the manifest's, a mapping as `memory` changes the limits that it names,
+    `allowed_hosts`, `allowed_paths` and `timeout_ms` replace the manifest's; None keeps what it says.
+    `http_response_headers` lets the guest read them, `http_environment_proxies` honours `HTTP_PROXY`,
+    `HTTPS_PROXY` and `NO_PROXY`.
     What the guest logs goes to `logger`, by default the one named `GUEST_LOGGER`. Raises `ManifestError`
     or `PluginLoadError`; what linking shows, such as an import of a wrong type, the first `call` raises.
     """
 
-    def __init__(  # noqa: PLR0913 - all but the first are options
+    def __init__(  # noqa: PLR0913 - all but the first are options, as in `PluginOptions`
         self,
         source: Source | CompiledPlugin,
         *,
         config: Mapping[str, str] | None = None,
+        memory: MemoryLimits | Mapping[str, Any] | None = None,
+        allowed_hosts: Sequence[str] | None = None,
+        allowed_paths: Mapping[str, str] | None = None,
+        timeout_ms: int | None = None,
         functions: Sequence[HostFunction] = (),
         http_response_headers: bool = False,
         http_environment_proxies: bool = False,
         logger: logging.Logger | None = None,
     ) -> None:
-        if not isinstance(source, CompiledPlugin):
-            source = CompiledPlugin(source, config=config)
-        elif config is not None:
-            raise TypeError("give `config` to `CompiledPlugin`")
-        self._compiled = source
-        manifest = source.manifest
-        self._plan = source.plan(functions)
+        self._compiled = source if isinstance(source, CompiledPlugin) else CompiledPlugin(source)
+        manifest = change_manifest(
+            self._compiled.manifest,
+            config=config,
+            memory=memory,
+            allowed_hosts=allowed_hosts,
+            allowed_paths=allowed_paths,
+            timeout_ms=timeout_ms,
+        )
+        self._timeout_ms = manifest.timeout_ms
+        self._plan = self._compiled.plan(manifest, functions)
         self._interrupter = Interrupter(self._plan.compiler.engine.increment_epoch)
         self._http = HttpClient(
             self._interrupter,
@@ -153,7 +108,7 @@ class Plugin:
 
     def function_exists(self, name: str) -> bool:
         """Return whether `call` can call the export: no parameters, and no result or an i32."""
-        return self._signature_fault(name) is None
+        return self._compiled.signature_fault(name) is None
 
     def call(self, name: str, data: bytes | str = b"", *, host_context: object = None) -> bytes:
         """Call an export with input and return its output. Raises `PluginError`.
@@ -168,7 +123,7 @@ class Plugin:
         turn: _Turn | None = self._take_turn()
         try:
             if name not in self._compiled.callable:
-                raise FunctionNotFoundError(self._signature_fault(name) or name)
+                raise FunctionNotFoundError(self._compiled.signature_fault(name) or name)
             self._host_context.value = host_context
             return self._call(name, given)
         finally:
@@ -180,7 +135,7 @@ class Plugin:
         interrupter = self._interrupter
         self._discard_spent()  # left by an interrupt between the end of a call and the lines below
         try:
-            interrupter.start(self._compiled.manifest.timeout_ms)
+            interrupter.start(self._timeout_ms)
             linked = self._linked or self._link(name)
             linked.guest.begin(is_last=name == "_start")
             outcome = linked.run(name, data)
@@ -274,13 +229,3 @@ class Plugin:
         linked, self._linked = self._linked, None
         if linked is not None:
             linked.guest.calls.close()
-
-    def _signature_fault(self, name: str) -> str | None:
-        signature = self._compiled.exports.get(name)
-        if signature is None:
-            return f"function not found: `{name}` is not exported"
-        params, results = signature
-        if signature not in _CALLABLE:
-            found = f"({', '.join(params)}) -> ({', '.join(results)})"
-            return f"`{name}` is {found}, a host calls () -> i32 or () -> ()"
-        return None
