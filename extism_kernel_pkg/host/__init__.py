@@ -8,6 +8,7 @@ from __future__ import annotations
 from extism_kernel_pkg.host.compiled_plugin import CompiledPlugin
 from extism_kernel_pkg.host.env import TRACE
 from extism_kernel_pkg.host.errors import (
+    CacheFolderError,
     FunctionNotFoundError,
     GuestError,
     HostFunctionError,
@@ -52,6 +53,7 @@ __all__ = [
     "TRACE",
     "U32",
     "U64",
+    "CacheFolderError",
     "CompiledPlugin",
     "CurrentPlugin",
     "FunctionNotFoundError",

@@ -12,6 +12,7 @@ from extism_kernel_pkg.host.sources import Source, load_modules, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from extism_kernel_pkg.host.compiling import GuestModule
     from extism_kernel_pkg.host.functions import HostFunction
@@ -25,25 +26,33 @@ class CompiledPlugin:
     """A plug-in's modules and a kernel, read, checked and compiled. Safe to share between threads.
 
     `config` adds to the manifest's; this and more can also be chosen for each `Plugin`. `kernel`
-    replaces the packaged kernel, for tests of kernels.
-    Raises `ManifestError`, `PluginLoadError`, or `KernelError` if that kernel does not compile.
+    replaces the packaged kernel, for tests of kernels. What is compiled is kept for the next one from the
+    same bytes, also for other processes if `cache_folder` is given: a folder that only this user can write.
+    Raises `ManifestError`, `PluginLoadError`, `CacheFolderError`, or `KernelError` if that kernel does not
+    compile.
     """
 
     def __init__(
-        self, source: Source, *, config: Mapping[str, str] | None = None, kernel: bytes | None = None
+        self,
+        source: Source,
+        *,
+        config: Mapping[str, str] | None = None,
+        cache_folder: Path | None = None,
+        kernel: bytes | None = None,
     ) -> None:
         from extism_kernel_pkg.host.compiling import compiler  # noqa: PLC0415 - see `host/__init__.py`
 
         self.manifest = change_manifest(read_manifest(source), config=config)
         self._compiler = compiler()
+        cache = None if cache_folder is None else self._compiler.open_cache(cache_folder)
         try:
-            self._kernel = self._compiler.compile(kernel_bytes() if kernel is None else kernel).module
+            self._kernel = self._compiler.compile(kernel_bytes() if kernel is None else kernel, cache).module
         except CompilationError as error:
             raise KernelError(f"the kernel does not compile: {error}") from None
         self._guests: dict[str, GuestModule] = {}
         try:
             for name, wasm in load_modules(self.manifest).items():
-                self._guests[name] = self._compiler.compile(wasm)
+                self._guests[name] = self._compiler.compile(wasm, cache)
         except CompilationError as error:
             raise PluginLoadError(f"module `{name}` does not compile: {error}") from None
         self._compiler.compile_gate(self._guests.values())

@@ -22,8 +22,10 @@ from extism_kernel_pkg.host.signatures import read_signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from extism_kernel_pkg.host.contract import Signature
+    from extism_kernel_pkg.host.disk_cache import DiskCache
     from extism_kernel_pkg.host.memories import DefinedMemory
 
 _KEPT_MODULES: Final = 64
@@ -66,15 +68,17 @@ class Compiler:
         self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, tuple[GuestModule, int]] = OrderedDict()
         self._kept_bytes = 0
+        self._fingerprint: bytes | None = None
 
-    def compile(self, wasm: bytes) -> GuestModule:
+    def compile(self, wasm: bytes, cache: DiskCache | None = None) -> GuestModule:
         """Return the compiled module, perhaps one that was compiled before. Raises `CompilationError`."""
         key = hashlib.sha256(wasm).digest()
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key][0]
-        made = _outside_main_thread(lambda: self._compile(wasm))
+        kept = self._find_kept(key)
+        if kept is not None:
+            if cache is not None and not cache.has(key):
+                cache.write(key, kept.module)
+            return kept
+        made = _outside_main_thread(lambda: self._make(wasm, key, cache))
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = made, len(wasm)
@@ -84,11 +88,16 @@ class Compiler:
                 self._kept_bytes -= size
         return made
 
-    def _compile(self, wasm: bytes) -> GuestModule:
-        try:
-            module = Module(self.engine, wasm)  # before it is read, for this says whether it is valid
-        except WasmtimeError as error:
-            raise CompilationError(" ".join(str(error).split())) from None
+    def _find_kept(self, key: bytes) -> GuestModule | None:
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+
+    def _make(self, wasm: bytes, key: bytes, cache: DiskCache | None) -> GuestModule:
+        cached = cache.find(key) if cache is not None else None
+        module = cached or self._compile(wasm)  # before it is read, for this says whether it is valid
         try:
             parts = _wasm.Module(wasm)
             exported, memories = export_memories(parts)
@@ -96,8 +105,11 @@ class Compiler:
             imports = [(entry.module, entry.name, entry.kind) for entry in parts.imports]
         except _wasm.InvalidModuleError as error:
             raise CompilationError(f"is not understood: {error}") from None
-        if exported is not wasm:
-            module = Module(self.engine, exported)
+        if cached is None:
+            if exported is not wasm:
+                module = Module(self.engine, exported)
+            if cache is not None:
+                cache.write(key, module)
         return GuestModule(
             module=module,
             memories=memories,
@@ -105,6 +117,20 @@ class Compiler:
             functions=functions,
             imports=imports,
         )
+
+    def _compile(self, wasm: bytes) -> Module:
+        try:
+            return Module(self.engine, wasm)
+        except WasmtimeError as error:
+            raise CompilationError(" ".join(str(error).split())) from None
+
+    def open_cache(self, folder: Path) -> DiskCache:
+        """Return a folder for compiled code. Raises `CacheFolderError`."""
+        from extism_kernel_pkg.host.disk_cache import DiskCache, fingerprint  # noqa: PLC0415 - few need it
+
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.engine)
+        return DiskCache(folder, self.engine, self._fingerprint)
 
     @functools.cached_property
     def gate(self) -> Module:

@@ -56,6 +56,12 @@ class CompilationError(PluginLoadError):
     """A module does not compile; the message is the runtime's."""
 
 
+class CacheFolderError(PluginError):
+    """The folder for compiled code cannot be used, or other users could write there."""
+
+    code = "cache-folder"
+
+
 class FunctionNotFoundError(PluginError):
     """The plug-in exports no function of that name that a host can call."""
 
