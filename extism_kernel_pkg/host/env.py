@@ -16,6 +16,7 @@ from extism_kernel_pkg.host.http import HttpClient, HttpRequest
 
 if TYPE_CHECKING:
     from extism_kernel_pkg.host.contract import Exchange
+    from extism_kernel_pkg.host.interrupt import Interrupter
     from extism_kernel_pkg.host.manifest import Manifest
 
 TRACE: Final = 5
@@ -30,8 +31,12 @@ logging.addLevelName(TRACE, "TRACE")
 
 @dataclass(slots=True)
 class HostContext:
-    """What the application gave to the running call, where callbacks find it without holding the plug-in."""
+    """What belongs to the running call, where callbacks find it without holding the plug-in.
 
+    `value` is what the application gave to it.
+    """
+
+    interrupter: Interrupter
     value: object = None
 
 

@@ -25,6 +25,9 @@ from extism_kernel_pkg.host.text import bytes_of, utf8_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from extism_kernel_pkg.host.env import HostContext
+    from extism_kernel_pkg.host.interrupt import Interrupter
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
@@ -95,13 +98,12 @@ class CurrentPlugin:
     any more, or something else.
     """
 
-    def __init__(self, exchange: Exchange, host_context: object) -> None:
-        self._kept: Exchange | None = exchange
-        self.host_context = host_context
+    def __init__(self, exchange: Exchange, context: HostContext) -> None:
+        self._kept: tuple[Exchange, Interrupter] | None = exchange, context.interrupter
+        self.host_context = context.value
         """The object that was given to `Plugin.call`."""
 
-    @property
-    def _exchange(self) -> Exchange:
+    def _open(self) -> tuple[Exchange, Interrupter]:
         if self._kept is None:
             raise PluginClosedError(
                 "this `CurrentPlugin` ended with the call that it was given to",
@@ -109,9 +111,27 @@ class CurrentPlugin:
             )
         return self._kept
 
+    @property
+    def _exchange(self) -> Exchange:
+        return self._open()[0]
+
     def end(self) -> None:
         """Let no method work any more; called when the host function has returned."""
         self._kept = None
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the call's time limit, 0 when it is over; None without a limit."""
+        return self._open()[1].remaining()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the call was stopped meanwhile: by `cancel`, its task, or its time limit.
+
+        What the host function returns then is not used. One that takes long should look at this now and
+        then and return, for nothing else can end it.
+        """
+        return self._open()[1].is_stopped
 
     def read(self, handle: int) -> bytes:
         """Copy a block without freeing it, for handles that the guest keeps; 0 is the empty string.
@@ -152,7 +172,7 @@ class HostFunction:
         """Return the modules under which guests may import it."""
         return (self.namespace,) if self.namespace else (USER_MODULE, OLD_ENV_MODULE)
 
-    def call(self, exchange: Exchange, host_context: object, *raw: Any) -> Any:  # noqa: ANN401 - wasm numbers
+    def call(self, exchange: Exchange, context: HostContext, *raw: Any) -> Any:  # noqa: ANN401 - wasm numbers
         """Take the arguments, run, and place the result.
 
         Handles are freed, for the host owns them, but after all were read: a guest may pass one twice.
@@ -163,7 +183,7 @@ class HostFunction:
                 exchange.free(value)
         if not self.wants_plugin:
             return self._put(exchange, self.run(*values))
-        current = CurrentPlugin(exchange, host_context)
+        current = CurrentPlugin(exchange, context)
         try:
             result = self.run(current, *values)
         finally:

@@ -25,6 +25,15 @@ class Reason(Enum):
     CANCEL = "cancel"
 
 
+class Cancellation:
+    """A request to end one call, made before it begins or while it runs; no other call hears of it."""
+
+    __slots__ = ("is_made",)
+
+    def __init__(self) -> None:
+        self.is_made = False
+
+
 class InterruptedCallError(Exception):
     """The call was stopped while the host worked for the guest."""
 
@@ -98,10 +107,13 @@ class Interrupter:
         self._has_heartbeat = False
         self._wakers: list[Callable[[], None]] = []
         self._deadline: float | None = None
+        self._cancellation: Cancellation | None = None
         self.reason: Reason | None = None
         self.limit_ms: int | None = None
 
-    def start(self, limit_ms: int | None, *, can_stop: bool = True) -> None:
+    def start(
+        self, limit_ms: int | None, *, can_stop: bool = True, cancellation: Cancellation | None = None
+    ) -> None:
         """Let the time limit count from now, and `stop` act if `can_stop`; `finish` ends it."""
         now = time.monotonic()
         deadline = None if limit_ms is None else now + limit_ms / 1000
@@ -109,6 +121,9 @@ class Interrupter:
         with self._lock:
             self._is_running, self._can_stop, self.reason = True, can_stop, None
             self.limit_ms, self._deadline, self._has_heartbeat = limit_ms, deadline, has_heartbeat
+            self._cancellation = cancellation
+            if cancellation is not None and cancellation.is_made:
+                self._stop_now(Reason.CANCEL)
         due = inf if deadline is None else deadline
         WATCHDOG.watch(self, min(due, now + HEARTBEAT) if has_heartbeat else due)
 
@@ -135,23 +150,35 @@ class Interrupter:
                 self._stop_now(reason)
             return can_stop
 
+    def cancel(self, cancellation: Cancellation) -> None:
+        """Stop the call that was started with a cancellation, now or when it starts."""
+        with self._lock:
+            cancellation.is_made = True
+            if self._cancellation is cancellation:
+                self.stop(Reason.CANCEL)
+
     def look(self, now: float) -> float:
         """Stop the call if its time is over, or pass a heartbeat; return when to look again."""
         with self._lock:
-            if not self._is_running or self.reason is not None:
+            if not self._is_running:
                 return inf
             due = inf if self._deadline is None else self._deadline
-            if now >= due:
-                self._stop_now(Reason.TIMEOUT)
-                return inf
+            if self.reason is not None or now >= due:
+                self._stop_now(self.reason or Reason.TIMEOUT)
+                return now + HEARTBEAT
             if not self._has_heartbeat:
                 return due
             self._interrupt_guest()
             return min(due, now + HEARTBEAT)
 
     def _stop_now(self, reason: Reason) -> None:
+        """Stop the call, and again at every heartbeat until it ends.
+
+        The runtime does not notice an interrupt that comes while it is about to wait for the next one.
+        """
         self.reason = self.reason or reason
         self._interrupt_guest()
+        WATCHDOG.watch(self, time.monotonic() + HEARTBEAT)
         for wake in self._wakers:
             wake()
 
@@ -160,6 +187,11 @@ class Interrupter:
         if self._deadline is None:
             return None
         return min(max(0.0, self._deadline - time.monotonic()), threading.TIMEOUT_MAX)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the call was stopped or its time is over."""
+        return self.reason is not None or self.remaining() == 0
 
     def check(self) -> None:
         """Raise `InterruptedCallError` if the call was stopped or its time is over."""

@@ -180,7 +180,7 @@ class LinkedPlugin:
         results = (item.result.wasm,) if item.result else ()
 
         def run(*args: object) -> object:
-            return call(exchange, context.value, *args)
+            return call(exchange, context, *args)
 
         return self.guest.calls.define((tuple(codec.wasm for codec in item.params), results), run)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from extism_kernel_pkg.host.compiled_plugin import CompiledPlugin
@@ -16,7 +17,7 @@ from extism_kernel_pkg.host.errors import (
     PluginClosedError,
 )
 from extism_kernel_pkg.host.http import HttpClient
-from extism_kernel_pkg.host.interrupt import InterruptedCallError, Interrupter, Reason
+from extism_kernel_pkg.host.interrupt import Cancellation, InterruptedCallError, Interrupter, Reason
 from extism_kernel_pkg.host.manifest import change_manifest
 from extism_kernel_pkg.host.text import input_of
 
@@ -72,7 +73,7 @@ class Plugin:
         logger: logging.Logger | None = None,
     ) -> None:
         self._compiled = source if isinstance(source, CompiledPlugin) else CompiledPlugin(source)
-        manifest = change_manifest(
+        self._manifest = manifest = change_manifest(
             self._compiled.manifest,
             config=config,
             memory=memory,
@@ -80,7 +81,6 @@ class Plugin:
             allowed_paths=allowed_paths,
             timeout_ms=timeout_ms,
         )
-        self._timeout_ms = manifest.timeout_ms
         self._plan = self._compiled.plan(manifest, functions)
         self._interrupter = Interrupter(self._plan.compiler.engine.increment_epoch)
         self._http = HttpClient(
@@ -98,7 +98,8 @@ class Plugin:
         self._lock = threading.Lock()
         self._turn: Callable[[], _Turn | None] = lambda: None
         self._linked: LinkedPlugin | None = None
-        self._host_context = HostContext()
+        self._host_context = HostContext(self._interrupter)
+        self._call_count = 0
         self._is_closed = False
 
     @property
@@ -119,23 +120,42 @@ class Plugin:
         host works for the guest. After an error the next call is served by the same instance,
         except where that cannot be right (`proc_exit`, `_start`, a broken kernel): it gets a new one.
         """
-        given = input_of(data)
+        return self._serve(name, input_of(data), host_context)
+
+    async def call_async(self, name: str, data: bytes | str = b"", *, host_context: object = None) -> bytes:
+        """`call` in a thread, for asyncio. If the task is cancelled, the guest is stopped at once.
+
+        A function of the application that runs then is waited for no longer than `threads.CANCEL_SECONDS`.
+        At most `threads.MAX_THREADS` calls run at once; the time limit counts from when the call begins.
+        """
+        from extism_kernel_pkg.host.threads import run_in_thread  # noqa: PLC0415 - see `host/__init__.py`
+
+        cancellation = Cancellation()
+        return await run_in_thread(
+            partial(self._serve, name, input_of(data), host_context, cancellation),
+            partial(self._interrupter.cancel, cancellation),
+        )
+
+    def _serve(
+        self, name: str, data: bytes, host_context: object, cancellation: Cancellation | None = None
+    ) -> bytes:
         turn: _Turn | None = self._take_turn()
         try:
             if name not in self._compiled.callable:
                 raise FunctionNotFoundError(self._compiled.signature_fault(name) or name)
             self._host_context.value = host_context
-            return self._call(name, given)
+            self._call_count += 1
+            return self._call(name, data, cancellation)
         finally:
             self._host_context.value = None
             turn = None  # noqa: F841 - see `_take_turn`
 
-    def _call(self, name: str, data: bytes) -> bytes:
+    def _call(self, name: str, data: bytes, cancellation: Cancellation | None) -> bytes:
         """Make one call in two phases, each with a time limit: the guest's, then the kernel's answer."""
         interrupter = self._interrupter
         self._discard_spent()  # left by an interrupt between the end of a call and the lines below
         try:
-            interrupter.start(self._timeout_ms)
+            interrupter.start(self._manifest.timeout_ms, cancellation=cancellation)
             linked = self._linked or self._link(name)
             linked.guest.begin(is_last=name == "_start")
             outcome = linked.run(name, data)
@@ -159,6 +179,7 @@ class Plugin:
         guest = GuestStore(self._plan.compiler, self._interrupter)
         try:
             with guest.explaining(name):
+                self._interrupter.check()  # an interrupt before there was a store went unnoticed
                 linked = LinkedPlugin(guest, self._plan, self._env, self._host_context)
                 linked.instantiate()
                 self._linked = linked

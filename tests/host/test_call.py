@@ -262,3 +262,51 @@ os._exit(os.waitpid(child, 0)[1] != 0)
 def test_forked_process_makes_plugins_of_its_own() -> None:
     root = Path(extism_kernel_pkg.__file__).parents[1]
     subprocess.run([sys.executable, "-c", FORKING], cwd=root, check=True, timeout=120)
+
+
+def test_host_function_reads_the_time_that_is_left(load: Callable[..., Plugin]) -> None:
+    seen: list[float | None] = []
+
+    def shout(current: CurrentPlugin, text: str) -> str:
+        seen.append(current.time_left)
+        return text
+
+    offered = {"functions": [host_function(shout)]}
+    load("shout", options=offered).call("shout", "x")
+    load("shout", options=offered, timeout_ms=5000).call("shout", "x")
+    assert seen[0] is None
+    assert seen[1] is not None
+    assert 0 < seen[1] <= 5
+
+
+def test_host_function_sees_that_its_time_is_over(load: Callable[..., Plugin]) -> None:
+    seen: list[object] = []
+
+    def shout(current: CurrentPlugin, text: str) -> str:
+        seen.append(current.is_stopped)
+        while not current.is_stopped:
+            time.sleep(0.005)
+        seen.append(current.time_left)
+        return text
+
+    plugin = load("shout", options={"functions": [host_function(shout)]}, timeout_ms=200)
+    with pytest.raises(PluginTimeoutError):
+        plugin.call("shout", "x")
+    assert seen == [False, 0.0]
+
+
+def test_host_function_sees_that_it_was_cancelled(load: Callable[..., Plugin]) -> None:
+    left: list[float | None] = []
+
+    def shout(current: CurrentPlugin, text: str) -> str:
+        while not current.is_stopped:
+            time.sleep(0.005)
+        left.append(current.time_left)
+        return text
+
+    plugin = load("shout", options={"functions": [host_function(shout)]}, timeout_ms=60_000)
+    threading.Timer(0.1, plugin.cancel).start()
+    with pytest.raises(PluginCancelledError):
+        plugin.call("shout", "x")
+    assert left[0] is not None
+    assert left[0] > 0  # so it was not the time limit

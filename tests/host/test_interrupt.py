@@ -6,12 +6,20 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import extism_kernel_pkg
+from extism_kernel_pkg.host.interrupt import (
+    HEARTBEAT,
+    Cancellation,
+    InterruptedCallError,
+    Interrupter,
+    Reason,
+)
 
 from .conftest import request, wat_path
 
@@ -132,6 +140,7 @@ def test_interrupt_ends_the_wait_for_a_compilation() -> None:
         functions = "".join(f"(func (param i32) (result i32) {body})" for _ in range(60_000))
         from wasmtime import wat2wasm
         wasm = bytes(wat2wasm(f"(module {functions} (func (export \\"f\\")))"))
+        assert Plugin('(module (func (export "f")))').call("f") == b""  # all is imported
         interrupt(0.2)
         began = time.monotonic()
         try:
@@ -203,3 +212,36 @@ def test_interrupts_at_any_moment_leave_a_working_plugin() -> None:
             assert plugin.call("shout", b"next") == b"NEXT"
         assert came == 200, came
     """)
+
+
+def test_stop_is_repeated_until_the_call_ends() -> None:
+    ticks: list[float] = []
+    interrupter = Interrupter(lambda: ticks.append(time.monotonic()))
+    with interrupter.running(None):
+        assert interrupter.stop(Reason.CANCEL)
+        time.sleep(3.5 * HEARTBEAT)
+        assert len(ticks) >= 3  # the runtime may not have noticed the first
+    ended = len(ticks)
+    time.sleep(2.5 * HEARTBEAT)
+    assert len(ticks) == ended
+
+
+def test_cancellation_ends_its_own_call_alone() -> None:
+    interrupter = Interrupter(lambda: None)
+    early, late = Cancellation(), Cancellation()
+    interrupter.cancel(early)
+    interrupter.start(None, cancellation=early)
+    with pytest.raises(InterruptedCallError):
+        interrupter.check()
+    interrupter.finish()
+    interrupter.start(None, cancellation=late)
+    interrupter.cancel(early)
+    interrupter.check()
+    interrupter.cancel(late)
+    with pytest.raises(InterruptedCallError):
+        interrupter.check()
+    interrupter.finish()
+    interrupter.cancel(late)
+    interrupter.start(None)
+    interrupter.check()
+    interrupter.finish()

@@ -243,7 +243,14 @@ def test_plugin_that_is_kept_ends_with_its_call() -> None:
             plugin.call("shout", "fail")
         assert kept[0].host_context == "mine"
         for current in kept:
-            for use in (lambda: current.read(0), lambda: current.write(b"x"), lambda: current.free(1)):  # noqa: B023
+            uses: list[Callable[[], object]] = [
+                functools.partial(current.read, 0),
+                functools.partial(current.write, b"x"),
+                functools.partial(current.free, 1),
+                functools.partial(getattr, current, "time_left"),
+                functools.partial(getattr, current, "is_stopped"),
+            ]
+            for use in uses:
                 with pytest.raises(PluginClosedError, match="ended with the call"):
                     use()
 
