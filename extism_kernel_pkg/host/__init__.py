@@ -24,6 +24,7 @@ from extism_kernel_pkg.host.errors import (
     PluginOutOfMemoryError,
     PluginTimeoutError,
     PluginTrapError,
+    PoolTimeoutError,
 )
 from extism_kernel_pkg.host.functions import (
     F32,
@@ -40,6 +41,8 @@ from extism_kernel_pkg.host.functions import (
 from extism_kernel_pkg.host.manifest import Manifest, MemoryLimits, WasmSource, parse_manifest
 from extism_kernel_pkg.host.options import PluginOptions
 from extism_kernel_pkg.host.plugin import GUEST_LOGGER, Plugin
+from extism_kernel_pkg.host.pool import PluginPool, PoolCounters
+from extism_kernel_pkg.host.pooled import PooledPlugin
 from extism_kernel_pkg.host.versions import check_dependencies
 
 check_dependencies()
@@ -75,8 +78,12 @@ __all__ = [
     "PluginLoadError",
     "PluginOptions",
     "PluginOutOfMemoryError",
+    "PluginPool",
     "PluginTimeoutError",
     "PluginTrapError",
+    "PoolCounters",
+    "PoolTimeoutError",
+    "PooledPlugin",
     "WasmSource",
     "host_function",
     "parse_manifest",

@@ -60,6 +60,11 @@ class HostEnv:
         self._status = 0
         self._headers: dict[str, str] = {}
 
+    def forget(self) -> None:
+        """Begin anew, for another user: with no vars, also for who kept the old ones, and no HTTP answer."""
+        self.vars = {}
+        self._status, self._headers = 0, {}
+
     def config_get(self, exchange: Exchange, key: int) -> int:
         """Return the value of a config key; 0 if there is none."""
         value = self._config.get(exchange.take_text(key, "the config key"))

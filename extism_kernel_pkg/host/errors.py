@@ -155,7 +155,7 @@ class PluginBusyError(PluginError):
     def __init__(self) -> None:
         super().__init__(
             "cannot make reentrant calls into plugin",
-            hint="make one `Plugin` per thread from one `CompiledPlugin`",
+            hint="make one `Plugin` per thread from one `CompiledPlugin`, or use a `PluginPool`",
         )
 
 
@@ -163,6 +163,18 @@ class PluginClosedError(PluginError):
     """The plug-in was closed."""
 
     code = "plugin-closed"
+
+
+class PoolTimeoutError(PluginError):
+    """No plug-in of a pool became free in time."""
+
+    code = "pool-timeout"
+
+    def __init__(self, size: int, timeout: float) -> None:
+        super().__init__(
+            f"none of the pool's {size} plug-ins became free within {timeout:g} s",
+            hint="give the pool a larger `size`, or `acquire` a longer `timeout`",
+        )
 
 
 class KernelError(PluginError):

@@ -101,6 +101,8 @@ class LinkedPlugin:
         try:
             instance = calls.instantiate(self._plan.kernel, ())
         except CallEndedError as error:
+            if error.failure is not None:  # a signal, or the end of the call's time
+                raise
             raise KernelError(f"the kernel cannot be instantiated: {error}") from None
         found = {name: calls.export(instance, name) for name in KERNEL_FUNCTIONS}
         functions = {name: item for name, item in found.items() if item is not None and item.kind == FUNCTION}

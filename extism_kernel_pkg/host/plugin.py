@@ -99,7 +99,8 @@ class Plugin:
         self._turn: Callable[[], _Turn | None] = lambda: None
         self._linked: LinkedPlugin | None = None
         self._host_context = HostContext(self._interrupter)
-        self._call_count = 0
+        self.call_count = 0
+        """How many calls it began to serve."""
         self._is_closed = False
 
     @property
@@ -144,7 +145,7 @@ class Plugin:
             if name not in self._compiled.callable:
                 raise FunctionNotFoundError(self._compiled.signature_fault(name) or name)
             self._host_context.value = host_context
-            self._call_count += 1
+            self.call_count += 1
             return self._call(name, data, cancellation)
         finally:
             self._host_context.value = None
@@ -188,14 +189,17 @@ class Plugin:
             if self._linked is None:
                 guest.calls.close()
 
-    def reset(self) -> None:
-        """Drop the instance and its memory, kernel included. The next call makes a new one; vars stay.
+    def reset(self, *, with_vars: bool = False) -> None:
+        """Drop the instance and its memory, kernel included. The next call makes a new one.
 
+        Vars, and what is known of the last HTTP answer, go `with_vars` only.
         Raises `PluginBusyError` during a call, `PluginClosedError` after `close`.
         """
         turn: _Turn | None = self._take_turn()
         try:
             self._discard()
+            if with_vars:
+                self._env.forget()
         finally:
             turn = None  # noqa: F841 - see `_take_turn`
 

@@ -63,9 +63,9 @@ class WorkerThreads:
         return future
 
     def _work(self) -> None:
+        self._be_idle()
         while True:
             with self._changed:
-                self._idle += 1
                 self._changed.wait_for(lambda: self._jobs, self._idle_seconds)
                 self._idle -= 1
                 if not self._jobs:
@@ -73,17 +73,26 @@ class WorkerThreads:
                     return
                 future, run = self._jobs.popleft()
             if future.set_running_or_notify_cancel():
-                _complete(future, run)
+                tell = _run(future, run)
+                self._be_idle()  # first, for whoever is told may have the next job
+                tell()
+                del tell
+            else:
+                self._be_idle()
             del future, run  # they hold on to a plug-in
 
+    def _be_idle(self) -> None:
+        with self._changed:
+            self._idle += 1
 
-def _complete(future: Future[Result], run: Callable[[], Result]) -> None:
+
+def _run(future: Future[Result], run: Callable[[], Result]) -> Callable[[], None]:
+    """Run a function; return what tells the future how it ended."""
     try:
         result = run()
     except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+        return partial(future.set_exception, error)
+    return partial(future.set_result, result)
 
 
 WORKERS: Final = WorkerThreads(MAX_THREADS, IDLE_SECONDS)
