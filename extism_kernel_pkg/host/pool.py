@@ -160,12 +160,10 @@ class PluginPool:
         with self._lock:
             self._is_closed = True
             idle = [slot for slot in self._slots if slot.lease() is None]
-            waiters = list(self._waiters)
-            self._waiters.clear()
+            while self._waiters:
+                self._waiters.popleft().set_result(None)
         for slot in idle:
             self._clean(slot)
-        for waiter in waiters:
-            waiter.set_result(None)
 
     def __enter__(self) -> Self:
         return self
@@ -185,7 +183,7 @@ class PluginPool:
                     lease = _Lease(slot)
                     slot.lease = weakref.ref(lease)
                     return lease
-            if waiter not in self._waiters:
+            if waiter not in self._waiters and not waiter.done():
                 self._waiters.append(waiter)
             return None
 
@@ -208,13 +206,16 @@ class PluginPool:
         import asyncio  # noqa: PLC0415 - it takes longer to import than all the rest of the host
 
         end, waiter = _end_of(timeout), Future[None]()
+        woken = asyncio.wrap_future(waiter)
         try:
             lease = self._take(waiter)
             if lease is None:
                 self._count("_waits")
             while lease is None:
-                done, _ = await asyncio.wait({asyncio.wrap_future(waiter)}, timeout=self._left(end, timeout))
-                waiter = Future() if done else waiter
+                await asyncio.wait({woken}, timeout=self._left(end, timeout))
+                if woken.done():
+                    waiter = Future()
+                    woken = asyncio.wrap_future(waiter)
                 lease = self._take(waiter)
         finally:
             self._leave(waiter)
@@ -235,9 +236,8 @@ class PluginPool:
     def _wake(self) -> None:
         """Let the first who waits look again; called whenever a lease may have ended."""
         with self._lock:
-            waiter = self._waiters.popleft() if self._waiters else None
-        if waiter is not None:
-            waiter.set_result(None)
+            if self._waiters:
+                self._waiters.popleft().set_result(None)
         if self._is_closed:
             self.close()
 
