@@ -122,6 +122,8 @@ def change_manifest(  # noqa: PLR0913 - one for each key
         "allowed_paths": allowed_paths,
         "timeout_ms": timeout_ms,
     }
+    if memory is None and all(value is None for value in given.values()):
+        return manifest
     given = {key: dict(value) if isinstance(value, Mapping) else value for key, value in given.items()}
     table = _Table(given, _ARGUMENTS, set(given))
     limits = table.take("memory", dict)
