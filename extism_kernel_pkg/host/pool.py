@@ -230,8 +230,9 @@ class PluginPool:
         return min(left, _LOOK_AGAIN)
 
     def _leave(self, waiter: Future[None]) -> None:
-        with self._lock, suppress(ValueError):
-            self._waiters.remove(waiter)
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
 
     def _wake(self) -> None:
         """Let the first who waits look again; called whenever a lease may have ended."""
