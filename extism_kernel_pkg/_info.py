@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,6 +79,8 @@ def kernel_info() -> KernelInfo:
     Raises `KernelNotStagedError` in a checkout where none was built, `KernelCorruptError` if the file that
     tells is damaged or of another schema.
     """
+    from importlib.resources import files  # noqa: PLC0415 - it takes longer than all the rest
+
     package = __name__.rpartition(".")[0]
     try:
         content = files(package).joinpath(INFO_FILENAME).read_bytes()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 from extism_kernel_pkg._errors import KernelCorruptError, KernelNotStagedError
@@ -32,6 +30,9 @@ def kernel_bytes(flavour: Flavour = "context") -> bytes:
     if flavour not in FLAVOURS:
         message = f"flavour {flavour!r}; there are {', '.join(FLAVOURS)}"
         raise ValueError(message)
+    import hashlib  # noqa: PLC0415 - this and `importlib.resources` take longer than all the rest
+    from importlib.resources import files  # noqa: PLC0415
+
     info = kernel_info().flavours[flavour]
     try:
         data = files(PACKAGE).joinpath(info.file).read_bytes()
@@ -51,6 +52,8 @@ def kernel_path(flavour: Flavour = "context") -> Iterator[Path]:
 
     From a zip file it is a temporary one, gone when the block ends. Raises as `kernel_bytes` does.
     """
+    from importlib.resources import as_file, files  # noqa: PLC0415 - as above
+
     kernel_bytes(flavour)
     with as_file(files(PACKAGE).joinpath(kernel_info().flavours[flavour].file)) as path:
         yield path
