@@ -1,6 +1,6 @@
 """A complete Extism host: `contract.py` says what any host must do, the rest does it with wasmtime.
 
-wasmtime and urllib3 are imported when the first plug-in needs them, for they take most of the time.
+wasmtime and urllib3, and what needs them, are imported with the first plug-in: they take most of the time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from extism_kernel_pkg.host.errors import (
     PluginClosedError,
     PluginError,
     PluginExitError,
+    PluginFuelError,
     PluginLoadError,
     PluginOutOfMemoryError,
     PluginTimeoutError,
     PluginTrapError,
     PoolTimeoutError,
+    StackTooSmallError,
 )
+from extism_kernel_pkg.host.evidence import Frame, KernelUse, LimitUse
 from extism_kernel_pkg.host.functions import (
     F32,
     F64,
@@ -44,6 +47,7 @@ from extism_kernel_pkg.host.plugin import GUEST_LOGGER, Plugin
 from extism_kernel_pkg.host.pool import PluginPool, PoolCounters
 from extism_kernel_pkg.host.pooled import PooledPlugin
 from extism_kernel_pkg.host.versions import check_dependencies
+from extism_kernel_pkg.host.wasi_options import WasiOptions
 
 check_dependencies()
 
@@ -59,6 +63,7 @@ __all__ = [
     "CacheFolderError",
     "CompiledPlugin",
     "CurrentPlugin",
+    "Frame",
     "FunctionNotFoundError",
     "GuestError",
     "HostFunction",
@@ -66,6 +71,8 @@ __all__ = [
     "HttpDeniedError",
     "Json",
     "KernelError",
+    "KernelUse",
+    "LimitUse",
     "Manifest",
     "ManifestError",
     "MemoryLimits",
@@ -75,6 +82,7 @@ __all__ = [
     "PluginClosedError",
     "PluginError",
     "PluginExitError",
+    "PluginFuelError",
     "PluginLoadError",
     "PluginOptions",
     "PluginOutOfMemoryError",
@@ -84,6 +92,8 @@ __all__ = [
     "PoolCounters",
     "PoolTimeoutError",
     "PooledPlugin",
+    "StackTooSmallError",
+    "WasiOptions",
     "WasmSource",
     "host_function",
     "parse_manifest",

@@ -14,14 +14,24 @@ Python costs a hundred times as much. Only where it does not fit, or the kernel 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from extism_kernel_pkg.host.errors import PluginOutOfMemoryError
+from extism_kernel_pkg.host.manifest import MAX_PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from extism_kernel_pkg.host.compiling import GuestModule
+
 PAGE: Final = 65536
+MAX_OBJECT_PAGES: Final = 4096
+_MEMORIES: Final = 4
+"""Without `max_pages` a memory has at most 4 GiB, also with addresses of 64 bits; more than four memories of
+guests share 16 GiB evenly. In a plug-in with garbage-collected objects a memory and the heap of these have at
+most 256 MiB each: one `array.new` may fill it all, and nothing can stop it meanwhile."""
+
 MAX_TABLE_ELEMENTS: Final = 1_000_000
 """Tables are host memory that no limit of the manifest counts; real plug-ins have some thousand elements."""
 
@@ -82,20 +92,29 @@ class GuestMemory:
 
 
 class PageBudget:
-    """Keeps the pages of all memories of one store within `max_pages`; does nothing if that is None.
+    """Keeps the pages of all memories of one store within `max_pages`, or `MAX_PAGES` each if that is None.
 
     Tables are held to `MAX_TABLE_ELEMENTS` together in any case: each to an equal share.
     """
 
     def __init__(
-        self, store: LimitedStore, max_pages: int | None, kernel_size: Callable[[], int], tables: int
+        self,
+        store: LimitedStore,
+        max_pages: int | None,
+        kernel_size: Callable[[], int],
+        guests: Sequence[GuestModule],
     ) -> None:
         self.max_pages = max_pages
         self._store = store
         self._kernel_size = kernel_size
-        self._table_elements = MAX_TABLE_ELEMENTS // max(1, tables)
-        self.guests: list[GuestMemory] = []
-        store.set_limits(table_elements=self._table_elements)
+        self._table_elements = MAX_TABLE_ELEMENTS // max(1, sum(guest.tables for guest in guests))
+        self.guests = [
+            GuestMemory(size=partial(int, defined.minimum), maximum=defined.maximum)
+            for guest in guests
+            for defined in guest.memories
+        ]
+        share = MAX_PAGES * _MEMORIES // max(_MEMORIES, len(self.guests))
+        self._limit(min(share, MAX_OBJECT_PAGES) if any(guest.has_objects for guest in guests) else share)
 
     @property
     def used(self) -> int:
@@ -129,8 +148,8 @@ def _common_limit(memories: Sequence[tuple[int, int]], room: int) -> int:
     def growth(limit: int) -> int:
         return sum(max(0, min(limit, most) - size) for size, most in memories)
 
-    if not memories:
-        return room
+    if len(memories) <= 1:
+        return room + sum(size for size, _ in memories)
     low, high = 0, max(size for size, _ in memories) + room
     while low < high:
         middle = (low + high + 1) // 2

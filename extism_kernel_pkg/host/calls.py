@@ -13,7 +13,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wasmtime import FuncType, TrapCode, ValType
 
-from extism_kernel_pkg.host.capi import FUNCTION, HOST_FUNCTION, MEMORY, NULL, ON_EPOCH, address_of, ffi, lib
+from extism_kernel_pkg.host.capi import (
+    EXTERN,
+    EXTERNS,
+    FUNCTION,
+    HOST_FUNCTION,
+    INSTANCE,
+    MEMORY,
+    NULL,
+    ON_EPOCH,
+    address_of,
+    ffi,
+    item_of,
+    lib,
+)
+from extism_kernel_pkg.host.store_memory import StoreMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,6 +89,7 @@ class StoreCalls:
         self._check = check
         self._failure: BaseException | None = None
         self._values = ffi.new("value_t[]", _MAX_VALUES)
+        self._words = ffi.cast("uint64_t *", self._values)
         self._trap = ffi.new("void **")
         self._kept: list[Any] = []
         self._store = ffi.gc(
@@ -100,6 +115,16 @@ class StoreCalls:
         """Set the largest size of each memory in bytes, and of each table in elements; -1 is no limit."""
         lib.wasmtime_store_limiter(self._store, memory_size, table_elements, -1, -1, -1)
 
+    def set_fuel(self, units: int) -> None:
+        """Set how much WebAssembly may still run; only for an engine that counts it."""
+        lib.wasmtime_context_set_fuel(self.context, units)
+
+    def fuel(self) -> int:
+        """Return how much fuel is left."""
+        left = ffi.new("uint64_t *")
+        lib.wasmtime_context_get_fuel(self.context, left)
+        return left[0]  # type: ignore[no-any-return]
+
     def set_wasi(self, config: WasiConfig) -> None:
         """Let the functions of WASI see what a configuration says. Raises `CallEndedError`."""
         error = lib.wasmtime_context_set_wasi(self.context, address_of(config))
@@ -119,9 +144,9 @@ class StoreCalls:
             self._trap,
             self._ended,
         )
-        words = ffi.cast("uint64_t *", values)
+        words = self._words
         self._kept.append(function)
-        target = ffi.addressof(function.of, "function")
+        target = item_of(function)
         mask = _MASKS[results[0]] if results else 0
 
         def run(*arguments: int) -> int:
@@ -161,19 +186,18 @@ class StoreCalls:
                 values[0].low = result & _WORD if is_integer else _from_float(result_kind, result)
             return NULL
 
-        made = ffi.new("extern_t *")
+        made = ffi.new(EXTERN)
         made.kind = FUNCTION
         run = ffi.callback(HOST_FUNCTION, callback, NULL, self._stop_in_host_function)
         self._kept.append(run)
         function_type = address_of(self._types[signature])
-        target = ffi.addressof(made.of, "function")
-        lib.wasmtime_func_new_unchecked(self.context, function_type, run, NULL, NULL, target)
+        lib.wasmtime_func_new_unchecked(self.context, function_type, run, NULL, NULL, item_of(made))
         return made
 
     def instantiate(self, module: Module, imports: Sequence[Extern]) -> Any:  # noqa: ANN401 - an `instance_t *`
         """Instantiate a module and run its start function. Raises `CallEndedError`."""
-        instance = ffi.new("instance_t *")
-        given = ffi.new("extern_t[]", [item[0] for item in imports])
+        instance = ffi.new(INSTANCE)
+        given = ffi.new(EXTERNS, [item[0] for item in imports])
         error = lib.wasmtime_instance_new(
             self.context, address_of(module), given, len(imports), instance, self._trap
         )
@@ -183,13 +207,13 @@ class StoreCalls:
 
     def export(self, instance: Any, name: str) -> Extern | None:  # noqa: ANN401 - an `instance_t *`
         """Return an export of an instance; None if there is none of this name."""
-        found, text = ffi.new("extern_t *"), name.encode()
+        found, text = ffi.new(EXTERN), name.encode()
         is_there = lib.wasmtime_instance_export_get(self.context, instance, text, len(text), found)
         return found if is_there else None
 
     def linked(self, linker: Linker, module: str, name: str) -> Extern | None:
         """Return what a linker defines under two names; None if nothing."""
-        found, space, text = ffi.new("extern_t *"), module.encode(), name.encode()
+        found, space, text = ffi.new(EXTERN), module.encode(), name.encode()
         is_there = lib.wasmtime_linker_get(
             address_of(linker), self.context, space, len(space), text, len(text), found
         )
@@ -197,7 +221,7 @@ class StoreCalls:
 
     def caller_memory(self, caller: Any) -> StoreMemory | None:  # noqa: ANN401 - cffi's
         """Return the memory that the module which called a host function exports as `memory`."""
-        found = ffi.new("extern_t *")
+        found = ffi.new(EXTERN)
         is_there = lib.wasmtime_caller_export_get(caller, _MEMORY_NAME, len(_MEMORY_NAME), found)
         return StoreMemory(self.context, found) if is_there and found.kind == MEMORY else None
 
@@ -234,28 +258,11 @@ class StoreCalls:
         return CallEndedError("came back before it could be stopped", failure=failure)
 
 
-class StoreMemory:
-    """One memory of a store. Its address may change whenever WebAssembly runs, so each use asks for it."""
-
-    __slots__ = ("_context", "_extern", "_memory")
-
-    def __init__(self, context: Any, memory: Extern) -> None:  # noqa: ANN401 - cffi's
-        self._context = context
-        self._extern = memory
-        self._memory = ffi.addressof(memory.of, "memory")
-
-    def size(self) -> int:
-        """Return the size in bytes."""
-        return lib.wasmtime_memory_data_size(self._context, self._memory)  # type: ignore[no-any-return]
-
-    def read(self, address: int, length: int) -> bytes:
-        """Copy bytes out; the caller has checked that they are inside."""
-        base = lib.wasmtime_memory_data(self._context, self._memory)
-        return ffi.buffer(base + address, length)[:]  # type: ignore[no-any-return]
-
-    def write(self, address: int, data: bytes) -> None:
-        """Copy bytes in; the caller has checked that they fit."""
-        ffi.memmove(lib.wasmtime_memory_data(self._context, self._memory) + address, data, len(data))
+def set_stdin(config: WasiConfig, data: bytes) -> None:
+    """Let a guest read these bytes from its standard input."""
+    given = ffi.new("bytes_t *")
+    lib.wasm_byte_vec_new(given, len(data), data)
+    lib.wasi_config_set_stdin_bytes(address_of(config), given)
 
 
 def _text(read: Callable[[Any, Any], None], source: Any) -> str:  # noqa: ANN401 - cffi's

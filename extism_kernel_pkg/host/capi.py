@@ -32,12 +32,14 @@ void wasmtime_store_limiter(
     void *store, int64_t memory, int64_t elements, int64_t instances, int64_t tables, int64_t memories);
 void wasmtime_store_epoch_deadline_callback(void *store, void *callback, void *data, void *finalizer);
 void wasmtime_context_set_epoch_deadline(void *context, uint64_t ticks);
+void *wasmtime_context_set_fuel(void *context, uint64_t units);
+void *wasmtime_context_get_fuel(void *context, uint64_t *units);
 void *wasmtime_context_set_wasi(void *context, void *config);
 
 void *wasmtime_func_call_unchecked(
-    void *context, function_t *function, value_t *values, size_t count, void **trap);
+    void *context, void *function, value_t *values, size_t count, void **trap);
 void wasmtime_func_new_unchecked(
-    void *context, void *type, void *callback, void *data, void *finalizer, function_t *made);
+    void *context, void *type, void *callback, void *data, void *finalizer, void *made);
 void *wasmtime_instance_new(
     void *context, void *module, extern_t *imports, size_t count, instance_t *made, void **trap);
 bool wasmtime_instance_export_get(
@@ -46,8 +48,8 @@ bool wasmtime_caller_export_get(void *caller, char *name, size_t length, extern_
 bool wasmtime_linker_get(
     void *linker, void *context,
     char *module, size_t module_length, char *name, size_t length, extern_t *found);
-char *wasmtime_memory_data(void *context, memory_t *memory);
-size_t wasmtime_memory_data_size(void *context, memory_t *memory);
+char *wasmtime_memory_data(void *context, void *memory);
+size_t wasmtime_memory_data_size(void *context, void *memory);
 
 void *wasmtime_trap_new(char *message, size_t length);
 void wasm_trap_delete(void *trap);
@@ -57,7 +59,9 @@ void *wasmtime_error_new(char *message);
 void wasmtime_error_delete(void *error);
 void wasmtime_error_message(void *error, bytes_t *message);
 bool wasmtime_error_exit_status(void *error, int *status);
+void wasm_byte_vec_new(bytes_t *bytes, size_t size, char *data);
 void wasm_byte_vec_delete(bytes_t *bytes);
+void wasi_config_set_stdin_bytes(void *config, bytes_t *bytes);
 """
 
 ffi: Final[Any] = cffi.FFI()
@@ -68,6 +72,13 @@ NULL: Final[Any] = ffi.NULL
 HOST_FUNCTION: Final[Any] = ffi.typeof("void *(*)(void *data, void *caller, value_t *values, size_t count)")
 ON_EPOCH: Final[Any] = ffi.typeof("void *(*)(void *context, void *data, uint64_t *ticks, uint8_t *kind)")
 
+EXTERN: Final[Any] = ffi.typeof("extern_t *")
+EXTERNS: Final[Any] = ffi.typeof("extern_t[]")
+INSTANCE: Final[Any] = ffi.typeof("instance_t *")
+_CHAR: Final[Any] = ffi.typeof("char *")
+_VOID: Final[Any] = ffi.typeof("void *")
+_ITEM: Final[int] = ffi.offsetof("extern_t", "of")
+
 FUNCTION: Final = bindings.WASMTIME_EXTERN_FUNC.value
 MEMORY: Final = bindings.WASMTIME_EXTERN_MEMORY.value
 """What `extern_t.kind` is for functions and memories."""
@@ -75,7 +86,12 @@ MEMORY: Final = bindings.WASMTIME_EXTERN_MEMORY.value
 
 def address_of(wrapper: Any) -> Any:  # noqa: ANN401 - any object of the wasmtime package
     """Return the address behind an object of the wasmtime package, which must be kept as long."""
-    return ffi.cast("void *", ctypes.cast(wrapper.ptr(), ctypes.c_void_p).value)
+    return ffi.cast(_VOID, ctypes.addressof(wrapper.ptr().contents))
+
+
+def item_of(extern: Any) -> Any:  # noqa: ANN401 - cffi's
+    """Return the address of the function or memory in an `extern_t`."""
+    return ffi.cast(_CHAR, extern) + _ITEM
 
 
 def check_layout() -> None:

@@ -17,11 +17,16 @@ from extism_kernel_pkg.host.budget import GATE, pages_module
 from extism_kernel_pkg.host.calls import FunctionTypes
 from extism_kernel_pkg.host.errors import CompilationError
 from extism_kernel_pkg.host.interrupt import HEARTBEAT
+from extism_kernel_pkg.host.kernel_use import COUNTER
+from extism_kernel_pkg.host.links import fill_module, find_circular, later_module
 from extism_kernel_pkg.host.memories import export_memories
-from extism_kernel_pkg.host.signatures import read_signatures
+from extism_kernel_pkg.host.signatures import read_imported_signatures, read_signatures
+from extism_kernel_pkg.host.stacks import WASM_STACK
+from extism_kernel_pkg.host.wasi import WASI_MODULE
+from extism_kernel_pkg.host.wasi_files import REAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from extism_kernel_pkg.host.contract import Signature
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 _KEPT_MODULES: Final = 64
 _KEPT_BYTES: Final = 64 * 2**20
 """How much is kept for the next plug-in from the same bytes, counted in bytes of WebAssembly."""
+
+_DETAILS: Final = "WASMTIME_BACKTRACE_DETAILS"
 
 _IMPORTED_IN: Final = os.getpid()
 """A process forked from it lacks the threads of the compiler, and would wait for them for ever."""
@@ -43,9 +50,13 @@ class GuestModule:
     module: Module
     memories: Sequence[DefinedMemory]
     tables: int
+    has_objects: bool
+    """Whether it can make garbage-collected objects."""
     functions: Mapping[str, Signature]
     imports: Sequence[tuple[str, str, str]]
     """Module, name and kind (as in `_wasm.Import`) of each import, in their order."""
+    imported: Mapping[tuple[str, str], Signature]
+    """The types of the functions among them."""
 
 
 class Compiler:
@@ -55,8 +66,10 @@ class Compiler:
     ask its host whether it was meant.
     """
 
-    def __init__(self) -> None:
-        config = Config()
+    def __init__(self, *, counts_fuel: bool = False) -> None:
+        config = _config_with_lines()
+        config.max_wasm_stack = WASM_STACK
+        config.consume_fuel = counts_fuel
         config.epoch_interruption = True
         config.wasm_exceptions = True
         config.wasm_function_references = True
@@ -101,7 +114,8 @@ class Compiler:
         try:
             parts = _wasm.Module(wasm)
             exported, memories = export_memories(parts)
-            functions, tables = read_signatures(parts), len(parts.tables)
+            functions, imported = read_signatures(parts), read_imported_signatures(parts)
+            tables, has_objects = len(parts.tables), None in parts.types
             imports = [(entry.module, entry.name, entry.kind) for entry in parts.imports]
         except _wasm.InvalidModuleError as error:
             raise CompilationError(f"is not understood: {error}") from None
@@ -114,8 +128,10 @@ class Compiler:
             module=module,
             memories=memories,
             tables=tables,
+            has_objects=has_objects,
             functions=functions,
             imports=imports,
+            imported=imported,
         )
 
     def _compile(self, wasm: bytes) -> Module:
@@ -137,26 +153,59 @@ class Compiler:
         """The module of `budget.GATE`."""
         return Module(self.engine, GATE)
 
+    @functools.cached_property
+    def real_wasi(self) -> Module:
+        """The module of `wasi_files.REAL`."""
+        return Module(self.engine, REAL)
+
+    @functools.cached_property
+    def counter(self) -> Module:
+        """The module of `kernel_use.COUNTER`."""
+        return Module(self.engine, COUNTER)
+
+    @functools.cache  # noqa: B019 - a compiler lives as long as the process
+    def compile_text(self, text: str) -> Module:
+        """Return one of the host's own modules; `prepare` names those that a forked process needs."""
+        return Module(self.engine, text)
+
     @functools.cache  # noqa: B019 - a compiler lives as long as the process
     def pages(self, memories: tuple[str, ...]) -> Module:
         """Return the module of `budget.pages_module`."""
         return Module(self.engine, pages_module(memories))
 
-    def compile_gate(self, guests: Iterable[GuestModule]) -> None:
-        """Compile what a limit needs now: a process that is forked later cannot compile with this engine."""
+    def prepare(self, modules: Mapping[str, GuestModule]) -> None:
+        """Compile what guests need beside themselves: a process forked later cannot with this engine."""
+        guests = tuple(modules.values())
+        for signature in find_circular(modules):
+            self.compile_text(later_module(signature))
+            self.compile_text(fill_module(signature))
+        self.counter  # noqa: B018 - made when it is asked for
+        if any(module == WASI_MODULE for guest in guests for module, _, _ in guest.imports):
+            self.real_wasi  # noqa: B018
         self.pages(tuple(defined.index for guest in guests for defined in guest.memories))
-        self.gate  # noqa: B018 - made when it is asked for
+        self.gate  # noqa: B018
 
 
-_compilers: Final[dict[int, Compiler]] = {}
+_compilers: Final[dict[tuple[int, bool], Compiler]] = {}
 
 
-def compiler() -> Compiler:
-    """Return this process's compiler; a forked process gets its own."""
-    process = os.getpid()
-    if process not in _compilers:
-        _compilers.setdefault(process, Compiler())  # of two threads here one makes an engine in vain
-    return _compilers[process]
+def compiler(*, counts_fuel: bool = False) -> Compiler:
+    """Return this process's compiler; a forked process gets its own, and code that counts fuel another."""
+    key = os.getpid(), counts_fuel
+    if key not in _compilers:  # of two threads here one makes an engine in vain
+        _compilers.setdefault(key, Compiler(counts_fuel=counts_fuel))
+    return _compilers[key]
+
+
+def _config_with_lines() -> Config:
+    """Return a configuration that has backtraces with source lines; only this variable can say so."""
+    if _DETAILS in os.environ:
+        return Config()
+    os.environ[_DETAILS] = "1"
+    try:
+        return Config()
+    finally:
+        del os.environ[_DETAILS]
 
 
 def _outside_main_thread(make: Callable[[], GuestModule]) -> GuestModule:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from extism_kernel_pkg.host.errors import HostFunctionError
-from extism_kernel_pkg.host.http import HttpClient, HttpRequest
+from extism_kernel_pkg.host.text import printable
+from extism_kernel_pkg.host.vars import Vars
 
 if TYPE_CHECKING:
     from extism_kernel_pkg.host.contract import Exchange
+    from extism_kernel_pkg.host.http import HttpClient, HttpRequest
     from extism_kernel_pkg.host.interrupt import Interrupter
     from extism_kernel_pkg.host.manifest import Manifest
 
@@ -51,7 +53,7 @@ class HostEnv:
         logger: logging.Logger,
         with_response_headers: bool = False,
     ) -> None:
-        self.vars: dict[str, bytes] = {}
+        self.vars = Vars()
         self._config = manifest.config
         self._max_var_bytes = manifest.memory.max_var_bytes
         self._http = http
@@ -62,7 +64,7 @@ class HostEnv:
 
     def forget(self) -> None:
         """Begin anew, for another user: with no vars, also for who kept the old ones, and no HTTP answer."""
-        self.vars = {}
+        self.vars = Vars()
         self._status, self._headers = 0, {}
 
     def config_get(self, exchange: Exchange, key: int) -> int:
@@ -79,10 +81,9 @@ class HostEnv:
         name, data = exchange.take_two(key, "the var's name", value)
         if self._max_var_bytes == 0:
             raise HostFunctionError("vars are disabled by this host", hint="`memory.max_var_bytes` is 0")
-        others = sum(len(k.encode()) + len(v) for k, v in self.vars.items() if k != name)
         if not data:
             self.vars.pop(name, None)
-        elif others + len(name.encode()) + len(data) > self._max_var_bytes:
+        elif self.vars.size_with(name, data) > self._max_var_bytes:
             raise HostFunctionError(
                 f"variable store is full: `{name}` with {len(data)} bytes does not fit",
                 hint=f"`memory.max_var_bytes` is {self._max_var_bytes}",
@@ -138,13 +139,15 @@ class HostEnv:
 
     def _log(self, level: int, exchange: Exchange, message: int) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", exchange.take(message).decode(errors="replace"))
+            self._logger.log(level, "%s", printable(exchange.take(message).decode(errors="replace")))
         else:
             exchange.free(message)
 
 
 def parse_http_request(text: str, body: bytes | None) -> HttpRequest:
     """Check the JSON of `http_request`: `url`, and optionally `method` and `headers`."""
+    from extism_kernel_pkg.host.http import HttpRequest  # noqa: PLC0415 - see `host/__init__.py`
+
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from extism_kernel_pkg.host.evidence import render_evidence
+from extism_kernel_pkg.host.text import printable
+
+if TYPE_CHECKING:
+    from extism_kernel_pkg.host.evidence import Frame, KernelUse, LimitUse
 
 
 class PluginError(Exception):
     """Base of all errors of the host; `str()` of it is the message, `render()` adds place and remedy.
 
     `code` is stable, in kebab-case. `Plugin.call` says after which of them the next call gets a new
-    instance.
+    instance. What is known of the call that it ended: the guest's `frames`, innermost first; the last lines
+    of `stdout` and `stderr`, escaped; the `limits` and how much of them was used; what the `kernel` held.
     """
 
     code = "plugin-error"
+    frames: tuple[Frame, ...] = ()
+    stdout: tuple[str, ...] = ()
+    stderr: tuple[str, ...] = ()
+    limits: tuple[LimitUse, ...] = ()
+    kernel: KernelUse | None = None
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
@@ -25,10 +37,21 @@ class PluginError(Exception):
         return _restore, (type(self), self.args, self.__dict__)
 
     def render(self) -> str:
-        """Return the error as a person reads it: what is wrong, where, and what to do."""
-        lines = [f"error[{self.code}]: {self.message}"]
+        """Return the error as a person reads it: what is wrong, where, what is known of the call, what to do.
+
+        The message may be the guest's, so it is escaped, but for the ends of its lines.
+        """
+        message = "\n  ".join(printable(line) for line in self.message.splitlines())
+        lines = [f"error[{self.code}]: {message}"]
         if self.where:
             lines.append(f"  at: {self.where}")
+        lines += render_evidence(
+            frames=self.frames,
+            stdout=self.stdout,
+            stderr=self.stderr,
+            limits=self.limits,
+            kernel=self.kernel,
+        )
         if self.hint:
             lines.append(f"hint: {self.hint}")
         return "\n".join(lines)
@@ -108,6 +131,18 @@ class PluginTimeoutError(PluginError):
         )
 
 
+class PluginFuelError(PluginError):
+    """The guest used up its `fuel_limit`."""
+
+    code = "fuel"
+
+    def __init__(self, function: str, fuel_limit: int | None) -> None:
+        super().__init__(
+            f"fuel: `{function}` was stopped after {fuel_limit} units",
+            hint="raise `fuel_limit` if the plug-in may run longer; a unit is about one instruction",
+        )
+
+
 class PluginCancelledError(PluginError):
     """Another thread called `cancel()`."""
 
@@ -145,6 +180,12 @@ class HttpDeniedError(HostFunctionError):
             f"HTTP {how} to {url} is not allowed",
             hint="add the host to `allowed_hosts` in the manifest",
         )
+
+
+class StackTooSmallError(PluginError):
+    """The thread's stack is smaller than what a guest may use."""
+
+    code = "stack-too-small"
 
 
 class PluginBusyError(PluginError):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _ENV: Final = frozenset({*KERNEL_FUNCTIONS, *HOST_FUNCTIONS})
 _OLD_ENV: Final = frozenset(OLD_PREFIX + name for name in _ENV - NOT_IN_OLD_ENV)
+_OWN: Final = frozenset([(ENV_MODULE, name) for name in _ENV] + [(OLD_ENV_MODULE, name) for name in _OLD_ENV])
 _BINDGEN: Final = "wasm-bindgen's glue for JavaScript; find who needs it with `cargo tree -i wasm-bindgen`"
 _FOREIGN: Final = {
     "wbg": _BINDGEN,
@@ -52,8 +53,7 @@ def check_plan(plan: Plan) -> None:
     """
     _check_functions(plan.functions)
     check_paths(plan.allowed_paths)
-    offered = {(ENV_MODULE, name) for name in _ENV} | {(OLD_ENV_MODULE, name) for name in _OLD_ENV}
-    offered |= {(namespace, item.name) for item in plan.functions for namespace in item.namespaces}
+    offered = {(namespace, item.name) for item in plan.functions for namespace in item.namespaces}
     for name, guest in plan.guests.items():
         missing = []
         for module, imported, kind in guest.imports:
@@ -61,7 +61,9 @@ def check_plan(plan: Plan) -> None:
                 raise PluginLoadError(
                     f"`{name}` imports `{imported}`, but only functions of the kernel are shared"
                 )
-            if (module, imported) not in offered and module not in {*plan.guests, WASI_MODULE}:
+            if module == WASI_MODULE or module in plan.guests or (module, imported) in _OWN:
+                continue
+            if (module, imported) not in offered:
                 missing.append((module, imported))
         if missing:
             raise _missing(name, missing, plan.functions)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from extism_kernel_pkg.host.budget import PAGE, GuestMemory, PageBudget
-from extism_kernel_pkg.host.calls import CallEndedError, StoreMemory
+from extism_kernel_pkg.host.calls import CallEndedError
 from extism_kernel_pkg.host.capi import FUNCTION, MEMORY
 from extism_kernel_pkg.host.contract import (
     ENV_MODULE,
@@ -28,18 +28,20 @@ from extism_kernel_pkg.host.errors import (
     PluginOutOfMemoryError,
 )
 from extism_kernel_pkg.host.interrupt import InterruptedCallError
+from extism_kernel_pkg.host.kernel_use import count_blocks
+from extism_kernel_pkg.host.links import LaterFunctions
 from extism_kernel_pkg.host.start import initialize_runtime
 from extism_kernel_pkg.host.store import GuestStore, StoreDoor
+from extism_kernel_pkg.host.store_memory import StoreMemory
 from extism_kernel_pkg.host.wasi import WASI_MODULE, find_wasi, wasi_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from wasmtime import Module
-
     from extism_kernel_pkg.host.calls import Extern
     from extism_kernel_pkg.host.compiling import Compiler, GuestModule
     from extism_kernel_pkg.host.env import HostContext, HostEnv
+    from extism_kernel_pkg.host.evidence import KernelUse
     from extism_kernel_pkg.host.functions import HostFunction
 
 _BACKTRACE: Final = "wasm backtrace"
@@ -51,11 +53,22 @@ class Plan:
     """What goes into one instance of a plug-in."""
 
     compiler: Compiler
-    kernel: Module
+    kernel: GuestModule
     guests: Mapping[str, GuestModule]
     functions: Sequence[HostFunction]
     allowed_paths: Mapping[str, str]
     max_pages: int | None
+
+
+class KernelFunctions(dict[str, "Extern"]):
+    """The functions of a kernel's instance by name, each fetched when it is first asked for."""
+
+    def __init__(self, export: Callable[[str], Extern | None]) -> None:
+        super().__init__()
+        self._export = export
+
+    def __missing__(self, name: str) -> Extern:
+        return self.setdefault(name, self._export(name))
 
 
 def _own_name(module: str, name: str) -> str | None:
@@ -79,6 +92,7 @@ class LinkedPlugin:
         self._host_context = host_context
         self._instances: dict[str, Callable[[str], Extern | None]] = {}
         self._made: dict[tuple[str, str], Extern] = {}
+        self._later = LaterFunctions(guest.calls, plan.compiler.compile_text)
         self._functions: dict[str, Callable[[], int]] = {}
         self._kernel, memory = self._instantiate_kernel()
         self._kernel_memory = StoreMemory(guest.calls.context, memory)
@@ -87,40 +101,32 @@ class LinkedPlugin:
         self._gate: dict[str, Extern] = {}
         if plan.max_pages is not None:
             self._gate = self._make_gate(memory, door)
-            door = StoreDoor(guest, self._kernel_memory, {**self._kernel, "alloc": self._gate["alloc"]})
+            door = StoreDoor(guest, self._kernel_memory, self._kernel, self._gate["alloc"])
         self.exchange = Exchange(door)
         if any(module == WASI_MODULE for item in plan.guests.values() for module, _, _ in item.imports):
-            guest.calls.set_wasi(wasi_config(plan.allowed_paths))
+            guest.calls.set_wasi(wasi_config(plan.allowed_paths, guest.output.options))
 
-    def _instantiate_kernel(self) -> tuple[dict[str, Extern], Extern]:
+    def _instantiate_kernel(self) -> tuple[KernelFunctions, Extern]:
         """Instantiate a kernel of this plug-in's own (L-4); return its functions and its memory.
 
         The memory is not offered: a guest reaches it through the kernel's functions alone.
         """
         calls = self.guest.calls
         try:
-            instance = calls.instantiate(self._plan.kernel, ())
+            instance = calls.instantiate(self._plan.kernel.module, ())
         except CallEndedError as error:
             if error.failure is not None:  # a signal, or the end of the call's time
                 raise
             raise KernelError(f"the kernel cannot be instantiated: {error}") from None
-        found = {name: calls.export(instance, name) for name in KERNEL_FUNCTIONS}
-        functions = {name: item for name, item in found.items() if item is not None and item.kind == FUNCTION}
         memory = calls.export(instance, "memory")
-        missing = [name for name in KERNEL_FUNCTIONS if name not in functions]
+        missing = [name for name in KERNEL_FUNCTIONS if name not in self._plan.kernel.functions]
         if memory is None or memory.kind != MEMORY or missing:
             raise KernelError(f"the kernel does not export {', '.join(missing) or 'memory'}")
-        return functions, memory
+        return KernelFunctions(partial(calls.export, instance)), memory
 
     def _make_budget(self, kernel: StoreMemory) -> PageBudget:
-        tables = sum(guest.tables for guest in self._plan.guests.values())
-        store, limit = self.guest.calls, self._plan.max_pages
-        budget = PageBudget(store, limit, partial(_pages, kernel), tables)
-        budget.guests.extend(
-            GuestMemory(size=partial(int, defined.minimum), maximum=defined.maximum)
-            for guest in self._plan.guests.values()
-            for defined in guest.memories
-        )
+        guests = tuple(self._plan.guests.values())
+        budget = PageBudget(self.guest.calls, self._plan.max_pages, partial(_pages, kernel), guests)
         self.guest.budget = budget
         return budget
 
@@ -213,6 +219,16 @@ class LinkedPlugin:
             calls.instantiate(module, [*(found for _, found in memories), self._gate["guests"]])
         self._start(MAIN_NAME)
 
+    def kernel_use(self) -> KernelUse | None:
+        """Return what the kernel holds, if that can be told."""
+        try:
+            size = self._kernel_memory.size()
+            with self.guest.free_of_charge():
+                counter = self._plan.compiler.counter
+                return count_blocks(self.guest.calls, counter, self._kernel["length"], size)
+        except CallEndedError:
+            return None
+
     def run(self, name: str, data: bytes) -> Returned | Stopped:
         """Hand the input to the kernel and call the guest's function.
 
@@ -220,7 +236,8 @@ class LinkedPlugin:
         """
         function = self._functions.get(name) or self._bind(name)
         try:
-            self.exchange.open_call(data)
+            with self.guest.free_of_charge():
+                self.exchange.open_call(data)
         except InterruptedCallError:
             raise self.guest.interrupted(name) from None
         return self.guest.run_guest(name, function)
@@ -245,14 +262,24 @@ class LinkedPlugin:
 
     def _instantiate(self, name: str, importers: tuple[str, ...]) -> None:
         guest, calls = self._plan.guests[name], self.guest.calls
-        if name in importers:
-            raise PluginLoadError(f"linked modules import each other: {' -> '.join([*importers, name])}")
-        for module, _, _ in guest.imports:
+        importers = *importers, name
+        imports = []
+        for module, imported, kind in guest.imports:
+            if module in importers:
+                if kind != "func":
+                    raise PluginLoadError(
+                        f"only functions can be imported in a circle, `{module}` `{imported}` is none: "
+                        + " -> ".join([*importers, module])
+                    )
+                imports.append(self._later.find(module, imported, guest.imported[module, imported]))
+                continue
             if module in self._plan.guests and module not in self._instances:
-                self._instantiate(module, (*importers, name))
-        imports = [self._find(module, imported) for module, imported, _ in guest.imports]
+                self._instantiate(module, importers)
+            imports.append(self._find(module, imported))
         try:
             instance = calls.instantiate(guest.module, imports)
+            self._instances[name] = partial(calls.export, instance)
+            self._later.fill(name, self._instances[name])
         except CallEndedError as ended:
             if ended.failure is not None or _BACKTRACE in str(ended):  # its start function ended so
                 raise
@@ -262,7 +289,6 @@ class LinkedPlugin:
                     f"`{name}` cannot be instantiated", max_pages=self._plan.max_pages
                 ) from None
             raise PluginLoadError(f"`{name}` cannot be instantiated: {text}") from None
-        self._instances[name] = partial(calls.export, instance)
         if name != MAIN_NAME:
             self._start(name)
 

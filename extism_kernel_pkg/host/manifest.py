@@ -115,6 +115,8 @@ def change_manifest(  # noqa: PLR0913 - one for each key
     `config` adds to the manifest's, a mapping as `memory` changes the limits that it names, all else
     replaces what the manifest says. Raises `ManifestError`.
     """
+    if (config, memory, allowed_hosts, allowed_paths, timeout_ms) == (None,) * 5:
+        return manifest
     given = {
         "config": config,
         "memory": None if isinstance(memory, MemoryLimits) else memory,

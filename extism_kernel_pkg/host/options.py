@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from extism_kernel_pkg.host.functions import HostFunction
     from extism_kernel_pkg.host.manifest import MemoryLimits
+    from extism_kernel_pkg.host.wasi_options import WasiOptions
 
 
 class PluginOptions(TypedDict, total=False):
@@ -23,4 +24,6 @@ class PluginOptions(TypedDict, total=False):
     functions: Sequence[HostFunction]
     http_response_headers: bool
     http_environment_proxies: bool
+    wasi: WasiOptions | None
+    fuel_limit: int | None
     logger: logging.Logger | None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from extism_kernel_pkg.host.aftermath import describe_call, measure_limits
 from extism_kernel_pkg.host.compiled_plugin import CompiledPlugin
 from extism_kernel_pkg.host.env import HostContext, HostEnv
 from extism_kernel_pkg.host.errors import (
@@ -15,11 +17,13 @@ from extism_kernel_pkg.host.errors import (
     KernelError,
     PluginBusyError,
     PluginClosedError,
+    PluginError,
 )
-from extism_kernel_pkg.host.http import HttpClient
 from extism_kernel_pkg.host.interrupt import Cancellation, InterruptedCallError, Interrupter, Reason
 from extism_kernel_pkg.host.manifest import change_manifest
+from extism_kernel_pkg.host.output import GuestOutput
 from extism_kernel_pkg.host.text import input_of
+from extism_kernel_pkg.host.wasi_options import WasiOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from extism_kernel_pkg.host.linking import LinkedPlugin
     from extism_kernel_pkg.host.manifest import MemoryLimits
     from extism_kernel_pkg.host.sources import Source
+    from extism_kernel_pkg.host.vars import Vars
 
 GUEST_LOGGER: Final = "extism_kernel_pkg.host.guest"
 """Name of the logger that receives what guests log."""
@@ -54,7 +59,9 @@ class Plugin:
     `allowed_hosts`, `allowed_paths` and `timeout_ms` replace the manifest's; None keeps what it says.
     `http_response_headers` lets the guest read them, `http_environment_proxies` honours `HTTP_PROXY`,
     `HTTPS_PROXY` and `NO_PROXY`.
-    What the guest logs goes to `logger`, by default the one named `GUEST_LOGGER`. Raises `ManifestError`
+    What the guest logs goes to `logger`, by default the one named `GUEST_LOGGER`, and what it writes to
+    stdout and stderr too, at `logging.INFO`; `wasi` gives it arguments, an environment, input and streams for
+    its output. `fuel_limit` is about how many instructions a call may run. Raises `ManifestError`
     or `PluginLoadError`; what linking shows, such as an import of a wrong type, the first `call` raises.
     """
 
@@ -70,9 +77,16 @@ class Plugin:
         functions: Sequence[HostFunction] = (),
         http_response_headers: bool = False,
         http_environment_proxies: bool = False,
+        wasi: WasiOptions | None = None,
+        fuel_limit: int | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
-        self._compiled = source if isinstance(source, CompiledPlugin) else CompiledPlugin(source)
+        from extism_kernel_pkg.host.http import HttpClient  # noqa: PLC0415 - see `host/__init__.py`
+
+        if not isinstance(source, CompiledPlugin):
+            source = CompiledPlugin(source, fuel_limit=fuel_limit)
+        self._compiled = source
+        self._fuel_limit = source.choose_fuel_limit(fuel_limit)
         self._manifest = manifest = change_manifest(
             self._compiled.manifest,
             config=config,
@@ -89,10 +103,12 @@ class Plugin:
             max_response_bytes=manifest.memory.max_http_response_bytes,
             use_environment_proxies=http_environment_proxies,
         )
+        guest_logger = logger or logging.getLogger(GUEST_LOGGER)
+        self._output = GuestOutput(guest_logger, wasi or WasiOptions())
         self._env = HostEnv(
             manifest,
             http=self._http,
-            logger=logger or logging.getLogger(GUEST_LOGGER),
+            logger=guest_logger,
             with_response_headers=http_response_headers,
         )
         self._lock = threading.Lock()
@@ -104,7 +120,7 @@ class Plugin:
         self._is_closed = False
 
     @property
-    def vars(self) -> dict[str, bytes]:
+    def vars(self) -> Vars:
         """The plug-in's vars. They outlive instances; change them between calls only."""
         return self._env.vars
 
@@ -154,34 +170,59 @@ class Plugin:
     def _call(self, name: str, data: bytes, cancellation: Cancellation | None) -> bytes:
         """Make one call in two phases, each with a time limit: the guest's, then the kernel's answer."""
         interrupter = self._interrupter
+        began = time.monotonic()
+        self._output.begin()
         self._discard_spent()  # left by an interrupt between the end of a call and the lines below
         try:
             interrupter.start(self._manifest.timeout_ms, cancellation=cancellation)
-            linked = self._linked or self._link(name)
+            linked = self._linked
+            if linked is None:
+                linked = self._link(name)
+            else:
+                linked.guest.set_fuel()
             linked.guest.begin(is_last=name == "_start")
             outcome = linked.run(name, data)
             interrupter.start(KERNEL_GRACE_MS, can_stop=False)
-            return linked.exchange.close_call(name, outcome)
+            with linked.guest.free_of_charge():
+                return linked.exchange.close_call(name, outcome)
         except InterruptedCallError:
             self._discard()
             raise KernelError("the kernel did not answer; the plug-in wrote over its state") from None
-        except KernelError:
-            self._discard()
+        except PluginError as error:
+            self._describe_call(error, began)
+            if isinstance(error, KernelError):
+                self._discard()
             raise
         finally:
             interrupter.finish()
+            self._output.finish()
             self._discard_spent()
+
+    def _describe_call(self, error: PluginError, began: float) -> None:
+        linked = self._linked
+        guest = linked.guest if linked else None
+        describe_call(error, measure_limits(self._manifest, began, guest, self._env.vars), self._output)
+        if linked is not None and self._compiled.has_own_kernel and not isinstance(error, KernelError):
+            self._interrupter.start(KERNEL_GRACE_MS, can_stop=False)
+            error.kernel = linked.kernel_use()
 
     def _link(self, name: str) -> LinkedPlugin:
         """Make an instance. Runs guest code: start functions and the language runtime's."""
         from extism_kernel_pkg.host.linking import LinkedPlugin  # noqa: PLC0415
         from extism_kernel_pkg.host.store import GuestStore  # noqa: PLC0415
 
-        guest = GuestStore(self._plan.compiler, self._interrupter)
+        guest = GuestStore(
+            self._plan.compiler,
+            self._interrupter,
+            self._output,
+            given_folders=len(self._plan.allowed_paths),
+            fuel_limit=self._fuel_limit,
+        )
         try:
             with guest.explaining(name):
                 self._interrupter.check()  # an interrupt before there was a store went unnoticed
                 linked = LinkedPlugin(guest, self._plan, self._env, self._host_context)
+                guest.set_fuel()
                 linked.instantiate()
                 self._linked = linked
                 return linked

@@ -1,4 +1,4 @@
-"""Reads the types of a module's exported functions.
+"""Reads the types of the functions that a module exports and imports.
 
 Not asked of the runtime: its interface for C, and so for Python, ends the process when it is asked for a
 type that it has no words for, and a guest may export functions with vectors or objects in their types.
@@ -20,3 +20,10 @@ def read_signatures(module: Module) -> dict[str, Signature]:
     """
     types = module.function_types
     return {export.name: types[export.index] for export in module.exports if export.kind == "func"}
+
+
+def read_imported_signatures(module: Module) -> dict[tuple[str, str], Signature]:
+    """Return the type of each imported function by module and name. The module must be valid."""
+    types = module.function_types  # of imported functions first
+    functions = (entry for entry in module.imports if entry.kind == "func")
+    return {(entry.module, entry.name): types[index] for index, entry in enumerate(functions)}

@@ -38,3 +38,14 @@ def input_of(value: object) -> bytes:
     if not isinstance(value, (bytes, bytearray, memoryview)):
         raise TypeError(f"bytes or text was expected, not `{type(value).__name__}`")
     return bytes(value)
+
+
+def printable(text: str) -> str:
+    """Escape what could forge a line or steer a terminal: controls, line ends, directions."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode()

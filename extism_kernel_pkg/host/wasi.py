@@ -1,4 +1,4 @@
-"""WASI preview 1 for plug-ins that import it: clocks, random numbers, and the folders of `allowed_paths`.
+"""WASI preview 1 for plug-ins that import it: the runtime's, and ours where that would wait.
 
 The runtime's own `poll_oneoff` sleeps where nothing can wake it, so a guest could hold its host as
 long as it likes. Ours sleeps no longer than the call may last; with it comes `clock_time_get`, for
@@ -17,19 +17,23 @@ from typing import TYPE_CHECKING, Final
 
 from wasmtime import Engine, Linker, WasiConfig, WasmtimeError
 
+from extism_kernel_pkg.host.calls import set_stdin
 from extism_kernel_pkg.host.errors import HostFunctionError, ManifestError
+from extism_kernel_pkg.host.wasi_files import EFAULT, FILE_FUNCTIONS, SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from extism_kernel_pkg.host.calls import Extern, StoreMemory
+    from extism_kernel_pkg.host.calls import Extern
     from extism_kernel_pkg.host.contract import Signature
     from extism_kernel_pkg.host.store import GuestStore
+    from extism_kernel_pkg.host.store_memory import StoreMemory
+    from extism_kernel_pkg.host.wasi_options import WasiOptions
 
 WASI_MODULE: Final = "wasi_snapshot_preview1"
 
 _READ_ONLY: Final = "ro:"
-_SUCCESS, _EFAULT, _EINVAL = 0, 21, 28
+_EINVAL: Final = 28
 _SUBSCRIPTION: Final = struct.Struct("<QB7xI4xQQH6x")  # userdata, tag, clock, timeout, precision, flags
 _EVENT: Final = struct.Struct("<QHB5xQH6x")  # userdata, errno, type, bytes ready, flags
 _CLOCK_TAG: Final = 0
@@ -50,13 +54,17 @@ def check_paths(allowed_paths: Mapping[str, str]) -> None:
             )
 
 
-def wasi_config(allowed_paths: Mapping[str, str]) -> WasiConfig:
-    """Return what the guest sees of the system: the allowed folders, no input, output to nowhere.
+def wasi_config(allowed_paths: Mapping[str, str], options: WasiOptions) -> WasiConfig:
+    """Return what the guest sees of the system: the allowed folders, and what the options say.
 
     The runtime resolves every path inside these folders; neither `..` nor a symbolic link leads out.
     Raises `ManifestError` for a folder that does not exist any more.
     """
     config = WasiConfig()
+    config.argv = list(options.args)
+    config.env = list(options.env.items())
+    if options.stdin:
+        set_stdin(config, options.stdin)
     check_paths(allowed_paths)
     for key, guest_path in allowed_paths.items():
         is_read_only = key.startswith(_READ_ONLY)
@@ -71,11 +79,23 @@ def wasi_config(allowed_paths: Mapping[str, str]) -> WasiConfig:
 
 
 def find_wasi(guest: GuestStore, name: str) -> Extern | None:
-    """Return one function of WASI, the runtime's or, where that would wait, ours; None if there is none."""
-    signature, function = _OURS.get(name, (None, None))
-    if signature is None or function is None:
-        return guest.calls.linked(_linker_of(guest.engine), WASI_MODULE, name)
-    return guest.calls.define(signature, partial(function, guest), wants_caller=True)
+    """Return one function of WASI, the runtime's or ours where that would wait; None if there is none."""
+    if name in FILE_FUNCTIONS:
+        signature, act = FILE_FUNCTIONS[name]
+
+        def run(caller: object, *arguments: int) -> int:
+            return act(guest.files, _memory(guest, caller), *arguments)
+
+        return guest.calls.define(signature, run, wants_caller=True)
+    if name in _OURS:
+        signature, act = _OURS[name]
+        return guest.calls.define(signature, partial(act, guest), wants_caller=True)
+    return find_real_wasi(guest, name)
+
+
+def find_real_wasi(guest: GuestStore, name: str) -> Extern | None:
+    """Return one function of the runtime's WASI; None if there is none."""
+    return guest.calls.linked(_linker_of(guest.engine), WASI_MODULE, name)
 
 
 @functools.lru_cache(maxsize=4)
@@ -100,9 +120,9 @@ def _poll_oneoff(  # noqa: PLR0913, PLR0917 - as WASI has them
     memory = _memory(guest, caller)
     data = _read(memory, subscriptions, count * _SUBSCRIPTION.size)
     if data is None:
-        return _EFAULT
+        return EFAULT
     ready = _wait_for_first(guest, data)
-    out = b"".join(_EVENT.pack(userdata, _SUCCESS, tag, 0, 0) for userdata, tag in ready)
+    out = b"".join(_EVENT.pack(userdata, SUCCESS, tag, 0, 0) for userdata, tag in ready)
     return _write(memory, events, out) or _write(memory, written, struct.pack("<I", len(ready)))
 
 
@@ -131,7 +151,7 @@ def _wait_for_first(guest: GuestStore, data: bytes) -> list[tuple[int, int]]:
     return ready
 
 
-def _memory(guest: GuestStore, caller: int) -> StoreMemory:
+def _memory(guest: GuestStore, caller: object) -> StoreMemory:
     memory = guest.calls.caller_memory(caller)
     if memory is None:
         raise HostFunctionError("a module that imports WASI exports no `memory`")
@@ -144,6 +164,6 @@ def _read(memory: StoreMemory, address: int, length: int) -> bytes | None:
 
 def _write(memory: StoreMemory, address: int, data: bytes) -> int:
     if address + len(data) > memory.size():
-        return _EFAULT
+        return EFAULT
     memory.write(address, data)
-    return _SUCCESS
+    return SUCCESS

@@ -62,7 +62,7 @@ def go_sdk_plugins() -> Path:
     return Path(module["Dir"]) / "wasm"
 
 
-def assemblyscript_plugin(source: Path) -> Path:
+def assemblyscript_plugin(source: Path, *, debug: bool = False) -> Path:
     """Compile one AssemblyScript source, which exports `myAbort`, with the PDK and the compiler from npm."""
     folder = cache_folder("as-pdk-1.0.0-assemblyscript-0.27.37")
     if not folder.is_dir():
@@ -74,7 +74,7 @@ def assemblyscript_plugin(source: Path) -> Path:
     shutil.copy(source, folder / source.name)
     name = source.stem
     argv = ["npx", "--no-install", "asc", source.name, "--outFile", f"{name}.wasm"]
-    run([*argv, "--use", f"abort={name}/myAbort"], cwd=folder)
+    run([*argv, "--use", f"abort={name}/myAbort", *(["--debug"] if debug else [])], cwd=folder)
     return folder / f"{name}.wasm"
 
 

@@ -209,10 +209,3 @@ def test_linked_modules_faults_are_named() -> None:
         CompiledPlugin({"wasm": [{**wat("helper"), "name": "extism:host/env"}, wat("main")]})
     with pytest.raises(PluginLoadError, match="what no one provides: `helper` `greeting`"):
         Plugin({"wasm": [wat("main")]}).call("greet")
-    ring = [
-        {"data": b'(module (import "b" "f" (func)) (func (export "f")))', "name": "a"},
-        {"data": b'(module (import "a" "f" (func)) (func (export "f")))', "name": "b"},
-        {"data": b'(module (import "a" "f" (func)) (func (export "f")))', "name": "main"},
-    ]
-    with pytest.raises(PluginLoadError, match="main -> a -> b -> a"):
-        Plugin({"wasm": ring}).call("f")

@@ -1,0 +1,3 @@
+module explode
+
+go 1.24
