@@ -131,15 +131,15 @@ class GuestStore:
         Raises what is not the guest's doing, such as KeyboardInterrupt.
         """
         cause = ended.failure
-        if cause is not None and not isinstance(cause, Exception):
-            raise cause
-        error = self._reason(function, ended, cause)
+        error = self._reason(function, ended, _plain(cause))
         error.frames = parse_frames(str(ended))
         if error is not cause:
             error.__cause__ = error.__cause__ or ended
         return error
 
     def _reason(self, function: str, ended: CallEndedError, cause: Exception | None) -> PluginError:
+        if isinstance(cause, CallEndedError):  # a host function had called WebAssembly
+            return self._reason(function, cause, _plain(cause.failure))
         if isinstance(cause, PluginError):
             return cause
         if self.interrupter.reason is not None:
@@ -214,6 +214,13 @@ class StoreDoor:
         bound = self._guest.calls.bind(export, KERNEL_FUNCTIONS[name][1])
         self._functions[name] = bound
         return bound
+
+
+def _plain(failure: BaseException | None) -> Exception | None:
+    """Return what ended a call, but raise what is not the guest's doing."""
+    if failure is not None and not isinstance(failure, Exception):
+        raise failure
+    return failure
 
 
 def _last_line(error: Exception) -> str:

@@ -28,7 +28,7 @@ _STAT_BYTES: Final = 64
 _TYPE_IN_STAT: Final = 16
 _VECTOR: Final = struct.Struct("<II")
 _MAX_VECTORS: Final = 1024
-_RANDOM_AT_ONCE: Final = 65536
+_AT_ONCE: Final = 65536
 _FIRST_DESCRIPTOR: Final = 3
 
 _TYPES: Final[dict[str, str]] = {
@@ -116,8 +116,10 @@ class GuestFiles:
         for address, length in _VECTOR.iter_unpack(memory.read(vectors, count * _VECTOR.size)):
             if address + length > size:
                 return EFAULT
-            self._guest.output.write(descriptor, memory.read(address, length))
-            self._guest.interrupter.check()
+            for at in range(address, address + length, _AT_ONCE):
+                data = memory.read(at, min(_AT_ONCE, address + length - at))
+                self._guest.output.write(descriptor, data)
+                self._guest.interrupter.check()
             done += length
         memory.write(written, struct.pack("<I", done & 0xFFFFFFFF))
         return SUCCESS
@@ -126,8 +128,8 @@ class GuestFiles:
         """Fill memory, piece by piece: the runtime's own could not be stopped."""
         if address + length > memory.size():
             return EFAULT
-        for at in range(address, address + length, _RANDOM_AT_ONCE):
-            memory.write(at, os.urandom(min(_RANDOM_AT_ONCE, address + length - at)))
+        for at in range(address, address + length, _AT_ONCE):
+            memory.write(at, os.urandom(min(_AT_ONCE, address + length - at)))
             self._guest.interrupter.check()
         return SUCCESS
 

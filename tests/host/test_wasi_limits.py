@@ -197,3 +197,20 @@ def test_random_numbers_stay_inside_memory(compiled: CompiledPlugin) -> None:
         assert plugin.call("random") != plugin.call("random")
         with pytest.raises(PluginExitError, match=r"exit code: 21$"):
             plugin.call("random_outside_memory")
+
+
+def test_million_empty_lines_are_logged_within_the_time_limit(
+    compiled: CompiledPlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    caplog.handler.setLevel(logging.ERROR)  # enabled, and yet not kept
+    with Plugin(compiled, timeout_ms=300) as plugin:
+        began = time.process_time()
+        with pytest.raises(PluginTimeoutError):
+            plugin.call("say_for_ever", "x")
+        assert time.process_time() - began < 5
+
+
+def test_address_that_the_runtime_refuses_is_a_trap(plugin: Plugin) -> None:
+    with pytest.raises(PluginTrapError, match="not aligned"):
+        plugin.call("open_misaligned", "file")

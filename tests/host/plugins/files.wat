@@ -56,6 +56,10 @@
     (call $path_open (i32.const 3) (i32.const 1) (i32.const 8) (local.get $n)
       (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 2048)))
 
+  (func (export "open_misaligned") (result i32)
+    (call $path_open (i32.const 3) (i32.const 1) (i32.const 1024) (call $take_input)
+      (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 17)))
+
   (func (export "hoard") (result i32) ;; opens 5,000 times; answers how many were opened, as 4 bytes
     (local $i i32) (local $opened i32)
     (loop $more
@@ -85,6 +89,7 @@
     (i32.store (i32.const 0) (i32.const -8)) (i32.store (i32.const 4) (i32.const 16))
     (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
   (func (export "say_for_ever")
+    (memory.fill (i32.const 1024) (i32.const 10) (i32.const 65536))
     (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 65536))
     (loop $more (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (br $more)))
   (func (export "file_in_place_of_stdout") (result i32) ;; writes the file's name into the file, by descriptor 1
