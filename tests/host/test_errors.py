@@ -141,7 +141,7 @@ def test_error_crosses_processes_with_all_that_it_tells() -> None:
 
 def test_text_of_the_guest_cannot_steer_a_terminal(load: Callable[..., Plugin]) -> None:
     with pytest.raises(GuestError) as caught:
-        load("old").call("fail", "\x1b[2Jred\nerror[oom]: forged")
+        load("kit").call("fail", "\x1b[2Jred\nerror[oom]: forged")
     assert str(caught.value) == "\x1b[2Jred\nerror[oom]: forged"
     assert caught.value.render().startswith("error[guest-error]: \\x1b[2Jred\n  error[oom]: forged\n")
 
