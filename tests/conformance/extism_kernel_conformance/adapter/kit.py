@@ -28,6 +28,9 @@ _KINDS = (
 )
 
 
+_REFERENCE = re.compile(r"@(\d+)(?:\*(\d+))?(?:\+(\d+))?")
+
+
 class Instance(Protocol):
     """One instance of a module in the runtime."""
 
@@ -62,7 +65,7 @@ def serve(
     """
     server = _Server(compile_module, instantiate, trap, trap_kind)
     hello = {"protocol": 1, "adapter": "adapter-kit", "runtime": runtime, "version": version}
-    server.operations["hello"] = lambda _: {**hello, "capabilities": list(capabilities)}
+    server.operations["hello"] = lambda _: {**hello, "capabilities": [*capabilities, "batch", "modules"]}
     for line in sys.stdin:
         request = json.loads(line)
         print(json.dumps({"id": request["id"], **server.answer(request)}), flush=True)
@@ -81,6 +84,9 @@ class _Server:
         self._trap = trap
         self._trap_kind = trap_kind
         self._live: dict[str, tuple[Instance, Mapping[str, str]]] = {}
+        self._modules: dict[str, tuple[Any, Mapping[str, str]]] = {}
+        self._results: list[dict[str, Any]] = []
+        """The answers so far of the batch at hand."""
         self.operations: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "instantiate": self._instantiate,
             "call": self._call,
@@ -88,6 +94,7 @@ class _Server:
             "write": self._write,
             "size": lambda request: {"pages": len(self._view(request)) // 65536},
             "drop": self._drop,
+            "batch": self._batch,
         }
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,22 +107,42 @@ class _Server:
         except Exception as error:  # noqa: BLE001 - the runner is told, and the adapter lives on
             return {"result": "error", "message": f"{type(error).__name__}: {error}"}
 
+    def _batch(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._results = []
+        for operation in request["operations"]:
+            self._results.append(self.answer(operation))
+        return {"answers": self._results}
+
+    def _number(self, text: str) -> int:
+        """Return a number as it stands there, or one that refers to an earlier answer in the batch."""
+        if not text.startswith("@"):
+            return int(text)
+        place, factor, offset = _REFERENCE.findall(text)[0]
+        answer = self._results[int(place)]
+        value = int(answer["values"][0].partition(":")[2]) if "values" in answer else answer["pages"]
+        return (value * int(factor or 1) + int(offset or 0)) % (1 << 64)
+
     def _instantiate(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        code, stage = bytes.fromhex(request["module"]), "compile"
+        digest, stage = request.get("digest"), "compile"
+        held = None if "module" in request else self._modules[request["digest"]]
         try:
-            module = self._compile(code)
+            if held is None:
+                code = bytes.fromhex(request["module"])
+                held = self._compile(code), parse_kernel(code).exports
+                if digest is not None:
+                    self._modules[digest] = held
             stage = "link"
-            instance = self._make(module)
+            instance = self._make(held[0])
         except Exception as error:  # noqa: BLE001 - the refusals of runtimes have no class in common
             stage = "start" if isinstance(error, self._trap) else stage
             return {"result": "reject", "stage": stage, "message": str(error)}
-        self._live[request["instance"]] = instance, parse_kernel(code).exports
+        self._live[request["instance"]] = instance, held[1]
         return {}
 
     def _call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         instance, types = self._live[request["instance"]]
         signature = types[request["name"]]
-        given = [int(value.partition(":")[2]) for value in request["args"]]
+        given = [self._number(value.partition(":")[2]) for value in request["args"]]
         args = [_signed(value, kind) for value, kind in zip(given, parameters_of(signature), strict=True)]
         try:
             value = instance.call(request["name"], args)
@@ -125,12 +152,16 @@ class _Server:
         return {"values": [] if kind is None else [f"{kind}:{(value or 0) % (1 << int(kind[1:]))}"]}
 
     def _read(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        memory, start = self._view(request), int(request["address"])
+        memory, start = self._view(request), self._number(request["address"])
         end = start + request["length"]
         return {"bytes": memory[start:end].hex()} if end <= len(memory) else _PAST_THE_END
 
     def _write(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        memory, start, data = self._view(request), int(request["address"]), bytes.fromhex(request["bytes"])
+        memory, start, data = (
+            self._view(request),
+            self._number(request["address"]),
+            bytes.fromhex(request["bytes"]),
+        )
         if start + len(data) > len(memory):
             return _PAST_THE_END
         memory[start : start + len(data)] = data
@@ -149,4 +180,5 @@ _PAST_THE_END = {"result": "trap", "kind": "out-of-bounds", "message": "past the
 
 def _signed(value: int, kind: str) -> int:
     bits = int(kind[1:])
+    value %= 1 << bits  # a reference gives 64 bits
     return value - (1 << bits) if value >> (bits - 1) else value

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from extism_kernel_conformance.adapter.connection import PROTOCOL, Answer, Connection, Fields
+from extism_kernel_conformance.adapter.connection import PROTOCOL, Connection, Fields
 from extism_kernel_conformance.adapter.process import AdapterFault, AdapterProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from extism_kernel_conformance.adapter.answers import Answer
 
 _MOST_FAILED_STARTS = 3
 _START_SECONDS = 60.0

@@ -41,9 +41,13 @@ class Expression:
 
     text: str
     terms: tuple[tuple[int, tuple[int | Variable, ...]], ...]
+    constant: int | None = None
+    """The value, where no variable is read."""
 
     def evaluate(self, lookup: Lookup) -> int:
         """Return the value, asking `lookup` for each variable."""
+        if self.constant is not None:
+            return self.constant
         total = 0
         for sign, factors in self.terms:
             product = sign
@@ -78,8 +82,15 @@ def parse_expression(value: object) -> Expression:
             )
         if value > LARGEST_JSON_INTEGER:
             raise ExpressionError(f"{value} is above 2^53; write it as a string, {str(value)!r}")
-        return Expression(str(value), ((1, (value,)),))
-    return Expression(value, _parse_terms(value))
+        return Expression(str(value), ((1, (value,)),), value)
+    terms = _parse_terms(value)
+    is_constant = all(isinstance(factor, int) for _, factors in terms for factor in factors)
+    expression = Expression(value, terms)
+    return Expression(value, terms, expression.evaluate(_no_variable)) if is_constant else expression
+
+
+def _no_variable(name: str) -> int:
+    raise KeyError(name)
 
 
 def parse_target(text: object) -> Variable:

@@ -46,6 +46,12 @@ class Expectation:
             )
         )
 
+    def constant(self) -> ResolvedExpectation | None:
+        """Return the expectation over numbers if it reads no variable."""
+        if any(each.constant is None for _, operands in self.relations for each in operands):
+            return None
+        return self.resolve(_no_variable)
+
     def variables(self) -> set[str]:
         """Return the names of all variables the operands read."""
         return {name for _, operands in self.relations for each in operands for name in each.variables()}
@@ -56,6 +62,10 @@ class ResolvedExpectation:
     """Relations over plain numbers."""
 
     relations: tuple[tuple[str, tuple[int, ...]], ...]
+
+    def resolve(self) -> ResolvedExpectation:
+        """Return the expectation itself: it waits for nothing."""
+        return self
 
     def holds(self, value: int) -> bool:
         """Return whether every relation is true of the unsigned value."""
@@ -70,6 +80,10 @@ class ResolvedExpectation:
     def describe(self) -> str:
         """Return the expectation in words, for a report."""
         return " and ".join(describe_relation(name, operands) for name, operands in self.relations)
+
+
+def _no_variable(name: str) -> int:
+    raise KeyError(name)
 
 
 def parse_expectation(value: object) -> Expectation:

@@ -9,7 +9,8 @@ from extism_kernel_conformance.base.outcome import CaseFailed
 from extism_kernel_conformance.base.resources import suite_root
 
 if TYPE_CHECKING:
-    from extism_kernel_conformance.adapter.connection import Answer, Connection
+    from extism_kernel_conformance.adapter.answers import Answer
+    from extism_kernel_conformance.adapter.connection import Connection
 
 PAGE = 65536
 LARGEST_U64 = 2**64 - 1

@@ -1,8 +1,8 @@
 """Plays the steps of one case against one adapter.
 
-Requests are sent ahead; an answer is awaited only where a later step needs its value, or the window is
-full. A failed expectation therefore shows when its answer is settled, and names the step that sent the
-request.
+Operations are sent ahead; an answer is awaited only where a later step needs its value and no reference can
+say it, or the window is full. A failed expectation therefore shows when its answer is settled, and names the
+step that sent the operation.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from extism_kernel_conformance.adapter.typed_values import parameters_of, read_r
 from extism_kernel_conformance.base.outcome import CaseFailed
 from extism_kernel_conformance.cases import steps as s
 from extism_kernel_conformance.play import static_steps
+from extism_kernel_conformance.play.draft import FUEL, Draft, NeedsAnswerError, play_rounds
 from extism_kernel_conformance.play.judges import (
     ReadJudge,
     judge_trap,
@@ -22,12 +23,16 @@ from extism_kernel_conformance.play.judges import (
     require_supported,
     show_trap,
 )
+from extism_kernel_conformance.play.variables import Variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from extism_kernel_conformance.adapter.connection import Answer, Connection
-    from extism_kernel_conformance.cases.expressions import Variable
+    from extism_kernel_conformance.adapter.answers import Answer
+    from extism_kernel_conformance.adapter.connection import Connection
+    from extism_kernel_conformance.cases.expressions import Expression
+    from extism_kernel_conformance.cases.relations import ResolvedExpectation
+    from extism_kernel_conformance.play.variables import Cell, PromisedExpectation
     from extism_kernel_conformance.wasm.module import Kernel
 
 CHUNK = 1 << 20
@@ -56,11 +61,42 @@ class _Budget:
             )
 
 
-@dataclass(slots=True)
-class _Cell:
-    """A variable's value, or the promise of one whose answer is still under way."""
+@dataclass(frozen=True, slots=True)
+class _CallPlan:
+    """What is the same in every round of one call step: its type, and all arguments if they are constant."""
 
-    value: int | None = None
+    signature: str
+    types: tuple[str, ...]
+    args: tuple[str, ...] | None
+    expectation: ResolvedExpectation | None
+    """Set if it is constant too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _CallJudge:
+    """Holds the answer to one call against its step."""
+
+    step: s.Call
+    signature: str
+    cell: Cell
+    expectation: ResolvedExpectation | PromisedExpectation | None
+    budgets: tuple[_Budget, ...]
+
+    def __call__(self, answer: Answer) -> None:
+        step = self.step
+        if answer["result"] != "ok" or step.expect_trap is not None:
+            require_supported(answer, "call")
+            judge_trap(answer, step)
+            return
+        for budget in self.budgets:
+            budget.spend(answer)
+        value = self.cell.value = read_result(answer["values"], self.signature, step.name)
+        expectation = self.expectation
+        if expectation is None:
+            return
+        resolved = expectation.resolve()
+        if value is None or not resolved.holds(value):
+            raise CaseFailed(where=step.where, expected=resolved.describe(), got=str(value))
 
 
 class Machine:
@@ -75,9 +111,10 @@ class Machine:
         self._prefix = prefix
         self._made = 0
         self._instances: dict[str, str] = {}
-        self._cells: dict[str, _Cell] = {}
+        self._variables = Variables(connection)
         self._setup: tuple[s.Step, ...] = ()
         self._budgets: list[_Budget] = []
+        self._plans: dict[int, _CallPlan] = {}
 
     def play(self, setup: tuple[s.Step, ...], steps: tuple[s.Step, ...]) -> None:
         """Make the first instance, run the steps, settle every answer, drop the instances.
@@ -92,12 +129,15 @@ class Machine:
             self._connection.settle()
         except CaseFailed:
             self._connection.discard()
+            self._drop_all()
+            self._connection.discard()  # what was made in answers that nobody looked at is not known
             raise
-        finally:
-            if self._connection.is_idle:  # else the adapter is at fault and will be ended
-                for name in list(self._instances):
-                    self._drop(name)
+        self._drop_all()
         self._connection.settle()
+
+    def _drop_all(self) -> None:
+        for name in list(self._instances):
+            self._drop(name)
 
     def _run(self, steps: tuple[s.Step, ...]) -> None:
         for step in steps:
@@ -120,10 +160,10 @@ class Machine:
             case s.Exports():
                 static_steps.check_exports(step, self._kernel)
             case s.ModuleFacts():
-                static_steps.check_module(step, self._kernel, self._lookup)
+                static_steps.check_module(step, self._kernel, self._variables.lookup)
             case s.Let():
-                value = step.value.evaluate(self._lookup)
-                self._cells[step.target.key(self._lookup)] = _Cell(value)
+                value = self._variables.promise(step.value)
+                self._variables.set(step.target.key(self._variables.lookup), value)
             case s.Instantiate():
                 self._instantiate(step.instance, step.where)
             case s.Drop():
@@ -132,7 +172,7 @@ class Machine:
                 self._repeat(step)
             case s.For():
                 for expression in step.values:
-                    self._cells[step.name] = _Cell(expression.evaluate(self._lookup))
+                    self._variables.set(step.name, self._variables.promise(expression))
                     self._run(step.steps)
             case s.Cut():
                 self._cut(step)
@@ -141,29 +181,15 @@ class Machine:
 
     def _repeat(self, step: s.Repeat) -> None:
         if step.fuel is not None:
-            self._budgets.append(_Budget(step.where, step.fuel.evaluate(self._lookup)))
-        for index in range(step.times.evaluate(self._lookup)):
+            if isinstance(self._connection, Draft):
+                raise NeedsAnswerError  # a budget belongs to one round
+            self._budgets.append(_Budget(step.where, step.fuel.evaluate(self._variables.lookup)))
+        for index in range(step.times.evaluate(self._variables.lookup)):
             if step.index is not None:
-                self._cells[step.index] = _Cell(index)
+                self._variables.set(step.index, index)
             self._run(step.steps)
         if step.fuel is not None:
             self._budgets.pop()
-
-    def _lookup(self, key: str) -> int:
-        cell = self._cells.get(key)
-        if cell is None:
-            raise CaseFailed(
-                where=key, expected=f"`${key}` to be bound", got="it is not; the case is at fault"
-            )
-        while cell.value is None:
-            self._connection.settle_next()
-        return cell.value
-
-    def _bind(self, target: Variable | None) -> _Cell:
-        cell = _Cell()
-        if target is not None:
-            self._cells[target.key(self._lookup)] = cell
-        return cell
 
     def _wire(self, instance: str, where: str) -> str:
         if instance not in self._instances:
@@ -185,130 +211,187 @@ class Machine:
                 raise CaseFailed(where=where, expected="the module instantiates", got=got)
 
         self._connection.send("instantiate", {"instance": wire, "module": self._module}, settled)
-        self._connection.settle()
+        if not self._connection.has_batches:  # answers in a batch that fails before are not looked at
+            self._connection.settle()
 
     def _drop(self, name: str) -> None:
         self._connection.send("drop", {"instance": self._instances.pop(name)}, lambda _: None)
 
-    def _call(
-        self, step: s.Call, *, fuel: int | None = None, on_end: Callable[[bool], None] | None = None
-    ) -> None:
-        signature = static_steps.check_function(step.name, step.where, self._kernel)
-        args = [
-            write_value(value_type, arg.evaluate(self._lookup))
-            for value_type, arg in zip(parameters_of(signature), step.args, strict=True)
-        ]
+    def _plan(self, step: s.Call) -> _CallPlan:
+        plan = self._plans.get(id(step))
+        if plan is None:
+            signature = static_steps.check_function(step.name, step.where, self._kernel)
+            types = tuple(parameters_of(signature))
+            constants = [arg.constant for arg in step.args]
+            args = [
+                write_value(value_type, value)
+                for value_type, value in zip(types, constants, strict=True)
+                if value is not None
+            ]
+            expectation = None if step.expect is None else step.expect.constant()
+            plan = _CallPlan(signature, types, tuple(args) if len(args) == len(types) else None, expectation)
+            self._plans[id(step)] = plan
+        return plan
+
+    def _args(self, plan: _CallPlan, args: tuple[Expression, ...]) -> Sequence[str]:
+        """Return the arguments of a call that is sent next."""
+        if plan.args is not None:
+            return plan.args
+        variables = self._variables
+        while True:
+            batch = self._connection.batch
+            texts = [
+                f"{value_type}:{variables.write(arg, value_type)}"
+                for value_type, arg in zip(plan.types, args, strict=True)
+            ]
+            if self._connection.batch == batch:  # else one waited for an answer, and others refer to the past
+                return texts
+
+    def _call(self, step: s.Call) -> None:
+        plan, variables, fuel = self._plan(step), self._variables, None
+        budgets = tuple(self._budgets)
+        if step.fuel is not None:
+            fuel = str(step.fuel.evaluate(variables.lookup))
+        elif budgets:
+            fuel = str(budgets[-1].limit)
+        expectation: ResolvedExpectation | PromisedExpectation | None = plan.expectation
+        if expectation is None and step.expect is not None:
+            expectation = variables.expect(step.expect)
+        key = variables.key(step.bind)
         fields: dict[str, object] = {
             "instance": self._wire(step.instance, step.where),
             "name": step.name,
-            "args": args,
+            "args": self._args(plan, step.args),
         }
-        budgets = tuple(self._budgets)
-        if step.fuel is not None:
-            fuel = step.fuel.evaluate(self._lookup)
-        elif budgets:
-            fuel = budgets[-1].limit
         if fuel is not None:
-            fields["fuel"] = str(fuel)
-        expectation = None if step.expect is None else step.expect.resolve(self._lookup)
-        cell = self._bind(step.bind)
-
-        def settled(answer: Answer) -> None:
-            require_supported(answer, "call")
-            if on_end is not None and (answer["result"] == "ok" or answer["kind"] == "fuel"):
-                on_end(answer["result"] == "ok")
-                return
-            judge_trap(answer, step)
-            if answer["result"] != "ok":
-                return
-            for budget in budgets:
-                budget.spend(answer)
-            value = read_result(answer["values"], signature, step.name)
-            cell.value = value
-            if expectation is not None and (value is None or not expectation.holds(value)):
-                raise CaseFailed(where=step.where, expected=expectation.describe(), got=str(value))
-
-        self._connection.send("call", fields, settled)
+            fields["fuel"] = fuel
+        cell = variables.bind(key)
+        cell.reference = self._connection.send(
+            "call", fields, _CallJudge(step, plan.signature, cell, expectation, budgets)
+        )
 
     def _cut(self, step: s.Cut) -> None:
-        ended: list[bool] = []
-        for fuel in range(0, step.most + 1, step.every):
-            for name in list(self._instances):
-                self._drop(name)
-            self._instantiate(s.DEFAULT_INSTANCE, step.where)
-            self._run(self._setup)
-            self._call(step.call, fuel=fuel, on_end=ended.append)
+        fuels = range(0, step.most + 1, step.every)
+        self._drop_all()
+        draft = self._draft(step) if self._connection.has_batches else None
+        first = 0 if draft is None else play_rounds(self._connection, draft, fuels)
+        for fuel in fuels[fuels.index(first) :]:
+            self._drop_all()
             try:
-                self._run(step.then)
-                self._connection.settle()
+                if self._cut_once(step, str(fuel)):
+                    return
             except CaseFailed as failure:
                 failure.where = f"{failure.where}, after a cut at fuel {fuel}"
                 raise
-            if ended[-1]:
-                return
+
+    def _cut_once(self, step: s.Cut, fuel: str) -> bool:
+        """Play one round, and return whether the call that is cut returned."""
+        ended: list[bool] = []
+        self._start_round(step, fuel, ended.append)
+        self._run(step.then)
+        self._connection.settle()
+        return ended[-1]
+
+    def _start_round(self, step: s.Cut, fuel: str, on_end: Callable[[bool], None]) -> None:
+        self._instantiate(s.DEFAULT_INSTANCE, step.where)
+        self._run(self._setup)
+        plan = self._plan(step.call)
+        fields = {"instance": self._wire(step.call.instance, step.call.where), "name": step.call.name}
+
+        def settled(answer: Answer) -> None:
+            require_supported(answer, "call")
+            if answer["result"] == "ok" or answer["kind"] == "fuel":
+                on_end(answer["result"] == "ok")
+            else:
+                judge_trap(answer, step.call)
+
+        args = self._args(plan, step.call.args)
+        self._connection.send("call", {**fields, "args": args, "fuel": fuel}, settled)
+
+    def _draft(self, step: s.Cut) -> Draft | None:
+        """Return a round of a cut as one batch, None if what it sends depends on what is answered."""
+        connection, cells = self._connection, dict(self._variables.cells)
+        draft = Draft()
+        self._connection = self._variables.connection = draft
+        try:
+            self._start_round(step, FUEL, lambda _: None)
+            self._run(step.then)
+            self._drop_all()
+        except NeedsAnswerError:
+            self._instances.clear()
+            return None
+        finally:
+            self._connection = self._variables.connection = connection
+            self._variables.cells = cells
+        return draft
 
     def _write(self, step: s.Write) -> None:
-        address = step.address.evaluate(self._lookup)
-        repeated = None if step.length is None else step.length.evaluate(self._lookup)
+        repeated = None if step.length is None else step.length.evaluate(self._variables.lookup)
         length = len(step.data) if repeated is None else repeated
         instance = self._wire(step.instance, step.where)
+        address = self._variables.promise(step.address)
 
         def settled(answer: Answer) -> None:
             require_supported(answer, "write")
             if answer["result"] != "ok":
+                place = address if isinstance(address, int) else address.value()
                 raise CaseFailed(
-                    where=step.where, expected=f"{length} bytes written at {address}", got=show_trap(answer)
+                    where=step.where, expected=f"{length} bytes written at {place}", got=show_trap(answer)
                 )
 
         for start in range(0, length, CHUNK):
             count = min(CHUNK, length - start)
             data = step.data[start : start + count] if repeated is None else step.data * count
-            fields = {
-                "instance": instance,
-                "address": str((address + start) % (1 << 64)),
-                "bytes": data.hex(),
-            }
+            place = self._variables.write(step.address, offset=start)
+            fields = {"instance": instance, "address": place, "bytes": data.hex()}
             self._connection.send("write", fields, settled)
 
     def _read(self, step: s.Read) -> None:
-        address, length = step.address.evaluate(self._lookup), step.length.evaluate(self._lookup)
+        length = step.length.evaluate(self._variables.lookup)
         instance = self._wire(step.instance, step.where)
+        address = self._variables.promise(step.address)
         for start in range(0, length, CHUNK):
             count = min(CHUNK, length - start)
             wanted = None if step.expect_fill is None else bytes((step.expect_fill,)) * count
             if step.expect is not None:
                 wanted = step.expect[start : start + count]
-            fields = {"instance": instance, "address": str((address + start) % (1 << 64)), "length": count}
-            self._connection.send("read", fields, ReadJudge(step, address + start, count, wanted))
+            fields = {
+                "instance": instance,
+                "address": self._variables.write(step.address, offset=start),
+                "length": count,
+            }
+            self._connection.send("read", fields, ReadJudge(step, address, start, count, wanted))
 
     def _pages(self, step: s.Pages) -> None:
-        expectation = step.expect.resolve(self._lookup)
-        cell = self._bind(step.bind)
+        promised = self._variables.expect(step.expect)
+        cell = self._variables.bind(self._variables.key(step.bind))
 
         def settled(answer: Answer) -> None:
             require_supported(answer, "size")
             cell.value = answer["pages"]
+            expectation = promised.resolve()
             if not expectation.holds(answer["pages"]):
                 got = f"{answer['pages']} pages"
                 raise CaseFailed(where=step.where, expected=f"{expectation.describe()} pages", got=got)
 
-        self._connection.send("size", {"instance": self._wire(step.instance, step.where)}, settled)
+        fields = {"instance": self._wire(step.instance, step.where)}
+        cell.reference = self._connection.send("size", fields, settled)
 
     def _grow(self, step: s.Grow) -> None:
-        pages = step.pages.evaluate(self._lookup)
-        expectation = None if step.expect is None else step.expect.resolve(self._lookup)
-        cell = self._bind(step.bind)
+        pages = step.pages.evaluate(self._variables.lookup)
+        promised = None if step.expect is None else self._variables.expect(step.expect)
+        cell = self._variables.bind(self._variables.key(step.bind))
 
         def settled(answer: Answer) -> None:
             require_supported(answer, "grow")
             old = answer["pages"] % (1 << 32) if answer["result"] == "ok" else s.REFUSED
             cell.value = old
+            expectation = None if promised is None else promised.resolve()
             if expectation is not None and not expectation.holds(old):
                 raise CaseFailed(where=step.where, expected=expectation.describe(), got=str(old))
 
-        self._connection.send(
-            "grow", {"instance": self._wire(step.instance, step.where), "pages": pages}, settled
-        )
+        fields: dict[str, object] = {"instance": self._wire(step.instance, step.where), "pages": pages}
+        self._connection.send("grow", fields, settled)
 
     def _global(self, step: s.Global) -> None:
         static_steps.check_global(step.name, step.where, self._kernel)

@@ -11,7 +11,7 @@ from extism_kernel_conformance.probe.module import EXPORT, MARK, REPORT_LENGTH, 
 from extism_kernel_conformance.probe.translate import translate
 
 if TYPE_CHECKING:
-    from extism_kernel_conformance.adapter.connection import Answer
+    from extism_kernel_conformance.adapter.answers import Answer
     from extism_kernel_conformance.cases.load import Case
     from extism_kernel_conformance.play.target import Target
     from extism_kernel_conformance.probe.program import Program, Site

@@ -12,7 +12,8 @@ from extism_kernel_conformance.cases import steps as s
 from extism_kernel_conformance.play.sdk_server import SdkServer, run_server
 
 if TYPE_CHECKING:
-    from extism_kernel_conformance.adapter.connection import Answer, Connection
+    from extism_kernel_conformance.adapter.answers import Answer
+    from extism_kernel_conformance.adapter.connection import Connection
     from extism_kernel_conformance.cases.load import Case
     from extism_kernel_conformance.wasm.module import Kernel
 

@@ -22,8 +22,12 @@ class Target:
     """Seconds that an answer may take in this case."""
     offers: OfferedImports
     """What the host of the sdk profile offers to guests."""
+    transport: frozenset[str] = frozenset()
+    """The capabilities to use that change how operations travel, `batch` and `modules`."""
 
     @property
     def connection(self) -> Connection:
         """The live connection. Raises AdapterFault if the adapter does not start."""
-        return self.session.connection(self.timeout)
+        connection = self.session.connection(self.timeout)
+        connection.enable(self.transport)
+        return connection

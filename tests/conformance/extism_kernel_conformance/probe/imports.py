@@ -11,7 +11,8 @@ from extism_kernel_conformance.probe.module import make_importer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from extism_kernel_conformance.adapter.connection import Answer, Connection
+    from extism_kernel_conformance.adapter.answers import Answer
+    from extism_kernel_conformance.adapter.connection import Connection
     from extism_kernel_conformance.adapter.session import AdapterSession
     from extism_kernel_conformance.wasm.module import Kernel
 
