@@ -1,7 +1,7 @@
 """The test adapter: wasmtime behind the adapter kit, with one fault chosen by name.
 
 Faults of the first kind break when `length(13)` is called: lint passes, and the run has to go on after them.
-Faults of the second kind are there from the start, for the lint to find.
+Faults of the second kind are there from the start, for the lint to find. Those in BATCHING get batches.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FAULT = sys.argv[1]
+BATCHING = {
+    "none-in-batches",
+    "batch-ends-at-a-trap",
+    "short-references",
+    "one-digest-for-all",
+    "short-batch",
+    "no-answers",
+    "ids-in-a-batch",
+    "text-in-a-batch",
+    "dies-in-a-batch",
+}
 engine = wasmtime.Engine()
 Answer = dict[str, Any]
 
@@ -91,8 +102,33 @@ def break_now(answer: Answer) -> str | Answer:
     return faults.get(FAULT, answer)
 
 
+def break_batch(request: Mapping[str, Any], answer: Answer) -> Answer:
+    """Return what a faulty adapter answers to a batch."""
+    answers = answer["answers"]
+    if FAULT == "batch-ends-at-a-trap":
+        ends = [number for number, each in enumerate(answers, 1) if each["result"] == "trap"]
+        return {**answer, "answers": answers[: min(ends, default=len(answers))]}
+    if not any(each.get("args") == ["i64:13"] for each in request["operations"]):
+        return answer
+    if FAULT == "dies-in-a-batch":
+        os._exit(3)
+    faults = {
+        "short-batch": {"result": "ok", "answers": answers[1:]},
+        "no-answers": {"result": "ok"},
+        "ids-in-a-batch": {"result": "ok", "answers": [{"id": 1, **each} for each in answers]},
+        "text-in-a-batch": {"result": "ok", "answers": ["ok" for _ in answers]},
+    }
+    return faults.get(FAULT, answer)
+
+
 class Server(adapter_kit._Server):
-    def answer(self, request: Mapping[str, Any]) -> Answer:  # noqa: C901 - one fault after another
+    def _number(self, text: str) -> int:
+        number = super()._number(text)
+        return number % 2**32 if FAULT == "short-references" and text.startswith("@") else number
+
+    def answer(self, request: Mapping[str, Any]) -> Answer:  # noqa: C901, PLR0911 - one fault after another
+        if FAULT == "one-digest-for-all" and "digest" in request:
+            request = {**request, "digest": "the only one"}
         if FAULT == "32-bit-addresses" and "address" in request:
             request = {**request, "address": str(int(request["address"]) % 2**32)}
         if FAULT == "short-read" and request["op"] == "read":
@@ -104,6 +140,8 @@ class Server(adapter_kit._Server):
         if FAULT == "unknown-is-error" and request["op"] not in self.operations:
             return {"result": "error", "message": "unknown operation"}
         answer = super().answer(request)
+        if request["op"] == "batch":
+            return break_batch(request, answer)
         if FAULT == "traps-are-other" and answer["result"] == "trap" and request["op"] == "call":
             answer["kind"] = "other"
         if FAULT == "traps-are-errors" and answer["result"] == "trap":
@@ -129,7 +167,7 @@ def main() -> None:
     declared = {
         "declares-too-much": ["fuel", "externref", "grow"],
         "declares-what-it-does-not-say": ["fuel-used"],
-    }.get(FAULT, [])
+    }.get(FAULT, ["batch", "modules"] if FAULT in BATCHING else [])
     hello = {
         "protocol": 1,
         "adapter": "faulty",

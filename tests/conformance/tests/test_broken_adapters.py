@@ -58,6 +58,9 @@ TRIPS_THE_LINT = {
     "declares-what-it-does-not-say": "lint/fuel-used",
     "exit-code": "lint/end-of-input",
     "ignores-the-end": "lint/end-of-input",
+    "batch-ends-at-a-trap": "lint/batch",
+    "short-references": "lint/batch-references",
+    "one-digest-for-all": "lint/modules",
 }
 
 
@@ -92,6 +95,38 @@ def test_fault_in_a_case_is_the_adapters_and_the_run_goes_on(  # noqa: PLR0917 -
     assert cli("report", report).code == 0
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    {
+        "short-batch": "3 operations have 2 answers",
+        "no-answers": "lacks `answers`",
+        "ids-in-a-batch": "no id of its own",
+        "text-in-a-batch": "an answer in it is no object",
+        "dies-in-a-batch": "ended with exit code 3",
+    }.items(),
+)
+def test_fault_in_a_batch_only_is_the_adapters(
+    fault: str, words: str, cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
+) -> None:
+    steps = [{"call": "length", "args": [13], "expect": 0}, {"call": "reset"}]
+    cases = write_cases({"id": "toy/b-broken", "steps": steps}, {"id": "toy/c-after", "steps": steps[1:]})
+    ran = cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter(fault), "--no-lint")
+    assert ran.code == 1
+    assert "1 pass, 1 " in ran.out, ran.out
+    assert words in ran.out
+    assert "in a batch only" in ran.out
+
+
+def test_failure_before_a_fault_in_a_batch_is_the_kernels(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
+) -> None:
+    steps = [{"call": "alloc", "args": [8], "expect": 7}, {"call": "length", "args": [13]}]
+    cases = write_cases({"id": "toy/b-broken", "steps": steps})
+    ran = cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter("dies-in-a-batch"), "--no-lint")
+    assert "1 fail" in ran.out, ran.out
+    assert "steps[0]: expected 7, got 1024" in ran.out
+
+
 def test_answer_too_many_breaks_the_next_request(
     cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
 ) -> None:
@@ -116,10 +151,11 @@ def test_fault_trips_the_lint_and_no_kernel_is_judged(
     assert "toy/a" not in ran.out
 
 
-def test_sound_adapter_passes_every_lint_check(cli: Callable[..., Ran]) -> None:
-    ran = cli("lint", "--command", toy_adapter("none"))
+@pytest.mark.parametrize("name", ["none", "none-in-batches"])
+def test_sound_adapter_passes_every_lint_check(name: str, cli: Callable[..., Ran]) -> None:
+    ran = cli("lint", "--command", toy_adapter(name))
     assert ran.code == 0, ran.out
-    assert len(ran.out.splitlines()) == 25
+    assert len(ran.out.splitlines()) == 28
     assert all(" pass " in line for line in ran.out.splitlines())
 
 

@@ -96,30 +96,51 @@ inline std::string hex(const Bytes &bytes) {
   return text;
 }
 
+// A number as it stands there, or one that refers to an earlier answer in the batch: @3*65536+8.
+inline uint64_t number(const std::string &text, const json &results) {
+  if (text.empty() || text[0] != '@') return std::stoull(text);
+  const auto plus = text.find('+'), times = text.find('*');
+  const json &answer = results.at(std::stoull(text.substr(1)));
+  uint64_t value = answer.contains("values") ? parse(answer.at("values").at(0)).bits : answer.at("pages").get<uint64_t>();
+  if (times != std::string::npos) value *= std::stoull(text.substr(times + 1));
+  if (plus != std::string::npos) value += std::stoull(text.substr(plus + 1));
+  return value;
+}
+
+// An argument without a reference.
+inline std::string value(const std::string &text, const json &results) {
+  const auto digits = text.find(':') + 1;
+  if (text[digits] != '@') return text;
+  const auto bits = number(text.substr(digits), results);
+  return text.substr(0, digits) + std::to_string(text.compare(0, 3, "i32") == 0 ? static_cast<uint32_t>(bits) : bits);
+}
+
 // The address of bytes that lie inside the memory, compared in 64 bits.
-inline uint64_t bounded(Instance &instance, const json &ask, uint64_t length) {
-  const uint64_t address = std::stoull(ask.at("address").get<std::string>()), end = instance.pages() * kPage;
+inline uint64_t bounded(Instance &instance, const json &ask, uint64_t length, const json &results) {
+  const uint64_t address = number(ask.at("address"), results), end = instance.pages() * kPage;
   if (address > end || length > end - address)
     throw trap("out-of-bounds", std::to_string(address) + " is past " + std::to_string(end));
   return address;
 }
 
-inline json perform(const std::string &op, Instance &instance, const json &ask) {
+inline json perform(const std::string &op, Instance &instance, const json &ask, const json &results) {
   if (op == "call") {
     const auto fuel = ask.contains("fuel") ? std::stoull(ask.at("fuel").get<std::string>()) : kNoLimit;
-    json answer = {{"values", instance.call(ask.at("name"), ask.at("args"), fuel)}};
+    std::vector<std::string> arguments;
+    for (const auto &each : ask.at("args")) arguments.push_back(value(each, results));
+    json answer = {{"values", instance.call(ask.at("name"), arguments, fuel)}};
     if (const auto used = instance.used(); used && ask.contains("fuel")) answer["used"] = std::to_string(*used);
     return answer;
   }
   if (op == "read") {
-    const uint64_t length = ask.at("length"), address = bounded(instance, ask, length);
+    const uint64_t length = ask.at("length"), address = bounded(instance, ask, length, results);
     Bytes bytes(length);
     if (length > 0) instance.read(address, bytes);
     return {{"bytes", hex(bytes)}};
   }
   if (op == "write") {
     const Bytes bytes = unhex(ask.at("bytes"));
-    const uint64_t address = bounded(instance, ask, bytes.size());
+    const uint64_t address = bounded(instance, ask, bytes.size(), results);
     if (!bytes.empty()) instance.write(address, bytes);
     return json::object();
   }
@@ -131,29 +152,42 @@ inline json perform(const std::string &op, Instance &instance, const json &ask) 
   return {{"value", instance.global(ask.at("name"))}};
 }
 
-using Engine = std::function<std::unique_ptr<Instance>(const Bytes &)>;
+// Makes instances of one compiled module.
+using Maker = std::function<std::unique_ptr<Instance>()>;
+// Compiles a module.
+using Engine = std::function<Maker(const Bytes &)>;
 
-// Answers requests until the input ends.
-inline void serve(const json &hello, const Engine &engine) {
-  static const char *const known[] = {"instantiate", "call", "read", "write", "size", "grow", "global_get", "drop"};
-  std::map<std::string, std::unique_ptr<Instance>> instances;
-  for (std::string line; std::getline(std::cin, line);) {
-    json answer = json::object(), id;
+class Server {
+ public:
+  Server(const json &hello, const Engine &engine) : hello_(hello), engine_(engine) {
+    for (const char *each : {"batch", "modules"}) hello_["capabilities"].push_back(each);
+    hello_["protocol"] = 1;
+  }
+
+  // Returns the answer to one line, all but its id.
+  json answer_line(const json &ask) {
+    if (ask.value("op", "") != "batch") return answer(ask);
+    results_ = json::array();
+    for (const auto &operation : ask.at("operations")) results_.push_back(answer(operation));
+    return {{"result", "ok"}, {"answers", results_}};
+  }
+
+ private:
+  json answer(const json &ask) {
+    static const char *const known[] = {"instantiate", "call", "read", "write", "size", "grow", "global_get", "drop"};
+    json answer = json::object();
     try {
-      const json ask = json::parse(line);
-      id = ask.at("id");
       const std::string op = ask.at("op");
       if (op == "hello") {
-        answer = hello;
-        answer["protocol"] = 1;
+        answer = hello_;
       } else if (std::find(std::begin(known), std::end(known), op) == std::end(known)) {
         throw Refusal{{{"result", "unsupported"}}};
       } else if (op == "instantiate") {
-        instances[ask.at("instance")] = engine(unhex(ask.at("module")));
+        instances_[ask.at("instance")] = instantiate(ask);
       } else if (op == "drop") {
-        if (instances.erase(ask.at("instance")) == 0) throw std::invalid_argument("no such instance");
+        if (instances_.erase(ask.at("instance")) == 0) throw std::invalid_argument("no such instance");
       } else {
-        answer = perform(op, *instances.at(ask.at("instance")), ask);
+        answer = perform(op, *instances_.at(ask.at("instance")), ask, results_);
       }
       answer["result"] = "ok";
     } catch (const Refusal &refusal) {
@@ -161,7 +195,30 @@ inline void serve(const json &hello, const Engine &engine) {
     } catch (const std::exception &error) {
       answer = {{"result", "error"}, {"message", error.what()}};
     }
-    answer["id"] = id;
+    return answer;
+  }
+
+  std::unique_ptr<Instance> instantiate(const json &ask) {
+    if (!ask.contains("module")) return modules_.at(ask.at("digest"))();
+    const auto make = engine_(unhex(ask.at("module")));
+    if (ask.contains("digest")) modules_[ask.at("digest")] = make;
+    return make();
+  }
+
+  json hello_;
+  Engine engine_;
+  std::map<std::string, std::unique_ptr<Instance>> instances_;
+  std::map<std::string, Maker> modules_;  // by digest
+  json results_ = json::array();          // the answers so far of the batch at hand
+};
+
+// Answers requests until the input ends.
+inline void serve(const json &hello, const Engine &engine) {
+  Server server(hello, engine);
+  for (std::string line; std::getline(std::cin, line);) {
+    const json ask = json::parse(line);
+    json answer = server.answer_line(ask);
+    answer["id"] = ask.at("id");
     std::cout << answer.dump() << std::endl;
   }
 }

@@ -112,5 +112,5 @@ int main() {
          {"runtime", "wabt"},
          {"version", WABT_VERSION_STRING},
          {"capabilities", {"externref", "grow", "resume-after-trap"}}},
-        [](const Bytes &binary) { return std::make_unique<Wabt>(binary); });
+        [](const Bytes &binary) -> Maker { return [binary] { return std::make_unique<Wabt>(binary); }; });
 }

@@ -142,5 +142,5 @@ int main() {
          {"runtime", "wasmedge"},
          {"version", WasmEdge_VersionGet()},
          {"capabilities", {"externref", "fuel", "fuel-used", "grow", "resume-after-trap"}}},
-        [](const Bytes &binary) { return std::make_unique<WasmEdge>(binary); });
+        [](const Bytes &binary) -> Maker { return [binary] { return std::make_unique<WasmEdge>(binary); }; });
 }

@@ -4,6 +4,7 @@
 globalThis.makeAdapter = (adapter, runtime, version) => {
   const modules = new Map();
   const instances = new Map();
+  let results = []; // of the batch at hand
   const digits = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
   const trap = (kind, message) => ({ result: "trap", kind, message });
 
@@ -13,10 +14,19 @@ globalThis.makeAdapter = (adapter, runtime, version) => {
     return bytes;
   }
 
+  // A number as it stands there, or one that refers to an earlier answer in the batch.
+  function number(text) {
+    if (text[0] !== "@") return BigInt(text);
+    const [, place, factor = "1", offset = "0"] = /^@(\d+)(?:\*(\d+))?(?:\+(\d+))?$/.exec(text);
+    const { values, pages } = results[place];
+    const value = BigInt(values ? values[0].slice(4) : pages);
+    return BigInt.asUintN(64, value * BigInt(factor) + BigInt(offset));
+  }
+
   function parse(text) {
     if (text === "externref:null") return null;
-    if (text.startsWith("i64:")) return BigInt(text.slice(4));
-    if (text.startsWith("i32:")) return Number(text.slice(4));
+    if (text.startsWith("i64:")) return number(text.slice(4));
+    if (text.startsWith("i32:")) return Number(BigInt.asUintN(32, number(text.slice(4))));
     throw new TypeError(`${text} cannot be an argument here`);
   }
 
@@ -42,20 +52,31 @@ globalThis.makeAdapter = (adapter, runtime, version) => {
   // A new view each time: growth detaches the old buffer.
   function access(ask, length, act) {
     const memory = new Uint8Array(instances.get(ask.instance).memory.buffer);
-    const end = BigInt(ask.address) + BigInt(length);
+    const start = number(ask.address);
+    const end = start + BigInt(length);
     if (end > BigInt(memory.length)) return trap("out-of-bounds", `${end} is past ${memory.length}`);
-    return act(memory, Number(ask.address));
+    return act(memory, Number(start));
   }
 
   const operations = {
     hello: () => ({
-      protocol: 1, adapter, runtime, version, capabilities: ["externref", "grow", "resume-after-trap"],
+      protocol: 1,
+      adapter,
+      runtime,
+      version,
+      capabilities: ["externref", "grow", "resume-after-trap", "batch", "modules"],
     }),
+    batch(ask) {
+      results = [];
+      for (const operation of ask.operations) results.push(perform(operation));
+      return { answers: results };
+    },
     instantiate(ask) {
       let stage = "compile";
+      const key = ask.digest ?? ask.module;
       try {
-        if (!modules.has(ask.module)) modules.set(ask.module, new WebAssembly.Module(unhex(ask.module)));
-        const module = modules.get(ask.module);
+        if (!modules.has(key)) modules.set(key, new WebAssembly.Module(unhex(ask.module)));
+        const module = modules.get(key);
         stage = WebAssembly.Module.imports(module).length > 0 ? "link" : "start";
         instances.set(ask.instance, new WebAssembly.Instance(module, {}).exports);
         return {};
@@ -97,16 +118,17 @@ globalThis.makeAdapter = (adapter, runtime, version) => {
     },
   };
 
+  function perform(ask) {
+    if (!Object.prototype.hasOwnProperty.call(operations, ask.op)) return { result: "unsupported" };
+    try {
+      return { result: "ok", ...operations[ask.op](ask) };
+    } catch (error) {
+      return { result: "error", message: String(error) };
+    }
+  }
+
   return (line) => {
     const ask = JSON.parse(line);
-    let answer = { result: "unsupported" };
-    if (Object.prototype.hasOwnProperty.call(operations, ask.op)) {
-      try {
-        answer = { result: "ok", ...operations[ask.op](ask) };
-      } catch (error) {
-        answer = { result: "error", message: String(error) };
-      }
-    }
-    return JSON.stringify({ id: ask.id, ...answer });
+    return JSON.stringify({ id: ask.id, ...perform(ask) });
   };
 };

@@ -6,9 +6,16 @@ import { createInterface } from "node:readline";
 const v = globalThis.Deno?.version.deno ?? globalThis.Bun?.version ?? process.version.slice(1);
 const runtime = globalThis.Deno ? "deno" : globalThis.Bun ? "bun" : "node";
 const modules = new Map(), instances = new Map();
+let results = []; // of the batch at hand
 const PAGE = 65536, unhex = (text) => Uint8Array.from(Buffer.from(text, "hex"));
+const number = (text) => { // as it stands there, or from an earlier answer in the batch
+  if (text[0] !== "@") return BigInt(text);
+  const [, place, factor = 1, offset = 0] = /^@(\d+)(?:\*(\d+))?(?:\+(\d+))?$/.exec(text);
+  const { values, pages } = results[place];
+  return BigInt.asUintN(64, BigInt(values ? values[0].slice(4) : pages) * BigInt(factor) + BigInt(offset));
+};
 const toJs = (text) => text === "externref:null" ? null
-  : text.startsWith("i64") ? BigInt.asIntN(64, BigInt(text.slice(4))) : Number(text.slice(4)) | 0;
+  : text[1] === "6" ? BigInt.asIntN(64, number(text.slice(4))) : Number(BigInt.asIntN(32, number(text.slice(4))));
 const fromJs = (x) => typeof x === "bigint" ? `i64:${BigInt.asUintN(64, x)}` : x === null ? "externref:null" : `i32:${x >>> 0}`;
 const trap = (kind, message) => ({ result: "trap", kind, message });
 const kindOf = (e) => e instanceof RangeError ? "stack" : /unreachable/i.test(e.message) ? "unreachable"
@@ -16,17 +23,19 @@ const kindOf = (e) => e instanceof RangeError ? "stack" : /unreachable/i.test(e.
 const bytesOf = (r) => new Uint8Array(instances.get(r.instance).memory.buffer); // anew each time: growth detaches the old buffer
 
 function access(r, length, act) {
-  const memory = bytesOf(r), start = BigInt(r.address);
+  const memory = bytesOf(r), start = number(r.address);
   return start + BigInt(length) > memory.length ? trap("out-of-bounds", "past the end of memory") : act(memory, Number(start));
 }
 const operations = {
-  hello: () => ({ protocol: 1, adapter: "javascript", runtime, version: v, capabilities: ["externref", "grow", "resume-after-trap"] }),
+  hello: () => ({ protocol: 1, adapter: "javascript", runtime, version: v, capabilities: ["externref", "grow", "resume-after-trap", "batch", "modules"] }),
+  batch(r) { results = []; for (const each of r.operations) results.push(perform(each)); return { answers: results }; },
   instantiate(r) {
     let stage = "compile";
+    const key = r.digest ?? r.module;
     try {
-      if (!modules.has(r.module)) modules.set(r.module, new WebAssembly.Module(unhex(r.module)));
-      stage = WebAssembly.Module.imports(modules.get(r.module)).length ? "link" : "start";
-      instances.set(r.instance, new WebAssembly.Instance(modules.get(r.module), {}).exports);
+      if (!modules.has(key)) modules.set(key, new WebAssembly.Module(unhex(r.module)));
+      stage = WebAssembly.Module.imports(modules.get(key)).length ? "link" : "start";
+      instances.set(r.instance, new WebAssembly.Instance(modules.get(key), {}).exports);
       return {};
     } catch (e) { return { result: "reject", stage, message: String(e.message) }; }
   },
@@ -46,10 +55,11 @@ const operations = {
   global_get: (r) => ({ value: fromJs(instances.get(r.instance)[r.name].value) }),
   drop: (r) => (instances.delete(r.instance), {}),
 };
+function perform(r) {
+  if (!Object.hasOwn(operations, r.op)) return { result: "unsupported" };
+  try { return { result: "ok", ...operations[r.op](r) }; } catch (e) { return { result: "error", message: String(e) }; }
+}
 for await (const line of createInterface({ input: process.stdin })) {
   const r = JSON.parse(line);
-  let answer;
-  try { answer = Object.hasOwn(operations, r.op) ? { result: "ok", ...operations[r.op](r) } : { result: "unsupported" }; }
-  catch (e) { answer = { result: "error", message: String(e) }; }
-  process.stdout.write(JSON.stringify({ id: r.id, ...answer }) + "\n");
+  process.stdout.write(JSON.stringify({ id: r.id, ...perform(r) }) + "\n");
 }

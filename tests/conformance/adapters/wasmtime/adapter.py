@@ -48,37 +48,46 @@ class Module:
         self.compiled = wasmtime.Module(engine, code)
         self.types: dict[str, Any] = {export.name: export.type for export in self.compiled.exports}
         self.has_imports = bool(self.compiled.imports)
-
-
-class Instance:
-    """A store of its own for each instance; its functions are looked up when they are first called."""
-
-    def __init__(self, module: Module) -> None:
-        self.types = module.types
-        self.store = wasmtime.Store(engine)
-        self.store.set_fuel(UNLIMITED)
-        self.instance = wasmtime.Instance(self.store, module.compiled, [])
-        self.context = self.store._context()
         self.functions: dict[str, Function] = {}
-        self.memories: dict[str, wasmtime.Memory] = {}
-
-    def find(self, name: str) -> Any:  # noqa: ANN401 - what the C API calls an extern
-        """Return one export, without making Python objects of all the others."""
-        item, data = ffi.wasmtime_extern_t(), name.encode()
-        raw = self.instance._instance
-        if not ffi.wasmtime_instance_export_get(self.context, byref(raw), data, len(data), byref(item)):
-            raise KeyError(name)
-        return item
 
     def function(self, name: str) -> Function:
         if name not in self.functions:
-            self.functions[name] = Function(self, name)
+            self.functions[name] = Function(name, self.types[name])
         return self.functions[name]
 
+
+class Instance:
+    """A store of its own for each instance; its exports are looked up when they are first used."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.store = wasmtime.Store(engine)
+        self.store.set_fuel(UNLIMITED)
+        self.is_limited = False
+        self.instance = wasmtime.Instance(self.store, module.compiled, [])
+        self.context = self.store._context()
+        self.externs: dict[str, Any] = {}
+
+    def find(self, name: str) -> Any:  # noqa: ANN401 - what the C API calls an extern
+        """Return one export, without making Python objects of all the others."""
+        if name not in self.externs:
+            item, data = ffi.wasmtime_extern_t(), name.encode()
+            raw = self.instance._instance
+            if not ffi.wasmtime_instance_export_get(self.context, byref(raw), data, len(data), byref(item)):
+                raise KeyError(name)
+            self.externs[name] = item.of
+        return self.externs[name]
+
     def memory(self) -> wasmtime.Memory:
-        if not self.memories:
-            self.memories["memory"] = wasmtime.Memory._from_raw(self.find("memory").of.memory)
-        return self.memories["memory"]
+        return wasmtime.Memory._from_raw(self.find("memory").memory)
+
+    def limit(self, fuel: str | None) -> None:
+        """Give the next call so much fuel."""
+        if fuel is not None:
+            self.store.set_fuel(int(fuel))
+        elif self.is_limited:
+            self.store.set_fuel(UNLIMITED)
+        self.is_limited = fuel is not None
 
 
 class Function:
@@ -87,40 +96,41 @@ class Function:
     `wasmtime.Func` asks for the function's type in every call, which costs many times what the call does.
     """
 
-    def __init__(self, at: Instance, name: str) -> None:
-        kind = at.types[name]
-        self.parameters, self.results = list(map(str, kind.params)), list(map(str, kind.results))
-        self.context = at.store._context()
-        item, data = ffi.wasmtime_extern_t(), name.encode()
-        raw = at.instance._instance
-        ffi.wasmtime_instance_export_get(self.context, byref(raw), data, len(data), byref(item))
-        self.extern = item
-        self.at = byref(item.of.func)
-        self.values = (ffi.wasmtime_val_t * max(len(self.parameters), len(self.results), 1))()
-        self.got = (ffi.wasmtime_val_t * max(len(self.results), 1))()
-        for value, parameter in zip(self.values, self.parameters, strict=False):
+    def __init__(self, name: str, kind: wasmtime.FuncType) -> None:
+        self.name = name
+        parameters, results = list(map(str, kind.params)), list(map(str, kind.results))
+        self.arguments = (ffi.wasmtime_val_t * max(len(parameters), 1))()
+        self.values = (ffi.wasmtime_val_t * max(len(results), 1))()
+        for value, parameter in zip(self.arguments, parameters, strict=False):
             value.kind = {"i32": ffi.WASMTIME_I32, "i64": ffi.WASMTIME_I64}[parameter]
+        self.parameters = [(kind, value.of) for kind, value in zip(parameters, self.arguments, strict=False)]
+        self.results = [
+            (kind, value.of, (1 << int(kind[1:])) - 1)
+            for kind, value in zip(results, self.values, strict=False)
+        ]
 
-    def __call__(self, args: list[str]) -> list[str]:
+    def call(self, at: Instance, args: list[str]) -> list[str]:
         if len(args) != len(self.parameters):
-            raise ValueError(f"{len(args)} arguments for ({', '.join(self.parameters)})")
-        for value, parameter, text in zip(self.values, self.parameters, args, strict=False):
-            kind, _, digits = text.partition(":")
-            if kind != parameter:
-                raise ValueError(f"`{text}` is no {parameter}")
-            setattr(value.of, kind, number(digits))  # ctypes keeps the low bits
+            raise ValueError(f"{len(args)} arguments for `{self.name}`")
+        for (kind, slot), text in zip(self.parameters, args, strict=True):
+            if text[:4] != f"{kind}:":
+                raise ValueError(f"`{text}` is no {kind}")
+            setattr(slot, kind, number(text[4:]))  # ctypes keeps the low bits
         trap = ctypes.POINTER(ffi.wasm_trap_t)()
         error = ffi.wasmtime_func_call(
-            self.context, self.at, self.values, len(args), self.got, len(self.results), byref(trap)
+            at.context,
+            byref(at.find(self.name).func),
+            self.arguments,
+            len(self.parameters),
+            self.values,
+            len(self.results),
+            byref(trap),
         )
         if error:
             raise wasmtime.WasmtimeError._from_ptr(error)
         if trap:
             raise wasmtime.Trap._from_ptr(trap)
-        return [
-            f"{kind}:{getattr(value.of, kind) % (1 << int(kind[1:]))}"
-            for kind, value in zip(self.results, self.got, strict=False)
-        ]
+        return [f"{kind}:{getattr(slot, kind) & mask}" for kind, slot, mask in self.results]
 
 
 def number(text: str) -> int:
@@ -171,15 +181,18 @@ def instantiate(r: Request) -> Answer:
 
 
 def call(r: Request) -> Answer:
-    at = instances[r["instance"]]
-    fuel = int(r.get("fuel", UNLIMITED))
-    at.store.set_fuel(fuel)
+    at, fuel = instances[r["instance"]], r.get("fuel")
+    at.limit(fuel)
     try:
-        values = at.function(r["name"])(r["args"])
+        values = at.module.function(r["name"]).call(at, r["args"])
     except wasmtime.Trap as trap:
         kind = KINDS.get(trap.trap_code.name if trap.trap_code else "", "other")
         return {"result": "trap", "kind": kind, "message": str(trap)}
-    return {"values": values, "used": str(fuel - at.store.get_fuel())} if "fuel" in r else {"values": values}
+    return (
+        {"values": values}
+        if fuel is None
+        else {"values": values, "used": str(int(fuel) - at.store.get_fuel())}
+    )
 
 
 def read(r: Request) -> Answer:
@@ -220,7 +233,7 @@ def global_get(r: Request) -> Answer:
 
 def exports(r: Request) -> Answer:
     kinds = {"FuncType": "func", "MemoryType": "memory", "GlobalType": "global", "TableType": "table"}
-    types = instances[r["instance"]].types
+    types = instances[r["instance"]].module.types
     return {"exports": [{"name": name, "kind": kinds[type(each).__name__]} for name, each in types.items()]}
 
 

@@ -22,10 +22,11 @@ const library = "github.com/tetratelabs/wazero"
 type object = map[string]any
 
 type request struct {
-	ID                                         json.RawMessage
-	Op, Instance, Module, Name, Address, Bytes string
-	Args                                       []string
-	Length, Pages                              uint64
+	ID                                                 json.RawMessage
+	Op, Instance, Module, Digest, Name, Address, Bytes string
+	Args                                               []string
+	Length, Pages                                      uint64
+	Operations                                         []request
 }
 
 // Each instance has a runtime of its own, so that dropping it frees its code and its memory.
@@ -39,6 +40,10 @@ var (
 	adapter   = "wazero-compiler"
 	config    = wazero.NewRuntimeConfigCompiler()
 	instances = map[string]instance{}
+	modules   = map[string][]byte{} // by digest
+	results   []object              // of the batch at hand
+	// Compiles each module once, though every instance has a runtime of its own.
+	cache = wazero.NewCompilationCache()
 	// The errors behind these texts are internal to wazero; the last one is every other trap.
 	trapKinds = [][2]string{
 		{"unreachable", "unreachable"}, {"out of bounds memory access", "out-of-bounds"},
@@ -52,18 +57,21 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "--interpreter" {
 		adapter, config = "wazero-interpreter", wazero.NewRuntimeConfigInterpreter()
 	}
+	config = config.WithCompilationCache(cache)
 	lines, answers := bufio.NewReaderSize(os.Stdin, 1<<20), json.NewEncoder(os.Stdout)
 	for line, end := lines.ReadBytes('\n'); end == nil; line, end = lines.ReadBytes('\n') {
 		var ask request
-		err := json.Unmarshal(line, &ask)
 		var answer object
-		if err == nil {
-			answer, err = serve(&ask)
-		}
-		if err != nil {
+		if err := json.Unmarshal(line, &ask); err != nil {
 			answer = object{"result": "error", "message": err.Error()}
-		} else if answer["result"] == nil {
-			answer["result"] = "ok"
+		} else if ask.Op == "batch" {
+			results = nil
+			for i := range ask.Operations {
+				results = append(results, perform(&ask.Operations[i]))
+			}
+			answer = object{"result": "ok", "answers": results}
+		} else {
+			answer = perform(&ask)
 		}
 		if ask.ID == nil {
 			ask.ID = json.RawMessage("null")
@@ -75,11 +83,21 @@ func main() {
 	}
 }
 
+func perform(ask *request) object {
+	answer, err := serve(ask)
+	if err != nil {
+		return object{"result": "error", "message": err.Error()}
+	} else if answer["result"] == nil {
+		answer["result"] = "ok"
+	}
+	return answer
+}
+
 func serve(ask *request) (object, error) {
 	switch ask.Op {
 	case "hello":
 		return object{"protocol": 1, "adapter": adapter, "runtime": "wazero", "version": version(),
-			"capabilities": []string{"externref", "grow", "resume-after-trap"}}, nil
+			"capabilities": []string{"externref", "grow", "resume-after-trap", "batch", "modules"}}, nil
 	case "instantiate":
 		return instantiate(ask)
 	case "call", "read", "write", "size", "grow", "global_get", "drop":
@@ -110,9 +128,15 @@ func serve(ask *request) (object, error) {
 }
 
 func instantiate(ask *request) (object, error) {
-	binary, err := hex.DecodeString(ask.Module)
-	if err != nil {
-		return nil, err
+	binary, known := modules[ask.Digest]
+	if ask.Module != "" || !known {
+		var err error
+		if binary, err = hex.DecodeString(ask.Module); err != nil {
+			return nil, err
+		}
+		if ask.Digest != "" {
+			modules[ask.Digest] = binary
+		}
 	}
 	runtime := wazero.NewRuntimeWithConfig(ctx, config)
 	stage := "compile"
@@ -182,7 +206,7 @@ func access(memory api.Memory, ask *request) (object, error) {
 		}
 		return object{"pages": -1}, nil
 	}
-	address, err := strconv.ParseUint(ask.Address, 10, 64)
+	address, err := number(ask.Address, 64)
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +232,44 @@ func access(memory api.Memory, ask *request) (object, error) {
 	return object{}, nil
 }
 
+// number reads a number, or one that refers to an earlier answer in the batch: @3*65536+8.
+func number(text string, bits int) (uint64, error) {
+	reference, refers := strings.CutPrefix(text, "@")
+	if !refers {
+		return strconv.ParseUint(text, 10, bits)
+	}
+	product, offset, _ := strings.Cut(reference, "+")
+	place, factor, _ := strings.Cut(product, "*")
+	at, err := strconv.Atoi(place)
+	if err != nil || at >= len(results) {
+		return 0, fmt.Errorf("`%s` refers to nothing", text)
+	}
+	var value uint64
+	switch found := results[at]; {
+	case found["pages"] != nil:
+		value, err = strconv.ParseUint(fmt.Sprint(found["pages"]), 10, 64)
+	default:
+		values, _ := found["values"].([]string)
+		if len(values) == 0 {
+			return 0, fmt.Errorf("`%s` has no value", text)
+		}
+		_, digits, _ := strings.Cut(values[0], ":")
+		value, err = strconv.ParseUint(digits, 10, 64)
+	}
+	for i, part := range []string{factor, offset} {
+		if part == "" || err != nil {
+			continue
+		}
+		var by uint64
+		if by, err = strconv.ParseUint(part, 10, 64); i == 0 {
+			value *= by
+		} else {
+			value += by
+		}
+	}
+	return value & (1<<(bits-1)<<1 - 1), err
+}
+
 func parse(kind api.ValueType, text string) (uint64, error) {
 	name, digits, _ := strings.Cut(text, ":")
 	if name != api.ValueTypeName(kind) {
@@ -215,9 +277,9 @@ func parse(kind api.ValueType, text string) (uint64, error) {
 	}
 	switch kind {
 	case api.ValueTypeI32:
-		return strconv.ParseUint(digits, 10, 32)
+		return number(digits, 32)
 	case api.ValueTypeI64:
-		return strconv.ParseUint(digits, 10, 64)
+		return number(digits, 64)
 	case api.ValueTypeF32:
 		return strconv.ParseUint(digits, 16, 32)
 	case api.ValueTypeF64:

@@ -69,7 +69,7 @@ def check_batch(answer: Answer, count: int) -> Sequence[Answer]:
         raise _broken("batch", "it is no list of answers")
     if len(answers) != count:
         raise _broken("batch", f"{count} operations have {len(answers)} answers")
-    if not all(isinstance(each, dict) for each in answers):
+    if set(map(type, answers)) - {dict}:
         raise _broken("batch", "an answer in it is no object")
     return answers
 

@@ -36,7 +36,7 @@ OnAnswers = Callable[[Sequence[Answer]], None]
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, here and below: made so often that it shows
 class Reference:
     """Where an operation stands in the batch that is being made."""
 
@@ -49,7 +49,7 @@ class Reference:
         return f"@{self.place}{times}+{offset}" if offset else f"@{self.place}{times}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Operation:
     """One operation and the function that waits for its answer."""
 

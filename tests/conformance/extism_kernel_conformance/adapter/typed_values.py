@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from extism_kernel_conformance.adapter.process import AdapterFault
 
 _BITS = {"i32": 32, "i64": 64}
@@ -24,19 +26,27 @@ def write_value(value_type: str, value: int) -> str:
     return f"{value_type}:{value % (1 << _BITS[value_type])}"
 
 
+@cache
+def _expected(signature: str) -> tuple[str | None, int]:
+    """Return the type of a function's result, and the end of its range."""
+    result = result_of(signature)
+    return result, 1 << _BITS.get(result or "", 64)
+
+
 def read_result(values: list[str], signature: str, name: str) -> int | None:
     """Return the one result of a call as an unsigned number, None if the function has none.
 
     Raises AdapterFault if the number of values, a type, or a range is not what the module declares.
     """
-    expected = result_of(signature)
-    types = [value.partition(":")[0] for value in values]
-    if types != ([] if expected is None else [expected]):
-        found = f"({', '.join(types)})"
-        raise AdapterFault("adapter-type", f"`{name}` is {signature}, the adapter answers with {found}")
-    if expected is None:
+    expected, end = _expected(signature)
+    if expected is not None and len(values) == 1:
+        kind, _, digits = values[0].partition(":")
+        if kind == expected:
+            number = int(digits)
+            if number >= end:
+                raise AdapterFault("adapter-type", f"`{name}` answers {values[0]}, which is no {expected}")
+            return number
+    elif expected is None and not values:
         return None
-    number = int(values[0].partition(":")[2])
-    if number >= 1 << _BITS.get(expected, 64):
-        raise AdapterFault("adapter-type", f"`{name}` answers {values[0]}, which is no {expected}")
-    return number
+    found = f"({', '.join(value.partition(':')[0] for value in values)})"
+    raise AdapterFault("adapter-type", f"`{name}` is {signature}, the adapter answers with {found}")

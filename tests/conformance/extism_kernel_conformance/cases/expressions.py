@@ -43,6 +43,8 @@ class Expression:
     terms: tuple[tuple[int, tuple[int | Variable, ...]], ...]
     constant: int | None = None
     """The value, where no variable is read."""
+    single: tuple[Variable, int] | None = None
+    """The variable and the number to add, where the sum is just that."""
 
     def evaluate(self, lookup: Lookup) -> int:
         """Return the value, asking `lookup` for each variable."""
@@ -84,9 +86,15 @@ def parse_expression(value: object) -> Expression:
             raise ExpressionError(f"{value} is above 2^53; write it as a string, {str(value)!r}")
         return Expression(str(value), ((1, (value,)),), value)
     terms = _parse_terms(value)
-    is_constant = all(isinstance(factor, int) for _, factors in terms for factor in factors)
     expression = Expression(value, terms)
-    return Expression(value, terms, expression.evaluate(_no_variable)) if is_constant else expression
+    variables = [each for _, factors in terms for each in factors if isinstance(each, Variable)]
+    if not variables:
+        return Expression(value, terms, constant=expression.evaluate(_no_variable))
+    rest = tuple(term for term in terms if term != (1, (variables[0],)))
+    if len(variables) == 1 and len(rest) == len(terms) - 1:
+        offset = Expression(value, rest).evaluate(_no_variable)
+        return Expression(value, terms, single=(variables[0], offset))
+    return expression
 
 
 def _no_variable(name: str) -> int:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.adapter.process import AdapterFault
 from extism_kernel_conformance.base.outcome import CaseFailed, Outcome
-from extism_kernel_conformance.lint.examiner import LARGEST_U64, PAGE, Examiner
+from extism_kernel_conformance.lint.examiner import LARGEST_U64, PAGE, Examiner, lint_module
+from extism_kernel_conformance.wasm.module import limit_memory, parse_kernel
 
 if TYPE_CHECKING:
     from extism_kernel_conformance.adapter.connection import Connection
     from extism_kernel_conformance.adapter.session import AdapterSession
 
 Check = Callable[[Examiner], None]
+
+PAST_THE_END = {"result": "trap", "kind": "out-of-bounds"}
 
 
 def run_lint(session: AdapterSession) -> Iterator[tuple[str, Outcome]]:
@@ -231,6 +235,59 @@ def check_grow(examiner: Examiner) -> None:
         examiner.expect_size(3)
         examiner.expect_call("load", [f"i32:{3 * PAGE - 1}"], ["i32:0"])
         examiner.expect_grow(65536, -1)
+
+
+def check_batch(examiner: Examiner) -> None:
+    """Where batches are declared: all operations run in order, whatever one of them comes to."""
+    if "batch" not in examiner.declared:
+        return
+    at = {"op": "call", "instance": examiner.instance}
+    examiner.expect_batch(
+        [
+            ({**at, "name": "count", "args": []}, {"values": ["i32:1"]}),
+            ({**at, "name": "unreachable", "args": []}, {"result": "trap", "kind": "unreachable"}),
+            ({"op": "from_a_later_protocol", "instance": examiner.instance}, {"result": "unsupported"}),
+            ({"op": "size", "instance": examiner.instance}, {"pages": 1}),
+            ({"op": "write", "instance": examiner.instance, "address": "65536", "bytes": "00"}, PAST_THE_END),
+            ({"op": "write", "instance": examiner.instance, "address": "9", "bytes": "5a"}, {}),
+            ({"op": "read", "instance": examiner.instance, "address": "8", "length": 2}, {"bytes": "005a"}),
+        ]
+    )
+    examiner.expect_call("same_i64", ["i64:5"], ["i64:5"], instance=examiner.instantiate("operations"))
+
+
+def check_batch_references(examiner: Examiner) -> None:
+    """Where batches are declared: a number may be an earlier value, times a factor, plus an offset."""
+    if "batch" not in examiner.declared:
+        return
+    at = {"op": "call", "instance": examiner.instance, "name": "same_i64"}
+    memory = {"instance": examiner.instance}
+    examiner.expect_batch(
+        [
+            ({**at, "args": [f"i64:{2**53 + 1}"]}, {"values": [f"i64:{2**53 + 1}"]}),
+            ({**at, "args": ["i64:@0"]}, {"values": [f"i64:{2**53 + 1}"]}),
+            ({**at, "args": ["i64:@1+7"]}, {"values": [f"i64:{2**53 + 8}"]}),
+            ({**at, "args": [f"i64:@0*{LARGEST_U64}+{2**53 + 21}"]}, {"values": ["i64:20"]}),
+            ({**at, "name": "same_i32", "args": ["i32:@2+1"]}, {"values": ["i32:9"]}),
+            ({"op": "size", **memory}, {"pages": 1}),
+            ({"op": "write", **memory, "address": "@5*65536+18446744073709551615", "bytes": "77"}, {}),
+            ({"op": "read", **memory, "address": "@3+65514", "length": 2}, {"bytes": "0077"}),
+            ({"op": "read", **memory, "address": "@0", "length": 1}, PAST_THE_END),
+        ]
+    )
+
+
+def check_modules(examiner: Examiner) -> None:
+    """Where it is declared that modules are kept by digest: each name brings back its own module."""
+    if "modules" not in examiner.declared:
+        return
+    free = bytes.fromhex(lint_module("operations"))
+    limited = limit_memory(parse_kernel(free), 1)
+    for module in (free, limited):
+        examiner.instantiate_named(hashlib.sha256(module).hexdigest(), module)
+    for module, grown in ((free, 1), (limited, 2**32 - 1), (free, 1)):
+        name = examiner.instantiate_named(hashlib.sha256(module).hexdigest())
+        examiner.expect_call("grow", ["i32:1"], [f"i32:{grown}"], instance=name)
 
 
 def check_reject_compile(examiner: Examiner) -> None:

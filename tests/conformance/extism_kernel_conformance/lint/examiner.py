@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from extism_kernel_conformance.adapter.answers import check_answer
 from extism_kernel_conformance.base.outcome import CaseFailed
 from extism_kernel_conformance.base.resources import suite_root
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from extism_kernel_conformance.adapter.answers import Answer
-    from extism_kernel_conformance.adapter.connection import Connection
+    from extism_kernel_conformance.adapter.connection import Connection, Fields
 
 PAGE = 65536
 LARGEST_U64 = 2**64 - 1
@@ -39,6 +42,26 @@ class Examiner:
         self.require(answer["result"] == "ok", f"`{module}` instantiates", answer["result"])
         self._live.append(name)
         return name
+
+    def instantiate_named(self, digest: str, module: bytes | None = None) -> str:
+        """Make an instance of a module that is given with its digest, or named by the digest alone."""
+        self._made += 1
+        name = f"{self._name}-{self._made}"
+        fields = {} if module is None else {"module": module.hex()}
+        answer = self.connection.ask("instantiate", instance=name, digest=digest, **fields)
+        self.require(answer["result"] == "ok", f"module {digest[:12]} instantiates", answer["result"])
+        self._live.append(name)
+        return name
+
+    def expect_batch(self, expected: Sequence[tuple[Fields, Fields]]) -> None:
+        """Require that each operation of a batch, the first of a pair, is answered with the second."""
+        answers = self.connection.ask("batch", operations=[operation for operation, _ in expected])["answers"]
+        self.require(len(answers) == len(expected), f"{len(expected)} answers", str(len(answers)))
+        for number, ((operation, wanted), answer) in enumerate(zip(expected, answers, strict=True)):
+            place = f"operations[{number}], `{operation['op']}`"
+            check_answer(str(operation["op"]), answer, in_batch=True)
+            for key, value in {"result": "ok", **wanted}.items():
+                self.require(answer.get(key) == value, f"{place}: {key} {value}", str(answer.get(key)))
 
     def expect_reject(self, module: str, stage: str) -> None:
         """Require that a module is rejected at a stage."""

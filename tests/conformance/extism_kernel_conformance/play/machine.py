@@ -72,7 +72,7 @@ class _CallPlan:
     """Set if it is constant too."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made so often that it shows
 class _CallJudge:
     """Holds the answer to one call against its step."""
 

@@ -10,6 +10,8 @@ from extism_kernel_conformance.cases.expressions import U64
 from extism_kernel_conformance.cases.relations import Expectation, ResolvedExpectation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from extism_kernel_conformance.adapter.connection import Connection, Reference
     from extism_kernel_conformance.cases.expressions import Expression, Variable
 
@@ -32,6 +34,10 @@ class Sum:
 
     known: int
     terms: tuple[tuple[int, tuple[Cell, ...]], ...]
+
+    def is_kept(self) -> bool:
+        """Return whether all answers are there."""
+        return all(cell.value is not None for _, cells in self.terms for cell in cells)
 
     def value(self) -> int:
         """Return the number, once all answers are there. Raises CaseFailed if a cell never got its value."""
@@ -74,31 +80,44 @@ class Variables:
         """Return an expression's value, or what it will be once answers are there."""
         if expression.constant is not None:
             return expression.constant
+        if expression.single is not None:
+            variable, offset = expression.single
+            value = self._cell(variable.key(self.lookup)).value
+            if value is not None:
+                return (value + offset) % U64
         known = 0
         terms: list[tuple[int, tuple[Cell, ...]]] = []
         for sign, factors in expression.terms:
-            product, cells = sign, tuple[Cell, ...]()
-            for factor in factors:
-                if isinstance(factor, int):
-                    product *= factor
-                    continue
-                cell = self._cell(factor.name if factor.index is None else factor.key(self.lookup))
-                if cell.value is None and cell.promise is not None:
-                    if len(factors) == 1:
-                        known += sign * cell.promise.known
-                        terms += [(sign * number, inner) for number, inner in cell.promise.terms]
-                        product = 0
-                        continue
-                    self._await(cell)
-                if cell.value is None:
-                    cells = (*cells, cell)
-                else:
-                    product *= cell.value
-            if cells:
+            product, cells = self._multiply(sign, factors)
+            if len(cells) == 1 and cells[0].promise is not None:
+                promise = cells[0].promise
+                known += product * promise.known
+                terms += [(product * number, inner) for number, inner in promise.terms]
+            elif cells:
                 terms.append((product, cells))
             else:
                 known += product
         return Sum(known % U64, tuple(terms)) if terms else known % U64
+
+    def _multiply(self, sign: int, factors: Sequence[int | Variable]) -> tuple[int, tuple[Cell, ...]]:
+        """Return a product as a number and the cells that have no value yet."""
+        product, cells = sign, list[Cell]()
+        for factor in factors:
+            if isinstance(factor, int):
+                product *= factor
+                continue
+            cell = self._cell(factor.key(self.lookup))
+            if cell.value is None and cell.promise is not None and cell.promise.is_kept():
+                cell.value = cell.promise.value()
+            if cell.value is None:
+                cells.append(cell)
+            else:
+                product *= cell.value
+        if len(cells) > 1 and any(cell.promise is not None for cell in cells):
+            for cell in cells:
+                product *= self._await(cell)
+            cells = []
+        return product, tuple(cells)
 
     def write(self, expression: Expression, value_type: str = "i64", offset: int = 0) -> str:
         """Return an expression plus an offset as an operation has it: a decimal number, or a reference.

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from extism_kernel_conformance.adapter.connection import Answer, Fields
+    from extism_kernel_conformance.adapter.answers import Answer
+    from extism_kernel_conformance.adapter.connection import Fields
 
 SCRIPT = Path(__file__).with_name("replay.mjs")
 PATIENCE = 10_000

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
-from extism_kernel_conformance.adapter.connection import Answer, Connection, Fields, OnAnswer
+from extism_kernel_conformance.adapter.connection import Connection, Fields, OnAnswer
 from extism_kernel_conformance.adapter.typed_values import parameters_of, result_of
 from extism_kernel_conformance.base.outcome import CaseFailed
 
@@ -15,6 +15,8 @@ from .meter import METER, WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from extism_kernel_conformance.adapter.answers import Answer
 
 PAGE = 65536
 MOST_FUEL = 4_000_000

@@ -53,8 +53,11 @@ pub trait Instance {
     fn global(&mut self, name: &str) -> Result<Value, Failure>;
 }
 
-/// Makes an instance of the bytes of a module.
-pub type Maker<'a> = dyn Fn(&[u8]) -> Result<Box<dyn Instance>, Failure> + 'a;
+/// Makes instances of one compiled module.
+pub type Maker<'a> = Box<dyn Fn() -> Result<Box<dyn Instance>, Failure> + 'a>;
+
+/// Compiles the bytes of a module.
+pub type Compiler<'a> = dyn Fn(&[u8]) -> Result<Maker<'a>, Failure> + 'a;
 
 /// What an engine says of itself and how it makes an instance.
 pub struct Engine<'a> {
@@ -63,25 +66,26 @@ pub struct Engine<'a> {
     /// The crate whose version the lock file pins.
     pub library: &'a str,
     pub capabilities: &'a [&'a str],
-    pub instantiate: &'a Maker<'a>,
+    pub compile: &'a Compiler<'a>,
 }
 
 /// Answers requests until the input ends.
-pub fn serve(engine: &Engine) {
-    let mut instances = HashMap::new();
+pub fn serve<'a>(engine: &'a Engine<'a>) {
+    let mut server =
+        Server { engine, instances: HashMap::new(), modules: HashMap::new(), results: Vec::new() };
     let mut output = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { return };
         let ask: Json = serde_json::from_str(&line).unwrap_or_default();
-        let mut answer = match perform(engine, &mut instances, &ask) {
-            Ok(mut answer) => {
-                answer["result"] = json!("ok");
-                answer
+        let mut answer = if ask["op"] == "batch" {
+            server.results.clear();
+            for operation in ask["operations"].as_array().map_or(&[][..], |list| list) {
+                let answer = server.answer(operation);
+                server.results.push(answer);
             }
-            Err(Failure::Reject(stage, why)) => json!({"result": "reject", "stage": stage, "message": why}),
-            Err(Failure::Trap(kind, why)) => json!({"result": "trap", "kind": kind, "message": why}),
-            Err(Failure::Error(why)) => json!({"result": "error", "message": why}),
-            Err(Failure::Unsupported) => json!({"result": "unsupported"}),
+            json!({"result": "ok", "answers": std::mem::take(&mut server.results)})
+        } else {
+            server.answer(&ask)
         };
         answer["id"] = ask["id"].clone();
         if writeln!(output, "{answer}").and_then(|()| output.flush()).is_err() {
@@ -90,70 +94,111 @@ pub fn serve(engine: &Engine) {
     }
 }
 
-type Instances = HashMap<String, Box<dyn Instance>>;
+struct Server<'a> {
+    engine: &'a Engine<'a>,
+    instances: HashMap<String, Box<dyn Instance>>,
+    /// By digest.
+    modules: HashMap<String, Maker<'a>>,
+    /// The answers so far of the batch at hand.
+    results: Vec<Json>,
+}
 
-fn perform(engine: &Engine, instances: &mut Instances, ask: &Json) -> Result<Json, Failure> {
-    let operation = ask["op"].as_str().unwrap_or_default();
-    match operation {
-        "hello" => {
-            return Ok(json!({"protocol": 1, "adapter": engine.adapter, "runtime": engine.runtime,
-                "version": version(engine.library), "capabilities": engine.capabilities}))
-        }
-        "call" | "read" | "write" | "size" | "grow" | "global_get" | "instantiate" | "drop" => {}
-        _ => return Err(Failure::Unsupported),
-    }
-    let name = text(ask, "instance")?;
-    if operation == "instantiate" {
-        let instance = (engine.instantiate)(&bytes(ask, "module")?)?;
-        instances.insert(name.to_owned(), instance);
-        return Ok(json!({}));
-    } else if operation == "drop" {
-        let known = instances.remove(name).map(|_| json!({}));
-        return known.ok_or_else(|| Failure::Error(format!("no instance `{name}`")));
-    }
-    let Some(instance) = instances.get_mut(name) else {
-        return Err(Failure::Error(format!("no instance `{name}`")));
-    };
-    Ok(match operation {
-        "call" => {
-            let arguments = ask["args"].as_array().map_or(&[][..], |list| list);
-            let arguments = arguments.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-            let fuel = ask["fuel"].as_str().map(number).transpose()?;
-            let values = instance.call(text(ask, "name")?, &arguments, fuel)?;
-            let mut answer = json!({"values": values.iter().map(show).collect::<Vec<_>>()});
-            if let (Some(_), Some(used)) = (fuel, instance.used()) {
-                answer["used"] = json!(used.to_string());
+impl Server<'_> {
+    /// The answer to one operation, all but its id.
+    fn answer(&mut self, ask: &Json) -> Json {
+        match self.perform(ask) {
+            Ok(mut answer) => {
+                answer["result"] = json!("ok");
+                answer
             }
-            answer
+            Err(Failure::Reject(stage, why)) => json!({"result": "reject", "stage": stage, "message": why}),
+            Err(Failure::Trap(kind, why)) => json!({"result": "trap", "kind": kind, "message": why}),
+            Err(Failure::Error(why)) => json!({"result": "error", "message": why}),
+            Err(Failure::Unsupported) => json!({"result": "unsupported"}),
         }
-        "read" => {
-            let length = ask["length"].as_u64().ok_or_else(|| "`length` is no number".to_owned())?;
-            let address = bounded(instance.as_ref(), ask, length)?;
-            let mut buffer = vec![0; length as usize];
-            instance.read(address, &mut buffer)?;
-            json!({"bytes": hex::encode(buffer)})
+    }
+
+    fn instantiate(&mut self, ask: &Json) -> Result<Box<dyn Instance>, Failure> {
+        if ask["module"].is_null() {
+            let digest = text(ask, "digest")?;
+            let known = self.modules.get(digest);
+            return known.ok_or_else(|| format!("no module {digest}"))?();
         }
-        "write" => {
-            let data = bytes(ask, "bytes")?;
-            instance.write(bounded(instance.as_ref(), ask, data.len() as u64)?, &data)?;
-            json!({})
+        let make = (self.engine.compile)(&bytes(ask, "module")?)?;
+        let instance = make();
+        if let Some(digest) = ask["digest"].as_str() {
+            self.modules.insert(digest.to_owned(), make);
         }
-        "size" => json!({"pages": instance.size()?}),
-        "grow" => {
-            let pages = ask["pages"].as_u64().map(u32::try_from);
-            let old = match pages.ok_or_else(|| "`pages` is no number".to_owned())? {
-                Ok(pages) => instance.grow(pages)?,
-                Err(_) => None,
-            };
-            json!({"pages": old.map_or(json!(-1), |old| json!(old))})
+        instance
+    }
+
+    fn perform(&mut self, ask: &Json) -> Result<Json, Failure> {
+        let engine = self.engine;
+        let operation = ask["op"].as_str().unwrap_or_default();
+        match operation {
+            "hello" => {
+                let capabilities = [engine.capabilities, &["batch", "modules"]].concat();
+                return Ok(json!({"protocol": 1, "adapter": engine.adapter, "runtime": engine.runtime,
+                    "version": version(engine.library), "capabilities": capabilities}));
+            }
+            "call" | "read" | "write" | "size" | "grow" | "global_get" | "instantiate" | "drop" => {}
+            _ => return Err(Failure::Unsupported),
         }
-        _ => json!({"value": show(&instance.global(text(ask, "name")?)?)}),
-    })
+        let name = text(ask, "instance")?;
+        if operation == "instantiate" {
+            let instance = self.instantiate(ask)?;
+            self.instances.insert(name.to_owned(), instance);
+            return Ok(json!({}));
+        } else if operation == "drop" {
+            let known = self.instances.remove(name).map(|_| json!({}));
+            return known.ok_or_else(|| Failure::Error(format!("no instance `{name}`")));
+        }
+        let results = &self.results;
+        let Some(instance) = self.instances.get_mut(name) else {
+            return Err(Failure::Error(format!("no instance `{name}`")));
+        };
+        Ok(match operation {
+            "call" => {
+                let arguments = ask["args"].as_array().map_or(&[][..], |list| list);
+                let arguments =
+                    arguments.iter().map(|each| parse(each, results)).collect::<Result<Vec<_>, _>>()?;
+                let fuel = ask["fuel"].as_str().map(number).transpose()?;
+                let values = instance.call(text(ask, "name")?, &arguments, fuel)?;
+                let mut answer = json!({"values": values.iter().map(show).collect::<Vec<_>>()});
+                if let (Some(_), Some(used)) = (fuel, instance.used()) {
+                    answer["used"] = json!(used.to_string());
+                }
+                answer
+            }
+            "read" => {
+                let length = ask["length"].as_u64().ok_or_else(|| "`length` is no number".to_owned())?;
+                let address = bounded(instance.as_ref(), ask, length, results)?;
+                let mut buffer = vec![0; length as usize];
+                instance.read(address, &mut buffer)?;
+                json!({"bytes": hex::encode(buffer)})
+            }
+            "write" => {
+                let data = bytes(ask, "bytes")?;
+                instance.write(bounded(instance.as_ref(), ask, data.len() as u64, results)?, &data)?;
+                json!({})
+            }
+            "size" => json!({"pages": instance.size()?}),
+            "grow" => {
+                let pages = ask["pages"].as_u64().map(u32::try_from);
+                let old = match pages.ok_or_else(|| "`pages` is no number".to_owned())? {
+                    Ok(pages) => instance.grow(pages)?,
+                    Err(_) => None,
+                };
+                json!({"pages": old.map_or(json!(-1), |old| json!(old))})
+            }
+            _ => json!({"value": show(&instance.global(text(ask, "name")?)?)}),
+        })
+    }
 }
 
 /// The address of `length` bytes that lie inside the memory, compared in 64 bits.
-fn bounded(instance: &dyn Instance, ask: &Json, length: u64) -> Result<usize, Failure> {
-    let (address, end) = (number(text(ask, "address")?)?, instance.size()? * PAGE);
+fn bounded(instance: &dyn Instance, ask: &Json, length: u64, results: &[Json]) -> Result<usize, Failure> {
+    let (address, end) = (refer(text(ask, "address")?, results)?, instance.size()? * PAGE);
     match address.checked_add(length) {
         Some(last) if last <= end => Ok(address as usize),
         _ => Err(Failure::Trap("out-of-bounds", format!("{address} + {length} is past {end}"))),
@@ -172,9 +217,24 @@ fn number(digits: &str) -> Result<u64, Failure> {
     digits.parse().map_err(|error| Failure::Error(format!("`{digits}`: {error}")))
 }
 
-fn parse(argument: &Json) -> Result<Value, Failure> {
+/// A number as it stands there, or one that refers to an earlier answer in the batch: `@3*65536+8`.
+fn refer(text: &str, results: &[Json]) -> Result<u64, Failure> {
+    let Some(reference) = text.strip_prefix('@') else { return number(text) };
+    let (product, offset) = reference.split_once('+').unwrap_or((reference, "0"));
+    let (place, factor) = product.split_once('*').unwrap_or((product, "1"));
+    let answer = results.get(number(place)? as usize).unwrap_or(&Json::Null);
+    let value = match answer["values"][0].as_str().and_then(|value| value.split_once(':')) {
+        Some((_, digits)) => number(digits)?,
+        None => answer["pages"].as_u64().ok_or_else(|| format!("`{text}` has no value"))?,
+    };
+    Ok(value.wrapping_mul(number(factor)?).wrapping_add(number(offset)?))
+}
+
+fn parse(argument: &Json, results: &[Json]) -> Result<Value, Failure> {
     let text = argument.as_str().unwrap_or_default();
     let value = match text.split_once(':') {
+        Some(("i32", digits)) if digits.starts_with('@') => Some(Value::I32(refer(digits, results)? as u32)),
+        Some(("i64", digits)) if digits.starts_with('@') => Some(Value::I64(refer(digits, results)?)),
         Some(("i32", digits)) => digits.parse().ok().map(Value::I32),
         Some(("i64", digits)) => digits.parse().ok().map(Value::I64),
         Some(("f32", bits)) => u32::from_str_radix(bits, 16).ok().map(Value::F32),

@@ -1,6 +1,7 @@
 package chicory;
 
 import com.dylibso.chicory.compiler.MachineFactoryCompiler;
+import com.dylibso.chicory.runtime.Machine;
 import com.dylibso.chicory.runtime.Memory;
 import com.dylibso.chicory.wasm.ChicoryException;
 import com.dylibso.chicory.wasm.Parser;
@@ -13,6 +14,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.Function;
+import java.util.function.Supplier;
 import protocol.Instance;
 import protocol.Protocol;
 import protocol.RejectException;
@@ -33,23 +36,31 @@ final class Adapter implements Instance {
     public static void main(String[] arguments) throws IOException {
         var isCompiler = List.of(arguments).contains("--compiler");
         Protocol.serve(
-                isCompiler ? "chicory-compiler" : "chicory-interpreter", "chicory", List.of("externref", "grow", "resume-after-trap"), binary -> instantiate(binary, isCompiler));
+                isCompiler ? "chicory-compiler" : "chicory-interpreter", "chicory", List.of("externref", "grow", "resume-after-trap"), binary -> compile(binary, isCompiler));
     }
 
-    private static Adapter instantiate(byte[] binary, boolean isCompiler) {
-        var stage = "compile";
+    private static Supplier<Instance> compile(byte[] binary, boolean isCompiler) {
         try {
             WasmModule module = Parser.parse(binary);
+            var machine = isCompiler ? MachineFactoryCompiler.compile(module) : null;
+            return () -> instantiate(module, machine);
+        } catch (ChicoryException | StackOverflowError failure) {
+            throw new RejectException("compile", failure);
+        }
+    }
+
+    private static Adapter instantiate(
+            WasmModule module, Function<com.dylibso.chicory.runtime.Instance, Machine> machine) {
+        try {
             var builder = com.dylibso.chicory.runtime.Instance.builder(module).withStart(false);
-            if (isCompiler) {
-                builder.withMachineFactory(MachineFactoryCompiler.compile(module));
+            if (machine != null) {
+                builder.withMachineFactory(machine);
             }
-            stage = "start";
             return new Adapter(builder.build().initialize(true));
         } catch (UnlinkableException unlinkable) {
             throw new RejectException("link", unlinkable);
         } catch (ChicoryException | StackOverflowError failure) {
-            throw new RejectException(stage, failure);
+            throw new RejectException("start", failure);
         }
     }
 

@@ -45,7 +45,7 @@ final class Adapter implements Instance {
     public static void main(String[] arguments) throws IOException {
         var engine = Engine.newBuilder("wasm").option("engine.WarnInterpreterOnly", "false").build();
         Protocol.serve(
-                "graalwasm", "graalwasm", List.of("externref", "grow", "resume-after-trap"), binary -> new Adapter(engine, binary));
+                "graalwasm", "graalwasm", List.of("externref", "grow", "resume-after-trap"), binary -> () -> new Adapter(engine, binary));
     }
 
     @Override

@@ -19,16 +19,19 @@ fn main() {
         runtime: "wamr",
         library: "wamrx",
         capabilities: &[],
-        instantiate: &|binary| {
+        compile: &|binary| {
             let module = Module::new(&engine, binary);
             let module = module.map_err(|error| Failure::Reject("compile", error.to_string()))?;
             if imports(binary).unwrap_or(0) > 0 {
                 // WAMR would instantiate it and trap in the first call.
                 return Err(Failure::Reject("link", "the module has imports".to_owned()));
             }
-            let instance = linker.instantiate_with(module, &config);
-            let instance = instance.map_err(|error| Failure::Reject("start", error.to_string()))?;
-            Ok(Box::new(Wamr { instance, trapped: false }))
+            let (linker, config) = (&linker, &config);
+            Ok(Box::new(move || {
+                let instance = linker.instantiate_with(module.clone(), config);
+                let instance = instance.map_err(|error| Failure::Reject("start", error.to_string()))?;
+                Ok(Box::new(Wamr { instance, trapped: false }))
+            }))
         },
     });
 }

@@ -16,22 +16,27 @@ fn main() {
         runtime: "wasmer",
         library: "wasmer",
         capabilities: &["externref", "grow", "resume-after-trap"],
-        instantiate: &|binary| {
+        compile: &|binary| {
             let compiler: Box<dyn CompilerConfig> =
                 if singlepass { Box::new(Singlepass::default()) } else { Box::new(Cranelift::default()) };
-            let mut store = Store::new(EngineBuilder::new(compiler));
-            let module = Module::new(&store, binary);
+            let engine = wasmer::Engine::from(EngineBuilder::new(compiler));
+            let module = Module::new(&engine, binary);
             let module = module.map_err(|error| Failure::Reject("compile", error.to_string()))?;
-            let instance = wasmer::Instance::new(&mut store, &module, &imports! {});
-            let instance = instance.map_err(|error| match error {
-                InstantiationError::Start(_) | InstantiationError::Link(LinkError::Trap(_)) => {
-                    Failure::Reject("start", error.to_string())
-                }
-                _ => Failure::Reject("link", error.to_string()),
-            })?;
-            Ok(Box::new(Wasmer { store, instance }))
+            Ok(Box::new(move || instantiate(&engine, &module)))
         },
     });
+}
+
+fn instantiate(engine: &wasmer::Engine, module: &Module) -> Result<Box<dyn Instance>, Failure> {
+    let mut store = Store::new(engine.clone());
+    let instance = wasmer::Instance::new(&mut store, module, &imports! {});
+    let instance = instance.map_err(|error| match error {
+        InstantiationError::Start(_) | InstantiationError::Link(LinkError::Trap(_)) => {
+            Failure::Reject("start", error.to_string())
+        }
+        _ => Failure::Reject("link", error.to_string()),
+    })?;
+    Ok(Box::new(Wasmer { store, instance }))
 }
 
 impl Wasmer {

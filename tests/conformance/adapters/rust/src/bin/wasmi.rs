@@ -28,18 +28,22 @@ fn main() {
         runtime: "wasmi",
         library: "wasmi",
         capabilities: &["externref", "fuel", "fuel-used", "grow", "resume-after-trap"],
-        instantiate: &|binary| {
+        compile: &|binary| {
             let module = Module::new(&engine, binary).map_err(|error| reject("compile", &error))?;
-            let mut store = Store::new(&engine, ());
-            store.set_fuel(u64::MAX).map_err(|error| error.to_string())?;
-            let linked = Linker::new(&engine).instantiate_and_start(&mut store, &module);
-            let instance = linked.map_err(|error| match error.kind() {
-                ErrorKind::TrapCode(_) => reject("start", &error),
-                _ => reject("link", &error),
-            })?;
-            Ok(Box::new(Wasmi { store, instance, given: 0 }))
+            Ok(Box::new(move || instantiate(&module)))
         },
     });
+}
+
+fn instantiate(module: &Module) -> Result<Box<dyn Instance>, Failure> {
+    let mut store = Store::new(module.engine(), ());
+    store.set_fuel(u64::MAX).map_err(|error| error.to_string())?;
+    let linked = Linker::new(module.engine()).instantiate_and_start(&mut store, module);
+    let instance = linked.map_err(|error| match error.kind() {
+        ErrorKind::TrapCode(_) => reject("start", &error),
+        _ => reject("link", &error),
+    })?;
+    Ok(Box::new(Wasmi { store, instance, given: 0 }))
 }
 
 fn reject(stage: &'static str, error: &Error) -> Failure {
