@@ -50,7 +50,6 @@ var (
 		{"integer", "integer"}, {"invalid conversion to integer", "integer"},
 		{"stack overflow", "stack"}, {"", "other"},
 	}
-	outOfBounds = object{"result": "trap", "kind": "out-of-bounds", "message": "address past the memory"}
 )
 
 func main() {
@@ -219,7 +218,7 @@ func access(memory api.Memory, ask *request) (object, error) {
 		length = ask.Length
 	}
 	if address > end || length > end-address {
-		return outOfBounds, nil
+		return object{"result": "trap", "kind": "out-of-bounds", "message": "address past the memory"}, nil
 	}
 	if length == 0 { // at the very end of 4 GiB the address does not fit wazero's 32 bits
 		return object{"bytes": ""}, nil
