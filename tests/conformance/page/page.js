@@ -18,8 +18,9 @@ function resultOf(line, section) {
   title.append(make("span", line.verdict, `badge ${state(line.verdict)}`), make("code", line.id));
   box.append(title, make("p", line.title ?? ""));
   const facts = make("dl");
-  for (const key of ["step", "expected", "got", "fault", "message", "why"]) {
-    if (line[key]) facts.append(make("dt", key), make("dd", line[key]));
+  const words = { case_why: "why", why: "known because" };
+  for (const key of ["step", "call", "expected", "got", "fault", "message", "case_why", "why"]) {
+    if (line[key]) facts.append(make("dt", words[key] ?? key), make("dd", line[key]));
   }
   if (line.link) {
     const place = make("dd");

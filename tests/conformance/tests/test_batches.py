@@ -110,23 +110,23 @@ def make_variables(**cells: int | None) -> Variables:
 )
 def test_number_refers_to_the_call_that_promises_it(text: str, written: str) -> None:
     variables = make_variables(known=7, later=None, pages=None)
-    assert variables.write(parse_expression(text)) == written
+    assert variables.write(variables.promise(parse_expression(text))) == written
 
 
 @pytest.mark.parametrize("text", ["$later+$pages", "$later*$pages", "$later+$later"])
 def test_number_that_no_reference_says_waits_for_its_answers(text: str) -> None:
     variables = make_variables(later=None, pages=None)
     with pytest.raises(CaseFailed, match="returned no value"):
-        variables.write(parse_expression(text))
+        variables.write(variables.promise(parse_expression(text)))
     assert variables.connection.is_idle
 
 
 def test_let_over_a_promise_is_a_promise() -> None:
     variables = make_variables(later=None)
     variables.set("x", variables.promise(parse_expression("$later+8")))
-    assert variables.write(parse_expression("$x*2+1")) == "@0*2+17"
+    assert variables.write(variables.promise(parse_expression("$x*2+1"))) == "@0*2+17"
     variables.cells["later"].value = 100
-    assert variables.write(parse_expression("$x*2+1")) == "217"
+    assert variables.write(variables.promise(parse_expression("$x*2+1"))) == "217"
 
 
 def test_expectation_of_a_promise_is_resolved_when_it_is_kept() -> None:

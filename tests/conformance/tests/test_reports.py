@@ -106,7 +106,7 @@ def test_junit_counts_what_the_footer_counts(report: Path, tmp_path: Path, cli: 
     cli("report", report, "--junit", out)
     suite = ET.parse(out).getroot()[0]  # noqa: S314 - we wrote it ourselves
     counts = {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")}
-    assert counts == {"tests": str(25 + 4), "failures": "1", "errors": "1", "skipped": "1"}
+    assert counts == {"tests": str(28 + 4), "failures": "1", "errors": "1", "skipped": "1"}
     (failure,) = suite.iter("failure")
     assert failure.get("message") == "expected 8, got 1024"
     assert "replay CASE" not in (failure.text or "")

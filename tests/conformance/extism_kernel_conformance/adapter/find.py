@@ -72,9 +72,13 @@ def adapter_from_command(command: str) -> Adapter:
         raise UsageError(f"`--command` is no command line: {error}", where=command) from None
     if not argv:
         raise UsageError("`--command` is empty")
-    words = [word for word in argv if not word.startswith("-")]  # an option is no name
-    name = Path((words or argv)[-1]).stem or argv[0]
-    return Adapter(name=name, runtime="unknown", command=argv, folder=Path.cwd())
+    return Adapter(name=_name_of(argv), runtime="unknown", command=argv, folder=Path.cwd())
+
+
+def _name_of(argv: Sequence[str]) -> str:
+    """Return the name of a command's file: the first word that is one, else the program's."""
+    files = [word for word in argv[1:] if not word.startswith("-") and Path(word).is_file()]
+    return Path((files or argv)[0]).stem or argv[0]
 
 
 def find_adapters(extra: Sequence[Path] = ()) -> dict[str, Adapter]:

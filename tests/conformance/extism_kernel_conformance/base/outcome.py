@@ -12,16 +12,19 @@ RED = frozenset({"fail", "xpass", "error", "timeout", "crash"})
 class CaseFailed(Exception):  # noqa: N818 - the ordinary end of a case that a kernel fails
     """A promise was not kept: at which step, what was expected, what came."""
 
-    def __init__(self, *, where: str, expected: str, got: str, is_unsupported: bool = False) -> None:
+    def __init__(
+        self, *, where: str, expected: str, got: str, call: str = "", is_unsupported: bool = False
+    ) -> None:
         super().__init__(f"{where}: expected {expected}, got {got}")
         self.where = where
+        self.call = call
         self.expected = expected
         self.got = got
         self.is_unsupported = is_unsupported
 
 
 class CaseSkipped(Exception):  # noqa: N818 - as above
-    """The case asks for something that is not to be had here; the text names it."""
+    """The case asks for something that this configuration lacks; the text names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class Outcome:
 
     verdict: str
     step: str = ""
+    call: str = ""
+    """What was called, with its arguments, where the step is a call or a read."""
     expected: str = ""
     got: str = ""
     fault: str = ""

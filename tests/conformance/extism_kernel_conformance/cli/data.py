@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from extism_kernel_conformance.base.files import write_whole
 from extism_kernel_conformance.base.resources import suite_root
 from extism_kernel_conformance.cases.load import load_cases, read_cases
 from extism_kernel_conformance.cli.bundle import write_tarball
+from extism_kernel_conformance.reports.changes import compare
 from extism_kernel_conformance.reports.html_page import render_html
 from extism_kernel_conformance.reports.junit import render_junit
 from extism_kernel_conformance.reports.markdown import render_markdown
@@ -26,6 +28,9 @@ from extism_kernel_conformance.wasm.module import read_kernel
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Sequence
+
+    from extism_kernel_conformance.run.report import Section
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -50,6 +55,12 @@ def add_commands(commands: Commands) -> None:
     report.add_argument("--junit", type=Path, metavar="FILE")
     report.add_argument("--markdown", type=Path, metavar="FILE", help="`-` for stdout")
     report.add_argument("--html", type=Path, metavar="FILE")
+    report.add_argument(
+        "--since",
+        type=Path,
+        metavar="REPORT",
+        help="tell what changed since an older report",
+    )
     report.add_argument("--merge", type=Path, metavar="FILE", help="write all sections into one report")
     report.set_defaults(run=report_command)
 
@@ -104,10 +115,11 @@ def cases_command(args: argparse.Namespace) -> int:
 def report_command(args: argparse.Namespace) -> int:
     """Convert reports; without an option, print the summary that `run` printed."""
     sections = read_reports(args.report)
-    outputs = [
+    changes = None if args.since is None else compare(read_reports([args.since]), sections)
+    outputs: list[tuple[Path | None, Callable[[Sequence[Section]], str]]] = [
         (args.junit, render_junit),
-        (args.markdown, render_markdown),
-        (args.html, render_html),
+        (args.markdown, partial(render_markdown, changes=changes)),
+        (args.html, partial(render_html, changes=changes)),
     ]
     for path, render in outputs:
         if path == Path("-"):
@@ -118,6 +130,9 @@ def report_command(args: argparse.Namespace) -> int:
         write_report(args.merge, sections)
     if not (args.junit or args.markdown or args.html or args.merge):
         print_summary(sections, sys.stdout)
+        for kind, found in changes.kinds() if changes else ():
+            for configuration, case in found:
+                print(f"{kind}: {case} on {configuration}")
     return ExitCode.GREEN
 
 

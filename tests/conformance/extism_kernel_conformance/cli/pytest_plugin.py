@@ -204,5 +204,5 @@ def _plan(config: pytest.Config) -> Iterator[tuple[_LazyRun, list[Case]]]:
 
 
 def _text(line: Line) -> str:
-    keys = ("id", "title", "verdict", "step", "expected", "got", "fault", "message")
+    keys = ("id", "title", "case_why", "verdict", "step", "call", "expected", "got", "fault", "message")
     return "\n".join(f"{key}: {line[key]}" for key in keys if line.get(key))

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -256,6 +257,7 @@ def _suite_run(args: argparse.Namespace, settings: Settings) -> SuiteRun:
         settings=settings,
         known_lists=getattr(args, "known_failures", []),
         jobs=getattr(args, "jobs", 1),
+        command=shlex.join(["extism-kernel-conformance", *sys.argv[1:]]),
     )
 
 

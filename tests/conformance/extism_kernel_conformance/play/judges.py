@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.adapter.process import AdapterFault
 from extism_kernel_conformance.base.outcome import CaseFailed
+from extism_kernel_conformance.play.variables import number_of
 from extism_kernel_conformance.wasm.module import limit_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from extism_kernel_conformance.adapter.answers import Answer
     from extism_kernel_conformance.cases import steps as s
     from extism_kernel_conformance.play.variables import Sum
@@ -31,8 +34,7 @@ class ReadJudge:
     def __call__(self, answer: Answer) -> None:
         require_supported(answer, "read")
         if answer["result"] != "ok":
-            address = self.address if isinstance(self.address, int) else self.address.value()
-            expected = f"{self.length} bytes at {address + self.start}"
+            expected = f"{self.length} bytes at {self._place()}"
             raise CaseFailed(where=self.step.where, expected=expected, got=show_trap(answer))
         if self.wanted is not None and answer["bytes"] == self.wanted.hex():
             return
@@ -48,9 +50,13 @@ class ReadJudge:
         shown = slice(start, start + _SHOWN_BYTES)
         raise CaseFailed(
             where=self.step.where,
+            call=f"read {self.length} bytes at {self._place()}",
             expected=f"{self.wanted[shown].hex()}{place}",
             got=f"{found[shown].hex()}{place}",
         )
+
+    def _place(self) -> int:
+        return (number_of(self.address) or 0) + self.start
 
 
 def module_bytes(kernel: Kernel, max_pages: int | None) -> bytes:
@@ -65,15 +71,25 @@ def module_bytes(kernel: Kernel, max_pages: int | None) -> bytes:
         ) from None
 
 
-def judge_trap(answer: Answer, step: s.Call) -> None:
+def judge_trap(answer: Answer, step: s.Call, values: Sequence[int | Sum]) -> None:
     """Raise CaseFailed for a trap that was not expected, and for one that was and did not come."""
     trapped = answer["kind"] if answer["result"] == "trap" else None
-    if step.expect_trap is None and trapped is not None:
-        raise CaseFailed(where=step.where, expected=f"`{step.name}` returns", got=show_trap(answer))
-    if step.expect_trap is not None and (trapped is None or step.expect_trap not in {"any", trapped}):
-        kind = "a trap" if step.expect_trap == "any" else f"trap {step.expect_trap}"
-        got = f"`{step.name}` returned" if trapped is None else show_trap(answer)
-        raise CaseFailed(where=step.where, expected=kind, got=got)
+    is_due = step.expect_trap is not None
+    if trapped is None and not is_due:
+        return
+    if trapped is not None and is_due and step.expect_trap in {"any", trapped}:
+        return
+    expected = f"`{step.name}` returns"
+    if is_due:
+        expected = "a trap" if step.expect_trap == "any" else f"trap {step.expect_trap}"
+    got = f"`{step.name}` returned" if trapped is None else show_trap(answer)
+    raise CaseFailed(where=step.where, call=show_call(step.name, values), expected=expected, got=got)
+
+
+def show_call(name: str, values: Sequence[int | Sum]) -> str:
+    """Return a call with its arguments as reports have it; `?` is an argument that no answer gave."""
+    numbers = [number_of(value) for value in values]
+    return f"{name}({', '.join('?' if number is None else str(number) for number in numbers)})"
 
 
 def show_trap(answer: Answer) -> str:

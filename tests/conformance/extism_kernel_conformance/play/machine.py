@@ -7,14 +7,13 @@ step that sent the operation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from extism_kernel_conformance.adapter.process import AdapterFault
-from extism_kernel_conformance.adapter.typed_values import parameters_of, read_result, write_value
+from extism_kernel_conformance.adapter.typed_values import parameters_of, write_value
 from extism_kernel_conformance.base.outcome import CaseFailed
 from extism_kernel_conformance.cases import steps as s
 from extism_kernel_conformance.play import static_steps
+from extism_kernel_conformance.play.calls import Budget, CallJudge, CallPlan
 from extism_kernel_conformance.play.draft import FUEL, Draft, NeedsAnswerError, play_rounds
 from extism_kernel_conformance.play.judges import (
     ReadJudge,
@@ -23,7 +22,7 @@ from extism_kernel_conformance.play.judges import (
     require_supported,
     show_trap,
 )
-from extism_kernel_conformance.play.variables import Variables
+from extism_kernel_conformance.play.variables import Variables, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,71 +31,11 @@ if TYPE_CHECKING:
     from extism_kernel_conformance.adapter.connection import Connection
     from extism_kernel_conformance.cases.expressions import Expression
     from extism_kernel_conformance.cases.relations import ResolvedExpectation
-    from extism_kernel_conformance.play.variables import Cell, PromisedExpectation
+    from extism_kernel_conformance.play.variables import PromisedExpectation, Sum
     from extism_kernel_conformance.wasm.module import Kernel
 
 CHUNK = 1 << 20
 """Most bytes in one read or write request; longer steps travel as several."""
-
-
-@dataclass(slots=True)
-class _Budget:
-    """What the calls of a `repeat` may use together, and what they used so far."""
-
-    where: str
-    limit: int
-    used: int = 0
-
-    def spend(self, answer: Answer) -> None:
-        if "used" not in answer:
-            raise AdapterFault(
-                "adapter-answer", "a call with `fuel` was answered without `used`, but it worked before"
-            )
-        self.used += int(answer["used"])
-        if self.used > self.limit:
-            raise CaseFailed(
-                where=self.where,
-                expected=f"all calls together to use at most {self.limit} fuel",
-                got=f"more than {self.limit} fuel",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _CallPlan:
-    """What is the same in every round of one call step: its type, and all arguments if they are constant."""
-
-    signature: str
-    types: tuple[str, ...]
-    args: tuple[str, ...] | None
-    expectation: ResolvedExpectation | None
-    """Set if it is constant too."""
-
-
-@dataclass(slots=True)  # not frozen: made so often that it shows
-class _CallJudge:
-    """Holds the answer to one call against its step."""
-
-    step: s.Call
-    signature: str
-    cell: Cell
-    expectation: ResolvedExpectation | PromisedExpectation | None
-    budgets: tuple[_Budget, ...]
-
-    def __call__(self, answer: Answer) -> None:
-        step = self.step
-        if answer["result"] != "ok" or step.expect_trap is not None:
-            require_supported(answer, "call")
-            judge_trap(answer, step)
-            return
-        for budget in self.budgets:
-            budget.spend(answer)
-        value = self.cell.value = read_result(answer["values"], self.signature, step.name)
-        expectation = self.expectation
-        if expectation is None:
-            return
-        resolved = expectation.resolve()
-        if value is None or not resolved.holds(value):
-            raise CaseFailed(where=step.where, expected=resolved.describe(), got=str(value))
 
 
 class Machine:
@@ -113,8 +52,8 @@ class Machine:
         self._instances: dict[str, str] = {}
         self._variables = Variables(connection)
         self._setup: tuple[s.Step, ...] = ()
-        self._budgets: list[_Budget] = []
-        self._plans: dict[int, _CallPlan] = {}
+        self._budgets: list[Budget] = []
+        self._plans: dict[int, CallPlan] = {}
 
     def play(self, setup: tuple[s.Step, ...], steps: tuple[s.Step, ...]) -> None:
         """Make the first instance, run the steps, settle every answer, drop the instances.
@@ -183,7 +122,7 @@ class Machine:
         if step.fuel is not None:
             if isinstance(self._connection, Draft):
                 raise NeedsAnswerError  # a budget belongs to one round
-            self._budgets.append(_Budget(step.where, step.fuel.evaluate(self._variables.lookup)))
+            self._budgets.append(Budget(step.where, step.fuel.evaluate(self._variables.lookup)))
         for index in range(step.times.evaluate(self._variables.lookup)):
             if step.index is not None:
                 self._variables.set(step.index, index)
@@ -217,35 +156,35 @@ class Machine:
     def _drop(self, name: str) -> None:
         self._connection.send("drop", {"instance": self._instances.pop(name)}, lambda _: None)
 
-    def _plan(self, step: s.Call) -> _CallPlan:
+    def _plan(self, step: s.Call) -> CallPlan:
         plan = self._plans.get(id(step))
         if plan is None:
             signature = static_steps.check_function(step.name, step.where, self._kernel)
             types = tuple(parameters_of(signature))
-            constants = [arg.constant for arg in step.args]
-            args = [
-                write_value(value_type, value)
-                for value_type, value in zip(types, constants, strict=True)
-                if value is not None
-            ]
+            values = tuple(arg.constant for arg in step.args if arg.constant is not None)
+            args = tuple(map(write_value, types, values)) if len(values) == len(types) else None
             expectation = None if step.expect is None else step.expect.constant()
-            plan = _CallPlan(signature, types, tuple(args) if len(args) == len(types) else None, expectation)
+            plan = CallPlan(signature, types, args, values, expectation)
             self._plans[id(step)] = plan
         return plan
 
-    def _args(self, plan: _CallPlan, args: tuple[Expression, ...]) -> Sequence[str]:
-        """Return the arguments of a call that is sent next."""
+    def _args(
+        self, plan: CallPlan, args: tuple[Expression, ...]
+    ) -> tuple[Sequence[str], Sequence[int | Sum]]:
+        """Return the arguments of a call that is sent next, as it has them and as values."""
         if plan.args is not None:
-            return plan.args
+            return plan.args, plan.values
         variables = self._variables
+        values = [variables.promise(arg) for arg in args]
         while True:
             batch = self._connection.batch
             texts = [
-                f"{value_type}:{variables.write(arg, value_type)}"
-                for value_type, arg in zip(plan.types, args, strict=True)
+                f"{value_type}:{variables.write(value, value_type)}"
+                for value_type, value in zip(plan.types, values, strict=True)
             ]
             if self._connection.batch == batch:  # else one waited for an answer, and others refer to the past
-                return texts
+                return texts, values
+            values = [variables.promise(arg) for arg in args]
 
     def _call(self, step: s.Call) -> None:
         plan, variables, fuel = self._plan(step), self._variables, None
@@ -258,16 +197,14 @@ class Machine:
         if expectation is None and step.expect is not None:
             expectation = variables.expect(step.expect)
         key = variables.key(step.bind)
-        fields: dict[str, object] = {
-            "instance": self._wire(step.instance, step.where),
-            "name": step.name,
-            "args": self._args(plan, step.args),
-        }
+        instance = self._wire(step.instance, step.where)
+        texts, values = self._args(plan, step.args)
+        fields: dict[str, object] = {"instance": instance, "name": step.name, "args": texts}
         if fuel is not None:
             fields["fuel"] = fuel
         cell = variables.bind(key)
         cell.reference = self._connection.send(
-            "call", fields, _CallJudge(step, plan.signature, cell, expectation, budgets)
+            "call", fields, CallJudge(step, plan.signature, values, cell, expectation, budgets)
         )
 
     def _cut(self, step: s.Cut) -> None:
@@ -303,10 +240,10 @@ class Machine:
             if answer["result"] == "ok" or answer["kind"] == "fuel":
                 on_end(answer["result"] == "ok")
             else:
-                judge_trap(answer, step.call)
+                judge_trap(answer, step.call, values)
 
-        args = self._args(plan, step.call.args)
-        self._connection.send("call", {**fields, "args": args, "fuel": fuel}, settled)
+        texts, values = self._args(plan, step.call.args)
+        self._connection.send("call", {**fields, "args": texts, "fuel": fuel}, settled)
 
     def _draft(self, step: s.Cut) -> Draft | None:
         """Return a round of a cut as one batch, None if what it sends depends on what is answered."""
@@ -334,15 +271,16 @@ class Machine:
         def settled(answer: Answer) -> None:
             require_supported(answer, "write")
             if answer["result"] != "ok":
-                place = address if isinstance(address, int) else address.value()
                 raise CaseFailed(
-                    where=step.where, expected=f"{length} bytes written at {place}", got=show_trap(answer)
+                    where=step.where,
+                    expected=f"{length} bytes written at {number_of(address)}",
+                    got=show_trap(answer),
                 )
 
         for start in range(0, length, CHUNK):
             count = min(CHUNK, length - start)
             data = step.data[start : start + count] if repeated is None else step.data * count
-            place = self._variables.write(step.address, offset=start)
+            place = self._variables.write(self._variables.promise(step.address), offset=start)
             fields = {"instance": instance, "address": place, "bytes": data.hex()}
             self._connection.send("write", fields, settled)
 
@@ -357,7 +295,7 @@ class Machine:
                 wanted = step.expect[start : start + count]
             fields = {
                 "instance": instance,
-                "address": self._variables.write(step.address, offset=start),
+                "address": self._variables.write(self._variables.promise(step.address), offset=start),
                 "length": count,
             }
             self._connection.send("read", fields, ReadJudge(step, address, start, count, wanted))

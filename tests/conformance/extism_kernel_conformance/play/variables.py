@@ -119,12 +119,11 @@ class Variables:
             cells = []
         return product, tuple(cells)
 
-    def write(self, expression: Expression, value_type: str = "i64", offset: int = 0) -> str:
-        """Return an expression plus an offset as an operation has it: a decimal number, or a reference.
+    def write(self, value: int | Sum, value_type: str = "i64", offset: int = 0) -> str:
+        """Return a value plus an offset as an operation has it: a decimal number, or a reference.
 
         Waits for answers where neither the number is known nor a reference can say it.
         """
-        value = self.promise(expression)
         if isinstance(value, Sum):
             text = None
             if len(value.terms) == 1 and len(value.terms[0][1]) == 1:
@@ -194,3 +193,10 @@ def _require(cell: Cell) -> int:
             got="the call that binds it returned no value",
         )
     return cell.value
+
+
+def number_of(value: int | Sum) -> int | None:
+    """Return a value if all answers it needs are there."""
+    if isinstance(value, Sum):
+        return value.value() if value.is_kept() else None
+    return value

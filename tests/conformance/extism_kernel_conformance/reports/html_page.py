@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from extism_kernel_conformance.base.outcome import RED
 from extism_kernel_conformance.base.resources import suite_root
+from extism_kernel_conformance.reports.faults import explain, group_faults
 from extism_kernel_conformance.reports.matrix import (
     GROUP_TITLES,
     Cell,
     clause_titles,
     clauses_of,
+    facts_of,
     make_cell,
     name_apart,
+    partial_words,
     ran,
     runtime_name,
     tally,
@@ -23,14 +26,23 @@ from extism_kernel_conformance.reports.matrix import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from extism_kernel_conformance.reports.changes import Changes
+    from extism_kernel_conformance.reports.faults import FaultGroup
     from extism_kernel_conformance.run.report import Section
 
 _SIGNS = {"red": "✗ ", "xfail": "! ", "pass": "", "skip": "", "none": ""}
+_LEGEND = """<ul class="legend" aria-label="Legend">
+<li><span class="pass">3/3</span> all played cases passed</li>
+<li><span class="red">✗ 2/3</span> one failed, or the adapter did</li>
+<li><span class="xfail">! 2/3</span> a known failure failed as listed</li>
+<li><span class="skip">skip</span> cases are there, none could be played on this runtime</li>
+<li><span class="blank">&nbsp;</span> blank: the run has no case of this clause on this runtime</li>
+</ul>"""
 _STATES = (("red", "red"), ("xfail", "known failure"), ("pass", "pass"), ("skip", "skip"))
 
 
-def render_html(sections: Sequence[Section]) -> str:
-    """Return the page."""
+def render_html(sections: Sequence[Section], *, changes: Changes | None = None) -> str:
+    """Return the page; `changes` is what is different from an older report."""
     sections = name_apart(sections)
     style = (suite_root() / "page" / "page.css").read_text(encoding="utf-8")
     script = (suite_root() / "page" / "page.js").read_text(encoding="utf-8")
@@ -51,13 +63,14 @@ def render_html(sections: Sequence[Section]) -> str:
 {_lead(sections)}
 </header>
 <main>
-<h2 id="configurations">Configurations</h2>
+{_failures(sections)}{_changes(changes)}<h2 id="configurations">Configurations</h2>
 <ul class="cards" aria-labelledby="configurations">
 {"".join(map(_card, sections))}</ul>
 {_filters(played)}
 <h2 id="clauses">Clauses of the contract</h2>
-<p class="lead">Passed of played cases. Open a cell for its cases: what was expected, what came, and how to
-play one again.</p>
+<p class="lead">Passed of played cases. Open a cell for its cases: what was called, expected and seen, and how
+to play one again.</p>
+{_LEGEND}
 <div class="scroll" tabindex="0" role="region" aria-labelledby="clauses"><table>
 {_head(played, "clause")}<tbody>
 {_clause_rows(played)}</tbody></table></div>
@@ -91,27 +104,55 @@ def _page_data(sections: Sequence[Section]) -> dict[str, Any]:
 
 
 def _lead(sections: Sequence[Section]) -> str:
-    played = ran(sections)
-    green = sum(section.is_green for section in played)
-    kernels = {section.header["kernel"]["sha256"]: section.header["kernel"] for section in played}
-    facts = [("suite", str(sections[0].header["suite"])), ("cases", sections[0].header["cases_sha256"][:12])]
-    facts += [
-        (f"kernel ({kernel['flavour']})", f"{kernel['file']}, {kernel['bytes']} bytes, sha256 {digest[:16]}")
-        if kernel["file"]
-        else ("kernel of an SDK", f"sha256 {digest[:16]}")
-        for digest, kernel in kernels.items()
-    ]
-    listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts)
-    count = len({line["id"] for section in played for line in section.cases})
-    skipped = len(sections) - len(played)
-    text = f"{green} of {len(played)} configurations are green; {count} cases; {skipped} skipped."
-    return f'<p class="lead">{text}</p><dl class="facts">{listed}</dl>'
+    listed = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts_of(sections)
+    )
+    return f'<dl class="facts">{listed}</dl>'
+
+
+def _failures(sections: Sequence[Section]) -> str:
+    groups = group_faults(sections)
+    if not groups:
+        return ""
+    count = sum(len(group.lines) for group in groups)
+    items = "".join(map(_failure, groups))
+    return f'<h2 id="failures">Failures ({count})</h2>\n<ol class="failures">\n{items}</ol>\n'
+
+
+def _failure(group: FaultGroup) -> str:
+    line = group.first
+    alike = f' <span class="badge red">{len(group.lines)} alike</span>' if group.others else ""
+    facts = "".join(
+        f"<dt>{what}</dt><dd>{f'<code>{escape(text)}</code>' if what == 'replay' else escape(text)}</dd>"
+        for what, text in explain(group)
+    )
+    row = escape("lint" if line["type"] == "lint" else line["id"])
+    configuration = escape(group.section.configuration)
+    return (
+        f'<li><h3><span class="badge red">{escape(line["verdict"])}</span>'
+        f'<button type="button" class="link" data-row="{row}" data-configuration="{configuration}">'
+        f"{escape(line['id'])}</button> on {configuration}{alike}</h3><dl>{facts}</dl></li>\n"
+    )
+
+
+def _changes(changes: Changes | None) -> str:
+    if changes is None:
+        return ""
+    parts = ""
+    for kind, found in changes.kinds():
+        if found:
+            names = "".join(f"<li>{escape(case)} on {escape(where)}</li>" for where, case in found)
+            parts += f"<details><summary>{len(found)} {kind}</summary><ul>{names}</ul></details>\n"
+    words = escape(f"Since {changes.old}")
+    return f'<h2 id="changes">{words}</h2>\n{parts or "<p>Nothing changed.</p>"}\n'
 
 
 def _card(section: Section) -> str:
     footer = section.footer
     state = "skip" if "skipped" in footer else "pass" if section.is_green else "red"
     words = {"skip": "not run", "pass": "green", "red": "red"}[state]
+    partial = partial_words(section) if state != "skip" else ""
+    mark = f'<p class="partial">partial run: {escape(partial)}</p>' if partial else ""
     cell = tally(section)
     note = footer.get("skipped") or footer.get("broken") or cell.words
     total = max(1, len(cell.lines))
@@ -134,7 +175,8 @@ def _card(section: Section) -> str:
         )
     return (
         f'<li class="card {state}"><h3>{escape(section.configuration)}</h3>'
-        f"<p>{escape(runtime_name(section))} · {words} · {footer['seconds']} s</p><p>{escape(note)}</p>{lint}"
+        f"<p>{escape(runtime_name(section))} · {words} · {footer['seconds']} s</p><p>{escape(note)}</p>"
+        f"{mark}{lint}"
         f'<div class="bar" aria-hidden="true">{bar}</div></li>\n'
     )
 

@@ -5,26 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.base.outcome import VERDICTS
+from extism_kernel_conformance.reports.faults import explain, group_faults
 from extism_kernel_conformance.reports.matrix import (
     clauses_of,
+    facts_of,
     make_cell,
     name_apart,
     ran,
     runtime_name,
     tally,
 )
-from extism_kernel_conformance.run.report import Section, is_red
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from extism_kernel_conformance.reports.changes import Changes
+    from extism_kernel_conformance.reports.faults import FaultGroup
+    from extism_kernel_conformance.run.report import Section
+
 _MARKS = {"red": "❌ ", "xfail": "⚠️ ", "pass": "", "skip": "", "none": ""}
 
 
-def render_markdown(sections: Sequence[Section], *, by_clause: bool = True) -> str:
-    """Return the report as Markdown tables."""
+def render_markdown(
+    sections: Sequence[Section], *, by_clause: bool = True, changes: Changes | None = None
+) -> str:
+    """Return the report as Markdown: facts, overview, what changed, failures, tables."""
     sections = name_apart(sections)
-    parts = [_overview(sections)]
+    parts = [_facts(sections), _overview(sections)]
+    if changes is not None:
+        parts.append(_changes(changes))
+    groups = group_faults(sections)
+    if groups:
+        parts.append("Failures, equal ones together:\n\n" + "\n".join(map(_failure, groups)) + "\n")
     if by_clause and ran(sections):
         parts.append(_clause_table(ran(sections)))
     known = [
@@ -40,17 +52,31 @@ def render_markdown(sections: Sequence[Section], *, by_clause: bool = True) -> s
             for section, line in known
         )
         parts.append(f"Known failures:\n\n| configuration | case | got | why |\n|---|---|---|---|\n{rows}\n")
-    red = [(section, line) for section in sections for line in section.lint + section.cases if is_red(line)]
-    if red:
-        rows = "\n".join(
-            f"| {section.configuration} | `{line['id']}` | {line['verdict']} "
-            f"| {_cell(line.get('expected', ''))} | {_cell(line.get('got', ''))} |"
-            for section, line in red
-        )
-        parts.append(
-            f"Red:\n\n| configuration | case | verdict | expected | got |\n|---|---|---|---|---|\n{rows}\n"
-        )
     return "\n".join(parts)
+
+
+def _facts(sections: Sequence[Section]) -> str:
+    return "\n".join(f"- {name}: {_cell(text)}" for name, text in facts_of(sections)) + "\n"
+
+
+def _failure(group: FaultGroup) -> str:
+    count = f" and {len(group.others)} alike" if group.others else ""
+    title = f"- **{group.section.configuration}**: {group.first['verdict']} `{group.first['id']}`{count}"
+    lines = [
+        f"  - {what}: `{text}`" if what == "replay" else f"  - {what}: {_cell(text)}"
+        for what, text in explain(group)
+    ]
+    return "\n".join([title, *lines])
+
+
+def _changes(changes: Changes) -> str:
+    rows = [f"- {kind}: {len(found)}" + _names(found) for kind, found in changes.kinds() if found]
+    return f"Since {_cell(changes.old)}:\n\n" + ("\n".join(rows) or "- nothing changed") + "\n"
+
+
+def _names(found: Sequence[tuple[str, str]], most: int = 10) -> str:
+    names = ", ".join(f"`{case}` on {configuration}" for configuration, case in found[:most])
+    return f" ({names}{', ...' if len(found) > most else ''})"
 
 
 def _overview(sections: Sequence[Section]) -> str:

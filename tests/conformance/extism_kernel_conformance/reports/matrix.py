@@ -111,6 +111,53 @@ def runtime_name(section: Section) -> str:
     return f"{runtime['name']} {runtime['version']}".strip()
 
 
+def facts_of(sections: Sequence[Section]) -> list[tuple[str, str]]:
+    """Return what stands above the numbers of a report: counts, date, digests, machine, command."""
+    played = ran(sections)
+    header = (played or list(sections))[0].header
+    total = Counter(line["verdict"] for section in played for line in section.cases)
+    counted = ", ".join(f"{total[verdict]} {verdict}" for verdict in VERDICTS if total[verdict]) or "none"
+    green = sum(section.is_green for section in played)
+    facts = [
+        (
+            "configurations",
+            f"{green} of {len(played)} that ran are green; {len(sections) - len(played)} did not run",
+        )
+    ]
+    facts.append(("results", counted))
+    partial = sorted({partial_words(section) for section in played} - {""})
+    if partial:
+        facts.append(("partial run", "; ".join(partial)))
+    dates = sorted({str(section.header["started"]) for section in sections if section.header.get("started")})
+    if dates:
+        facts.append(("date", dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"))
+    kernels = {section.header["kernel"]["sha256"]: section.header["kernel"] for section in played}
+    facts += [
+        (f"kernel ({kernel['flavour']})", f"{kernel['file']}, {kernel['bytes']} bytes, sha256 {digest}")
+        if kernel["file"]
+        else ("kernel of an SDK", f"sha256 {digest}")
+        for digest, kernel in kernels.items()
+    ]
+    facts.append(("suite", f"{header['suite']}, cases {header['cases_sha256'][:16]}"))
+    for key in ("machine", "command"):
+        facts += [(key, text) for text in sorted({str(s.header[key]) for s in sections if s.header.get(key)})]
+    return facts
+
+
+def partial_words(section: Section) -> str:
+    """Return what a run left out, in the words of its options; empty if it left out nothing."""
+    if section.header["complete"]:
+        return ""
+    selection = section.header["selection"]
+    words = [f"-k {text}" for text in selection.get("patterns", ())]
+    words += [f"--case {text}" for text in selection.get("ids", ())]
+    words += [f"--suite-level {selection['level']}"] if selection.get("level") else []
+    words += ["--skip-slow"] if selection.get("skip_slow") else []
+    return (
+        f"only what {' '.join(words)} leaves" if words else "lint was left out, or the first failure ended it"
+    )
+
+
 def ran(sections: Sequence[Section]) -> list[Section]:
     """Return the sections of configurations that were there to run."""
     return [section for section in sections if "skipped" not in section.footer]

@@ -59,7 +59,7 @@ def replay_case(suite_run: SuiteRun, adapter: Adapter, out: TextIO) -> bool:
     finally:
         run.close()
     print(f"verdict: {line['verdict']}", file=out)
-    for key in ("step", "expected", "got", "fault", "message", "why", "link"):
+    for key in ("step", "call", "expected", "got", "fault", "message", "case_why", "why", "link"):
         if key in line:
             print(f"{key}: {line[key]}", file=out)
     return not is_red(line)

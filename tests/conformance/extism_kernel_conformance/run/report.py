@@ -55,7 +55,9 @@ def case_line(result: Result) -> dict[str, Any]:
     line: dict[str, Any] = {"type": "case" if case else "lint", "id": result.id, "verdict": outcome.verdict}
     if case is not None:
         line |= {"level": case.level, "spec": list(case.spec), "title": case.title}
-    for key in ("step", "expected", "got", "fault", "message", "why", "link"):
+        if case.why and outcome.verdict not in {"pass", "skip"}:
+            line["case_why"] = case.why
+    for key in ("step", "call", "expected", "got", "fault", "message", "why", "link"):
         if value := getattr(outcome, key):
             line[key] = value
     return line | {"ms": outcome.milliseconds}

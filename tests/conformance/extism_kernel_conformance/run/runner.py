@@ -161,7 +161,13 @@ class ConfigurationRun:
         except CaseFailed as failure:
             if failure.is_unsupported:
                 return Outcome(verdict="skip", message=f"{failure.where}: {failure.expected} is unsupported")
-            return Outcome(verdict="fail", step=failure.where, expected=failure.expected, got=failure.got)
+            return Outcome(
+                verdict="fail",
+                step=failure.where,
+                call=failure.call,
+                expected=failure.expected,
+                got=failure.got,
+            )
         except AdapterFault as fault:
             tail = self._session.abandon()
             message = (

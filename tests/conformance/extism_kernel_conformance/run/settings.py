@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.base.errors import UsageError
+from extism_kernel_conformance.base.resources import suite_info
 from extism_kernel_conformance.probe.cases import cases_of
 
 if TYPE_CHECKING:
@@ -51,11 +52,18 @@ def select_cases(case_set: CaseSet, settings: Settings) -> list[Case]:
 
 
 def parse_level(text: str) -> tuple[int, int]:
-    """Read a suite level such as `1.2`. Raises UsageError for anything else."""
+    """Read a suite level such as `1.2`. Raises UsageError for anything else, and for one to come."""
     parts = text.split(".")
     if len(parts) not in {2, 3} or not all(part.isdecimal() for part in parts):
         raise UsageError(f"`{text}` is no suite level", hint="write it as `1.2`")
-    return int(parts[0]), int(parts[1])
+    level, own = (int(parts[0]), int(parts[1])), suite_info().version
+    major, minor = (int(part) for part in own.split(".")[:2])
+    if level > (major, minor):  # its cases are not here: a green run would say nothing of them
+        raise UsageError(
+            f"suite level {text} is newer than this suite, {own}",
+            hint=f"install a newer suite, or ask for `--suite-level {major}.{minor}`",
+        )
+    return level
 
 
 def _is_selected(case: Case, settings: Settings) -> bool:

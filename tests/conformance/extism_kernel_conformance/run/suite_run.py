@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from extism_kernel_conformance.base.machine import describe_machine
 from extism_kernel_conformance.base.resources import suite_info, suite_root
 from extism_kernel_conformance.run.judged import EMBEDDED, judged_facts
 from extism_kernel_conformance.run.known_failures import KnownFailures, load_known_failures
@@ -48,6 +50,8 @@ class SuiteRun:
     """Lists besides those that lie next to the adapters."""
     jobs: int = 2
     progress: Progress = field(default=lambda *_: None)
+    command: str = ""
+    """The command line, for the report."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Ends every configuration after the case at hand."""
     _runs: list[ConfigurationRun] = field(default_factory=list)
@@ -161,6 +165,9 @@ class SuiteRun:
             "complete": settings.is_complete,
             "platform": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
+            "started": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "machine": describe_machine(),
+            "command": self.command,
             "replay": f"{command} {_adapter_option(adapter)}",
         }
 
