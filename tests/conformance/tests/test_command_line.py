@@ -19,6 +19,7 @@ import wasmtime
 from extism_kernel_conformance.adapter.find import adapter_from_command
 from extism_kernel_conformance.base.resources import suite_info
 from extism_kernel_conformance.cases import load as cases_module
+from extism_kernel_conformance.run import settings as settings_module
 from extism_kernel_conformance.wasm.module import leb128
 
 from .conftest import SUITE, toy_adapter
@@ -36,6 +37,11 @@ USAGE = {
     "both": (["run", "KERNEL", "--adapter", "node", "--command", "x"], 2, "exclude each other"),
     "missing-kernel": (["run", "no.wasm", "--command", "x"], 5, "No such file"),
     "no-module": (["run", __file__, "--command", "x"], 5, "this is no WebAssembly module"),
+    "level-to-come": (
+        ["run", "KERNEL", "--command", "x", "--suite-level", "99.0"],
+        2,
+        "suite level 99.0 is newer than this suite",
+    ),
     "bad-level": (["run", "KERNEL", "--command", "x", "--suite-level", "latest"], 2, "write it as `1.2`"),
     "unknown-case": (["run", "KERNEL", "--command", "x", "--case", "alloc/nothing"], 2, "there is no case"),
     "no-jobs": (["run", "KERNEL", "--command", "x", "--jobs", "0"], 2, "`0` is no number of jobs"),
@@ -305,6 +311,20 @@ def test_fail_fast_ends_at_the_first_red_case(
     assert "1 fail (" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    {
+        "node FOLDER/my.mjs kernel": "my",
+        "python -u FOLDER/my.mjs --fast": "my",
+        "./adapter --fast": "adapter",
+        "python -m adapters.mine kernel": "adapters.mine",
+    }.items(),
+)
+def test_configuration_of_a_command_is_named_after_its_file(command: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "my.mjs").touch()
+    assert adapter_from_command(command.replace("FOLDER", str(tmp_path))).name == name
+
+
 def test_suite_level_leaves_out_newer_cases(
     cli: Callable[..., Ran],
     toy_kernel: Path,
@@ -312,7 +332,8 @@ def test_suite_level_leaves_out_newer_cases(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     newer = dataclasses.replace(suite_info(), version="1.5.0")
-    monkeypatch.setattr(cases_module, "suite_info", lambda: newer)
+    for module in (cases_module, settings_module):
+        monkeypatch.setattr(module, "suite_info", lambda: newer)
     steps = [{"call": "reset"}]
     folder = write_cases(*({"id": f"toy/v{n}", "since": f"1.{n}.1", "steps": steps} for n in range(5)))
     argv = ["run", toy_kernel, "--cases", folder, "--command", toy_adapter(), "--no-lint"]

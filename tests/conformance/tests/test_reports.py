@@ -168,3 +168,116 @@ def test_text_of_a_hostile_title_is_escaped_in_the_table(
     out = tmp_path / "page.html"
     cli("report", report, "--html", out)
     assert "a &lt;/script&gt;&lt;script&gt;" in out.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def alike(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
+) -> tuple[Path, Ran]:
+    """A report with thirty equal faults of an adapter, and two of the kernel that differ."""
+    adapter = [{"call": "length", "args": [13], "expect": 0}]
+    cases = write_cases(
+        *({"id": f"toy/broken-{number}", "steps": adapter} for number in range(30)),
+        {
+            "id": "toy/fails",
+            "why": "somebody is hurt",
+            "spec": ["A-1"],
+            "steps": [
+                {"call": "alloc", "args": [8], "bind": "a"},
+                {"call": "length", "args": ["$a+1"], "expect": 5},
+            ],
+        },
+        {"id": "toy/fails-too", "steps": [{"call": "alloc", "args": [16], "expect": 8}]},
+    )
+    path = tmp_path / "alike.jsonl"
+    ran = cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter("error-answer"), "--report", path)
+    return path, ran
+
+
+def test_failure_says_call_promise_and_replay_in_every_form(
+    alike: tuple[Path, Ran], tmp_path: Path, cli: Callable[..., Ran]
+) -> None:
+    path, ran = alike
+    html, junit = tmp_path / "page.html", tmp_path / "junit.xml"
+    markdown = cli("report", path, "--markdown", "-", "--html", html, "--junit", junit).out
+    page = html.read_text(encoding="utf-8")
+    (text,) = [
+        case[0].text or ""
+        for case in ET.parse(junit).getroot().iter("testcase")  # noqa: S314 - we wrote it ourselves
+        if case.get("name") == "fails"
+    ]
+    for form in (ran.out, markdown, page, text):
+        assert "length(1025) at steps[1]: expected 5, got 0" in form
+        assert "a promise (A-1: " in form
+        assert "somebody is hurt" in form
+        assert "replay toy/fails " in form
+
+
+def test_equal_faults_stand_together_with_their_count(
+    alike: tuple[Path, Ran], tmp_path: Path, cli: Callable[..., Ran]
+) -> None:
+    path, ran = alike
+    assert ran.out.count("KeyError") == 1
+    assert "29 more: toy/broken-1, toy/broken-10" in ran.out
+    assert "and 24 others" in ran.out
+    html, junit = tmp_path / "page.html", tmp_path / "junit.xml"
+    cli("report", path, "--html", html, "--junit", junit)
+    assert "30 alike" in html.read_text(encoding="utf-8")
+    assert junit.read_text(encoding="utf-8").count("one of 30 that failed alike") == 30
+
+
+def test_page_begins_with_counts_date_digests_and_failures(
+    alike: tuple[Path, Ran], tmp_path: Path, cli: Callable[..., Ran]
+) -> None:
+    html = tmp_path / "page.html"
+    cli("report", alike[0], "--html", html)
+    text = html.read_text(encoding="utf-8")
+    header = json.loads(alike[0].read_text(encoding="utf-8").splitlines()[0])
+    for words in ("0 of 1 that ran are green; 0 did not run", "2 fail, 30 error", header["kernel"]["sha256"]):
+        assert words in text
+    assert header["started"] in text
+    assert "partial run" not in text
+    places = [text.index(f'id="{name}"') for name in ("failures", "configurations", "clauses", "cases")]
+    assert places == sorted(places)
+    assert "blank: the run has no case" in text
+
+
+def test_partial_run_is_marked(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
+) -> None:
+    cases = write_cases({"id": "toy/a", "steps": [{"call": "reset"}]})
+    path, html = tmp_path / "report.jsonl", tmp_path / "page.html"
+    argv = ["--cases", cases, "--command", toy_adapter(), "-k", "toy", "--skip-slow", "--report", path]
+    assert "not all cases" in cli("run", toy_kernel, *argv).out
+    assert "partial run: only what -k toy --skip-slow leaves" in cli("report", path, "--markdown", "-").out
+    cli("report", path, "--html", html)
+    assert "partial run: only what -k toy --skip-slow leaves" in html.read_text(encoding="utf-8")
+
+
+def test_changes_since_an_older_report_are_told(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
+) -> None:
+    def run(name: str, **expected: int) -> Path:
+        cases = write_cases(
+            *(
+                {"id": f"toy/{case}", "steps": [{"call": "alloc", "args": [8], "expect": value}]}
+                for case, value in expected.items()
+            )
+        )
+        path = tmp_path / name
+        cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "--no-lint", "--report", path)
+        return path
+
+    old = run("old.jsonl", same=1024, breaks=1024, mends=1, gone=1024)
+    new = run("new.jsonl", same=1024, breaks=1, mends=1024, new=1024)
+    told = cli("report", new, "--since", old).out
+    assert "newly red: toy/breaks on" in told
+    assert "no longer red: toy/mends on" in told
+    assert "not in the older report: toy/new on" in told
+    assert "only in the older report: toy/gone on" in told
+    assert "toy/same" not in told
+    html = tmp_path / "page.html"
+    text = cli("report", new, "--since", old, "--html", html, "--markdown", "-").out
+    assert "- newly red: 1 (`toy/breaks` on" in text
+    assert "1 no longer red" in html.read_text(encoding="utf-8")
+    assert "nothing changed" in cli("report", new, "--since", new, "--markdown", "-").out

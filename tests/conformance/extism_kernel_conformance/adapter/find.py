@@ -76,7 +76,9 @@ def adapter_from_command(command: str) -> Adapter:
 
 
 def _name_of(argv: Sequence[str]) -> str:
-    """Return the name of a command's file: the first word that is one, else the program's."""
+    """Return the name of a command's file: the first word that is one, else the module or the program."""
+    if "-m" in argv[1:-1]:
+        return argv[argv.index("-m", 1) + 1]
     files = [word for word in argv[1:] if not word.startswith("-") and Path(word).is_file()]
     return Path((files or argv)[0]).stem or argv[0]
 
