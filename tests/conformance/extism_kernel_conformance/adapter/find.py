@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extism_kernel_conformance.adapter import install
 from extism_kernel_conformance.adapter.file_lock import file_lock
 from extism_kernel_conformance.adapter.versions import is_in_range
 from extism_kernel_conformance.base.errors import AdapterBuildError, AdapterMalformedError, UsageError
 from extism_kernel_conformance.base.files import write_whole_bytes
-from extism_kernel_conformance.base.resources import suite_root
+from extism_kernel_conformance.base.resources import cache_folder, suite_root
 from extism_kernel_conformance.base.schema import load_check
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ class Requirement:
     version: str
     version_command: tuple[str, ...]
     install: str
+    fetch: tuple[str, tuple[str, ...]] | None = None
+    """What `--install` fetches, as (`pip` or `deb`, packages)."""
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether it was fetched into the cache."""
+        return self.fetch is not None and install.is_installed(*self.fetch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +147,15 @@ def _requirement(entry: Mapping[str, object]) -> Requirement:
         version=str(entry.get("version", "")),
         version_command=tuple(command) if isinstance(command, list) else (name, "--version"),
         install=str(entry["install"]),
+        fetch=_fetch(entry.get("fetch")),
     )
+
+
+def _fetch(entry: object) -> tuple[str, tuple[str, ...]] | None:
+    if not isinstance(entry, dict):
+        return None
+    ((kind, packages),) = entry.items()
+    return kind, tuple(packages)
 
 
 def select_adapters(names: Sequence[str], known: Mapping[str, Adapter], profile: str) -> list[Adapter]:
@@ -169,9 +185,39 @@ def find_lacking(adapter: Adapter) -> str | None:
     """Return what this machine lacks for an adapter, with the command that brings it, or None."""
     for each in adapter.requires:
         problem = _PROBLEMS[each.kind](each)
-        if problem is not None:
+        if problem is not None and not each.is_fetched:
             return f"{problem}; install it with `{each.install}`"
     return None
+
+
+def install_lacking(adapter: Adapter) -> list[str]:
+    """Fetch what this machine lacks for an adapter, where `fetch` says how; return what was fetched.
+
+    Raises AdapterBuildError if a tool fails.
+    """
+    return [
+        install.install(*each.fetch)
+        for each in adapter.requires
+        if each.fetch is not None and not each.is_fetched and _PROBLEMS[each.kind](each) is not None
+    ]
+
+
+def variables_of(adapter: Adapter) -> dict[str, str]:
+    """Return the environment variables of an adapter: its own, and those for what was fetched."""
+    variables: dict[str, str] = {}
+    for each in adapter.requires:
+        if each.fetch is not None and each.fetch[0] == "deb" and each.is_fetched:
+            variables |= install.variables_of(each.fetch[1])
+    return variables | dict(adapter.env)
+
+
+def _python_of(adapter: Adapter) -> str:
+    """Return the Python that starts an adapter: the one at hand, or one whose packages were fetched."""
+    for each in adapter.requires:
+        is_lacking = each.fetch is not None and each.fetch[0] == "pip" and _PROBLEMS[each.kind](each)
+        if is_lacking and each.fetch is not None and each.is_fetched:
+            return install.python_of(each.fetch[1])
+    return sys.executable
 
 
 def _program_problem(each: Requirement) -> str | None:
@@ -207,12 +253,6 @@ def _path_problem(each: Requirement) -> str | None:
 _PROBLEMS = {"program": _program_problem, "module": _module_problem, "path": _path_problem}
 
 
-def cache_folder() -> Path:
-    """Return where built adapters are kept: the user's cache, outside every source tree."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "extism-kernel-conformance"
-
-
 def sources_digest(folder: Path) -> str:
     """Return a digest of the names and bytes of an adapter's sources, build litter left out."""
     total = hashlib.sha256(f"{sys.version_info[:2]} {platform.platform()}".encode())
@@ -235,7 +275,7 @@ def prepare_adapter(adapter: Adapter, kernel: Kernel | None = None) -> tuple[str
     build = (
         cache_folder() / f"{adapter.folder.name}-{sources_digest(adapter.folder)}" if needs_build else Path()
     )
-    places = {"dir": str(adapter.folder), "python": sys.executable}
+    places = {"dir": str(adapter.folder), "python": _python_of(adapter)}
     if kernel is not None and adapter.takes_kernel:
         build = build.with_name(f"{build.name}-{kernel.sha256[:16]}") if needs_build else build
         places["kernel"] = str(_keep_kernel(kernel))
@@ -271,7 +311,7 @@ def _build_once(adapter: Adapter, argv: Sequence[str], build: Path) -> None:
         return
     print(f"{adapter.name}: + {shlex.join(argv)}", file=sys.stderr, flush=True)
     try:
-        env = {**os.environ, **dict(adapter.env)}
+        env = {**os.environ, **variables_of(adapter)}
         done = subprocess.run(
             argv,
             cwd=adapter.folder,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,12 @@ def suite_root() -> Path:
         where=str(here),
         hint="install extism-kernel-conformance again, or keep run.py in the folder it was unpacked to",
     )
+
+
+def cache_folder() -> Path:
+    """Return where built adapters and what they need are kept: in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "extism-kernel-conformance"
 
 
 @cache

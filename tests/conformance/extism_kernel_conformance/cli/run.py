@@ -48,6 +48,7 @@ def add_commands(commands: Commands) -> None:
     run.add_argument("--known-failures", type=Path, action="append", default=[], metavar="FILE")
     run.add_argument("--fix", action="store_true", help="rewrite known-failures.json from this complete run")
     run.add_argument("--require", action="store_true", help="what this machine lacks is red, not a skip")
+    _add_install_option(run)
     run.add_argument("--no-lint", action="store_true", help="trust the adapters (for many runs in a row)")
     run.add_argument("--fail-fast", action="store_true", help="end a configuration at its first red case")
     run.add_argument(
@@ -62,6 +63,7 @@ def add_commands(commands: Commands) -> None:
     lint.add_argument("--timeout", type=_seconds, default=DEFAULT_TIMEOUT, metavar="SECONDS")
     lint.add_argument("--jobs", "-j", type=_jobs, default=os.cpu_count() or 1)
     lint.add_argument("--require", action="store_true")
+    _add_install_option(lint)
     _add_profile_option(lint)
     lint.set_defaults(run=lint_command)
 
@@ -88,6 +90,7 @@ def run_command(args: argparse.Namespace) -> int:
         skip_slow=args.skip_slow,
         timeout=args.timeout,
         lint=not args.no_lint,
+        install=args.install,
         fail_fast=args.fail_fast,
     )
     if args.fix and not settings.is_complete:
@@ -121,7 +124,7 @@ def lint_command(args: argparse.Namespace) -> int:
         kernels=[(Path("operations"), kernel)],
         case_set=CaseSet(cases=(), tombstones=(), sha256=""),
         adapters=_adapters(args),
-        settings=Settings(profile=args.profile, timeout=args.timeout),
+        settings=Settings(profile=args.profile, timeout=args.timeout, install=args.install),
         jobs=args.jobs,
     )
     exit_code = ExitCode.GREEN
@@ -174,6 +177,14 @@ def _add_kernel_options(parser: argparse.ArgumentParser) -> None:
     )
     _add_adapter_options(parser)
     _add_profile_option(parser)
+
+
+def _add_install_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--install",
+        action="store_true",
+        help="fetch what adapters lack into the user's cache, without root, and say what was fetched",
+    )
 
 
 def _add_profile_option(parser: argparse.ArgumentParser) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from extism_kernel_conformance.adapter.find import Adapter, find_lacking, prepare_adapter
+from extism_kernel_conformance.adapter.find import (
+    Adapter,
+    find_lacking,
+    install_lacking,
+    prepare_adapter,
+    variables_of,
+)
 from extism_kernel_conformance.adapter.process import AdapterFault
 from extism_kernel_conformance.adapter.session import AdapterSession
 from extism_kernel_conformance.base.errors import AdapterBuildError
@@ -69,6 +76,11 @@ class ConfigurationRun:
 
         Raises ConfigurationSkippedError or ConfigurationBrokenError.
         """
+        try:
+            for fetched in install_lacking(self.adapter) if self.settings.install else ():
+                print(f"{self.adapter.name}: {fetched}", file=sys.stderr, flush=True)
+        except AdapterBuildError as error:
+            raise ConfigurationBrokenError(f"adapter-build: {error.message}") from error
         lacking = find_lacking(self.adapter)
         if lacking is not None:
             raise ConfigurationSkippedError(lacking)
@@ -76,7 +88,7 @@ class ConfigurationRun:
             command = prepare_adapter(self.adapter, self.kernel)
             timeout = self.adapter.timeout or self.settings.timeout
             self._session = AdapterSession(
-                command, timeout=timeout, env=dict(self.adapter.env), trace=self._trace
+                command, timeout=timeout, env=variables_of(self.adapter), trace=self._trace
             )
             if self._is_interrupted:  # while it was built
                 self._session.interrupt()

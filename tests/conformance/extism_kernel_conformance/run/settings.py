@@ -33,6 +33,8 @@ class Settings:
     timeout: float = DEFAULT_TIMEOUT
     """Seconds that one answer may take; ten times as long for a case marked slow."""
     lint: bool = True
+    install: bool = False
+    """Whether what an adapter lacks is fetched into the cache first."""
     fail_fast: bool = False
 
     @property
