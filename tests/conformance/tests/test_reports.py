@@ -108,7 +108,7 @@ def test_junit_counts_what_the_footer_counts(report: Path, tmp_path: Path, cli: 
     counts = {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")}
     assert counts == {"tests": str(28 + 4), "failures": "1", "errors": "1", "skipped": "1"}
     (failure,) = suite.iter("failure")
-    assert failure.get("message") == "expected 8, got 1024"
+    assert failure.get("message") == "alloc(8) at steps[0]: expected 8, got 1024"
     assert "replay CASE" not in (failure.text or "")
 
 
