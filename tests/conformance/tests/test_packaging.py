@@ -118,7 +118,7 @@ def test_wheel_alone_judges_a_kernel_with_an_adapter_of_ten_lines(
 
 
 def test_wheel_runs_from_a_bare_python(wheel: Path, tmp_path: Path) -> None:
-    code = "import extism_kernel_conformance.cli as c, sys; sys.exit(c.main(['cases', '--list']))"
+    code = "import extism_kernel_conformance.cli.main as c, sys; sys.exit(c.main(['cases', '--list']))"
     target = tmp_path / "unpacked"
     zipfile.ZipFile(wheel).extractall(target)
     done = run(
@@ -193,7 +193,8 @@ def test_runner_holds_the_modules_of_the_package_word_for_word() -> None:
     sources = scope["SOURCES"]
     assert isinstance(sources, dict)
     package = SUITE / "extism_kernel_conformance"
-    assert sources.keys() == {path.stem for path in package.glob("*.py")} - {"pytest_plugin"}
+    names = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    assert sources.keys() == names - {"cli/pytest_plugin.py"}
     for name, text in sources.items():
         assert text == (package / f"{name}.py").read_text(encoding="utf-8")
 

@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from extism_kernel_conformance.adapter.find import find_adapters, find_lacking, prepare_adapter
+from extism_kernel_conformance.adapter.find import (
+    find_adapters,
+    find_lacking,
+    prepare_adapter,
+    variables_of,
+)
 from extism_kernel_conformance.base.errors import ExitCode, UsageError
 from extism_kernel_conformance.base.files import write_whole_bytes
 from extism_kernel_conformance.base.outcome import CaseSkipped
@@ -46,7 +51,7 @@ def start_command(args: argparse.Namespace) -> NoReturn:
         raise UsageError(lacking)
     command = prepare_adapter(adapter, read_kernel(args.kernel))
     sys.stdout.flush()
-    os.execvpe(command[0], command, {**os.environ, **dict(adapter.env)})  # noqa: S606 - no shell is wanted
+    os.execvpe(command[0], command, {**os.environ, **variables_of(adapter)})  # noqa: S606 - no shell is wanted
 
 
 def probe_command(args: argparse.Namespace) -> ExitCode:

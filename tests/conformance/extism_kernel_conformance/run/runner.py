@@ -31,7 +31,8 @@ from extism_kernel_conformance.run.result import Result, RuntimeFacts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from extism_kernel_conformance.adapter.connection import Answer, Fields
+    from extism_kernel_conformance.adapter.answers import Answer
+    from extism_kernel_conformance.adapter.connection import Fields
     from extism_kernel_conformance.cases.load import Case
     from extism_kernel_conformance.run.settings import Settings
     from extism_kernel_conformance.wasm.module import Kernel
