@@ -196,7 +196,7 @@ def test_runner_holds_the_modules_of_the_package_word_for_word() -> None:
     names = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
     assert sources.keys() == names - {"cli/pytest_plugin.py"}
     for name, text in sources.items():
-        assert text == (package / f"{name}.py").read_text(encoding="utf-8")
+        assert text == (package / name).read_text(encoding="utf-8")
 
 
 def test_plugin_makes_every_case_a_test(
