@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "compare_artifacts", "find_difference"]
 
 ZIP_SUFFIXES = (".whl", ".jar", ".nupkg", ".zip")
+DERIVED = ("/RECORD", ".cdx.json")
 TAR_SUFFIXES = (".tar.gz", ".tgz", ".crate")
 
 
@@ -49,8 +50,8 @@ def find_difference(name: str, first: bytes, second: bytes) -> str:
 def _members_difference(name: str, first: Sequence[Member], second: Sequence[Member]) -> str:
     one = {member.name: member for member in first}
     two = {member.name: member for member in second}
-    # RECORD last: it differs because another member does.
-    for path in sorted(one.keys() | two.keys(), key=lambda path: (path.endswith("/RECORD"), path)):
+    # These last: they differ because another member does.
+    for path in sorted(one.keys() | two.keys(), key=lambda path: (path.endswith(DERIVED), path)):
         if path not in one or path not in two:
             return f"`{path}` is only in the {'second' if path not in one else 'first'} build's `{name}`"
         if one[path].data != two[path].data:

@@ -21,6 +21,16 @@ TWO = Member(name="two.py", data=b"x = 2\n")
 DIFFERENCES = {
     "member-missing": ("a.whl", wheel(ONE, TWO), wheel(ONE), "`two.py` is only in the first build's `a.whl`"),
     "member-extra": ("a.whl", wheel(ONE), wheel(ONE, TWO), "`two.py` is only in the second build's `a.whl`"),
+    "member-before-what-lists-it": (
+        "a.whl",
+        wheel(
+            ONE, Member(name="a.dist-info/sboms/a.cdx.json", data=b"1"), Member(name="a/RECORD", data=b"1")
+        ),
+        wheel(
+            TWO, Member(name="a.dist-info/sboms/a.cdx.json", data=b"2"), Member(name="a/RECORD", data=b"2")
+        ),
+        "`one.py` is only in the first build's `a.whl`",
+    ),
     "bytes": (
         "a.whl",
         wheel(ONE),
