@@ -17,6 +17,7 @@ from build_tools.base.errors import (
 from build_tools.base.files import make_folder, read_bounded, write_whole
 from build_tools.base.findings import to_json
 from build_tools.base.project import find_project
+from build_tools.cli import release_version
 from build_tools.cli.parsers import lazy
 from build_tools.cli.release_report import (
     artifacts_to_data,
@@ -58,6 +59,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     _add_publish(subparsers)
     _add_package(subparsers)
     _add_verify(subparsers)
+    release_version.add_parser(subparsers)
 
 
 def _add_builders(subparsers: Subparsers) -> None:

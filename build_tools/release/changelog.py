@@ -13,10 +13,18 @@ from build_tools.base.files import guard
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["UNRELEASED", "has_unreleased", "newest_heading", "read_sections_of"]
+__all__ = [
+    "UNRELEASED",
+    "date_unreleased",
+    "has_unreleased",
+    "newest_heading",
+    "open_unreleased",
+    "read_sections_of",
+]
 
 HEADING = re.compile(r"^## +\[?(?P<name>[^\s\]]+).*$", re.MULTILINE)
 UNRELEASED = "Unreleased"
+_HEADING_UNRELEASED = re.compile(rf"^## +\[?{UNRELEASED}\]?.*$", re.MULTILINE)
 
 
 def read_sections_of(path: Path) -> dict[str, str]:
@@ -38,3 +46,17 @@ def newest_heading(path: Path) -> str | None:
 def has_unreleased(path: Path) -> bool:
     """Say whether there are entries that no version has yet."""
     return bool(read_sections_of(path).get(UNRELEASED))
+
+
+def date_unreleased(text: str, version: str, date: str) -> str:
+    """Return the text with the heading `Unreleased` made that of `version`, of `date` (`YYYY-MM-DD`)."""
+    return _HEADING_UNRELEASED.sub(f"## [{version}] - {date}", text, count=1)
+
+
+def open_unreleased(text: str) -> str:
+    """Return the text with an empty `Unreleased` above the newest version, unless there is one."""
+    if _HEADING_UNRELEASED.search(text):
+        return text
+    first = HEADING.search(text)
+    at = first.start() if first else len(text)
+    return f"{text[:at]}## [{UNRELEASED}]\n\n{text[at:]}"

@@ -1,0 +1,53 @@
+"""The command `release`: the commit and the tag of a version, and the version after it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from build_tools.base.errors import ExitCode, UsageError
+from build_tools.base.findings import to_json
+from build_tools.base.project import find_project
+from build_tools.release.prepare import prepare_next, prepare_release
+
+if TYPE_CHECKING:
+    import argparse
+
+    from build_tools.cli.parsers import Subparsers
+    from build_tools.release.prepare import Prepared
+
+WORDS = {"committed": "committed", "present": "was there before", "would-commit": "would be committed"}
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the parser of `release`."""
+    parser = subparsers.add_parser("release", help="commit and tag a version, or open the version after it")
+    parser.add_argument("version", nargs="?", metavar="X.Y.Z", help="also X.Y.Z-(alpha|beta|rc).N")
+    parser.add_argument("--next", action="store_true", help="after a release: open the next version")
+    parser.add_argument("--dry-run", action="store_true", help="do all but the commit and the tag")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(command=_release)
+
+
+def _release(args: argparse.Namespace) -> int:
+    if (args.version is None) is not args.next:
+        raise UsageError("`release` takes either a version or `--next`")
+    project = find_project()
+    if args.next:
+        done = prepare_next(project, is_dry_run=args.dry_run)
+    else:
+        done = prepare_release(project, args.version, is_dry_run=args.dry_run)
+    print(to_json(dataclasses.asdict(done)) if args.json else _render(done))
+    return ExitCode.DONE
+
+
+def _render(done: Prepared) -> str:
+    lines = [f"extism-kernel {done.version}: {WORDS[done.outcome]}"]
+    lines += [f"  version in {place.file}, line {place.line}" for place in done.places]
+    lines += [f"  changed: {file}" for file in done.files]
+    if done.commit is not None:
+        lines.append(f"  commit {done.commit}")
+    if done.tag is not None and done.commit is not None:
+        lines.append(f"  tag {done.tag}")
+        lines.append(f"now: git push origin main && git push origin {done.tag}  (.github/RELEASING.md)")
+    return "\n".join(lines)
