@@ -263,7 +263,7 @@ class NotReproducibleError(BuildToolsError):
 
 
 class ReleaseRefusedError(BuildToolsError):
-    """A release has findings; nothing was uploaded."""
+    """A release has findings; nothing was changed or uploaded."""
 
     code = "release-refused"
     exit_code = ExitCode.RELEASE_REFUSED
@@ -274,7 +274,7 @@ class ReleaseRefusedError(BuildToolsError):
             for finding in findings
         ]
         said = "\n".join(lines)
-        super().__init__(f"{len(findings)} finding(s); nothing was uploaded\n{said}", where=where)
+        super().__init__(f"{len(findings)} finding(s); nothing was changed or uploaded\n{said}", where=where)
         self.findings = tuple(findings)
 
 

@@ -56,6 +56,7 @@ COMMAND_SETS: dict[str, tuple[str, ...]] = {
     "clauses": READS_TOML,
     "completion": READS_TOML,
     "verify": READS_TOML,
+    "release": ("build",),
 }
 PIN = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>[^\\]+?))?\s*\\?$", re.MULTILINE

@@ -21,9 +21,10 @@ RECORDS = ("CHANGELOG.md", "known_digests.json", "upstream_digests.json")
 FORMS = (
     r'(^name = "extism-kernel"\nversion = "){}(?=")',  # Cargo.toml, Cargo.lock
     r'("extism-kernel": "[\^~]?){}(?=")',  # package.json
-    r"(\bextism-kernel(?:\[[a-z,]+\])?\s?(?:==|@|:|/)v?){}(?![\w.+-])",  # what a user installs
+    r"(\bextism-kernel(?:@|:)v?){}(?![\w.+-])",  # what npm, cargo and Maven install
     r"(\bkernel-go(?:@| )v){}(?![\w.+-])",
 )
+PYTHON_FORM = r"(\bextism-kernel(?:\[[a-z,]+\])?\s?==\s?){}(?![\w.+-])"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +48,8 @@ def set_version(root: Path, old: str, new: str, *, into: Path) -> None:
     """Write the files in which `find_places` finds `old` below `into`, with `new` there."""
     for name, text in _texts(root, old):
         changed = text
-        for before, after in _spellings(old, new):
-            for form in FORMS:
-                pattern = re.compile(form.format(re.escape(before)), re.MULTILINE)
-                changed = pattern.sub(lambda match, after=after: match[1] + after, changed)  # type: ignore[misc]
+        for pattern, after in zip(_patterns(old), _spellings(new), strict=True):
+            changed = pattern.sub(rf"\g<1>{after}", changed)
         if changed != text:
             write_whole(into / name, changed.encode())
 
@@ -72,10 +71,14 @@ def _texts(root: Path, version: str) -> list[tuple[str, str]]:
 
 
 def _matches(text: str, version: str) -> list[re.Match[str]]:
-    spellings = {version, to_pep440(version)}
-    patterns = (form.format(re.escape(spelling)) for form in FORMS for spelling in spellings)
-    return [match for pattern in patterns for match in re.finditer(pattern, text, re.MULTILINE)]
+    return [match for pattern in _patterns(version) for match in pattern.finditer(text)]
 
 
-def _spellings(old: str, new: str) -> list[tuple[str, str]]:
-    return sorted({(old, new), (to_pep440(old), to_pep440(new))}, reverse=True)
+def _patterns(version: str) -> list[re.Pattern[str]]:
+    forms = zip((*FORMS, PYTHON_FORM), _spellings(version), strict=True)
+    return [re.compile(form.format(re.escape(spelling)), re.MULTILINE) for form, spelling in forms]
+
+
+def _spellings(version: str) -> list[str]:
+    """Return the version as each form spells it: only Python's has a spelling of its own."""
+    return [version for _ in FORMS] + [to_pep440(version)]

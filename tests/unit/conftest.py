@@ -12,6 +12,7 @@ import wasmtime
 
 from build_tools.kernel.abi import Abi, read_abi
 from build_tools.kernel.values import LoweredModule, ValidatedModule
+from build_tools.kernel.version import read_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "tests" / "data" / "modules"
-VERSION = "1.0.0"
+VERSION = "1.0.0"  # of the modules in tests/data, whatever the kernel's is
+CURRENT = read_version(ROOT / "kernel-src" / "Cargo.toml")
 # Two globals, as a linker imports them.
 PLACEHOLDERS = """
   (import "global" "get span" (func $get_span (result i64)))

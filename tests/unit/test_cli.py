@@ -23,7 +23,7 @@ from build_tools.cli import main as cli
 from build_tools.cli import tools as tool_commands
 from build_tools.env import environment as bootstrap
 
-from .conftest import ROOT
+from .conftest import ROOT, VERSION
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +46,7 @@ def test_inspect_shows_one_screen_on_stdout(module: Path, capsys: Capture) -> No
     assert len(shown.out.splitlines()) < 60
     for part in (
         "bytes, valid",
-        "extism-kernel 1.0.0, ABI 2",
+        f"extism-kernel {VERSION}, ABI 2",
         "reference-types",
         "2 page(s) at first, no maximum",
     ):
@@ -57,7 +57,7 @@ def test_inspect_as_json_is_json(module: Path, capsys: Capture) -> None:
     assert cli.main(["inspect", "--json", str(module)]) == ExitCode.DONE
     data = json.loads(capsys.readouterr().out)
     assert data["is_valid"] is True
-    assert data["kernel_version"] == "1.0.0"
+    assert data["kernel_version"] == VERSION
     assert {"name": "alloc", "kind": "func", "type": "(i64) -> i64", "index": 0} in data["exports"]
 
 

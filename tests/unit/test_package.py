@@ -15,7 +15,7 @@ from build_tools.base.project import find_project
 from build_tools.kernel.pipeline import Request, make_kernel
 from build_tools.kernel.values import INFO_FILENAME
 
-from .conftest import ROOT
+from .conftest import CURRENT, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ def failure(package: Path, script: str) -> str:
 
 def test_package_hands_out_checked_bytes_without_dependencies(package: Path) -> None:
     done = python(package.parent, SHOW)
-    assert (done.stdout, done.stderr) == ("1.0.0 True True\n", "")
+    assert (done.stdout, done.stderr) == (f"{CURRENT} True True\n", "")
 
 
 def test_package_works_from_a_zip_file(package: Path, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_package_works_from_a_zip_file(package: Path, tmp_path: Path) -> None:
             if path.is_file():
                 file.write(path, f"{PACKAGE}/{path.name}")
     done = python(archive, SHOW)
-    assert (done.stdout, done.stderr) == ("1.0.0 True True\n", "")
+    assert (done.stdout, done.stderr) == (f"{CURRENT} True True\n", "")
 
 
 def test_importing_works_where_no_kernel_is_staged(package: Path) -> None:

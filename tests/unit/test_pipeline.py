@@ -19,10 +19,18 @@ from build_tools.cli.main import main
 from build_tools.kernel.pipeline import Request, make_kernel
 from build_tools.kernel.values import FILENAMES, INFO_FILENAME
 
+from .conftest import CURRENT, VERSION
+
 if TYPE_CHECKING:
     from build_tools.kernel.values import StagedKernel
 
 NAMES = {*FILENAMES.values(), INFO_FILENAME}
+
+
+@pytest.fixture
+def sound_text(sound_text: str) -> str:
+    """A finished kernel's skeleton of the version that the tree has."""
+    return sound_text.replace(f'"{VERSION}"', f'"{CURRENT}"')
 
 
 @pytest.fixture
@@ -126,7 +134,7 @@ def test_faulty_prebuilt_module_is_refused_and_the_old_stage_stays(
 
 def test_kernel_of_another_version_is_refused(request_: Request, sound_text: str, tmp_path: Path) -> None:
     old = tmp_path / "old.wasm"
-    old.write_bytes(bytes(wasmtime.wat2wasm(sound_text.replace('"1.0.0"', '"0.1.0"'))))
+    old.write_bytes(bytes(wasmtime.wat2wasm(sound_text.replace(f'"{CURRENT}"', '"0.1.0"'))))
     with pytest.raises(FindingsError, match="stamp-differs"):
         make_kernel(dataclasses.replace(request_, prebuilt=old))
     assert not request_.out.exists()
@@ -230,7 +238,7 @@ def test_kernel_prints_size_digest_version_and_place(
     shown = capsys.readouterr().out
     digest = files.read_digest(request_.out / "extism-runtime.wasm")
     size = (request_.out / "extism-runtime.wasm").stat().st_size
-    for part in (digest, f"{size:,} bytes", "extism-kernel 1.0.0, ABI 2", str(request_.out), "prebuilt"):
+    for part in (digest, f"{size:,} bytes", f"extism-kernel {CURRENT}, ABI 2", str(request_.out), "prebuilt"):
         assert part in shown
     assert main(argv) == 0
     assert "up to date" in capsys.readouterr().out

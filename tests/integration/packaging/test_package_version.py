@@ -12,7 +12,8 @@ import pytest
 from build_tools.base.project import find_project, read_toml
 from build_tools.kernel.values import VERSION_SECTION
 from build_tools.kernel.version import read_version, to_pep440
-from build_tools.release.changelog import newest_heading
+from build_tools.release.changelog import UNRELEASED, read_sections_of
+from build_tools.release.prepare import BETWEEN
 from extism_kernel_pkg._wasm import Module
 from tests.integration.packaging.support import run
 
@@ -31,8 +32,11 @@ def test_cargo_lock_has_the_version_of_cargo_toml() -> None:
     assert [entry["version"] for entry in packages if entry["name"] == "extism-kernel"] == [VERSION]
 
 
-def test_newest_changelog_heading_is_the_version() -> None:
-    assert newest_heading(PROJECT.root / "CHANGELOG.md") == VERSION
+def test_changelog_speaks_of_the_version_or_of_what_is_not_released_yet() -> None:
+    sections = read_sections_of(PROJECT.root / "CHANGELOG.md")
+    assert next(iter(sections)) in {UNRELEASED, VERSION}
+    if UNRELEASED not in sections:
+        assert not VERSION.endswith(BETWEEN)
 
 
 def test_tag_on_this_commit_is_the_version() -> None:

@@ -1,0 +1,82 @@
+"""The version is found by its form, and nothing else that looks like one is touched."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from build_tools.base.project import find_project
+from build_tools.kernel.version import read_version
+from build_tools.release.places import find_places, set_version
+from build_tools.release.prepare import next_version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OURS = {
+    "a/Cargo.toml": '[package]\nname = "extism-kernel"\nversion = "{}"\n',
+    "Cargo.lock": '[[package]]\nname = "other"\nversion = "1.2.3-rc.4"\n\n[[package]]\n'
+    'name = "extism-kernel"\nversion = "{}"\n',
+    "install.md": "`pip install extism-kernel=={pep}` and `npm i extism-kernel@{}`\n",
+    "package.json": '{{"dependencies": {{"extism-kernel": "^{}", "x": "1.2.3-rc.4"}}}}\n',
+}
+OTHERS = {
+    "CHANGELOG.md": "extism-kernel@1.2.3-rc.4 was good\n",
+    "longer.md": "extism-kernel@1.2.3-rc.45, extism-kernel-x@1.2.3-rc.4, 1.2.3-rc.4\n",
+    "crate.toml": '[package]\nname = "extism-kernel-fuzz"\nversion = "1.2.3-rc.4"\n',
+}
+
+
+def fill(text: str, version: str, pep: str) -> str:
+    return text.replace("{pep}", pep).replace("{}", version).replace("{{", "{").replace("}}", "}")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    files = {name: fill(text, "1.2.3-rc.4", "1.2.3rc4") for name, text in OURS.items()} | OTHERS
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / "untracked.md").write_text("extism-kernel@1.2.3-rc.4")
+    for argv in (["init", "-q"], ["add", "--all", "--", ":!untracked.md"]):
+        subprocess.run(["git", *argv], cwd=root, check=True)  # noqa: S607 - the one on PATH
+    return root
+
+
+def test_every_form_is_found_with_its_line(tree: Path) -> None:
+    found = [(place.file, place.line) for place in find_places(tree, "1.2.3-rc.4")]
+    assert found == [
+        ("Cargo.lock", 7),
+        ("a/Cargo.toml", 3),
+        ("install.md", 1),
+        ("install.md", 1),
+        ("package.json", 1),
+    ]
+
+
+def test_every_form_is_changed_and_nothing_else(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "a").mkdir(parents=True)
+    set_version(tree, "1.2.3-rc.4", "1.3.0-beta.2", into=out)
+    changed = {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("*.*")}
+    assert changed == {name: fill(text, "1.3.0-beta.2", "1.3.0b2") for name, text in OURS.items()}
+
+
+def test_the_project_names_its_version_where_it_must() -> None:
+    project = find_project()
+    if not (project.root / ".git").exists():
+        pytest.skip("not a git checkout (mend it with `git clone`)")
+    files = {place.file for place in find_places(project.root, read_version(project.cargo_toml))}
+    assert files >= {"kernel-src/Cargo.toml", "kernel-src/Cargo.lock", "tests/native/Cargo.lock"}
+    assert "CHANGELOG.md" not in files
+
+
+@pytest.mark.parametrize(
+    ("version", "following"),
+    [("1.0.0", "1.0.1-alpha.0"), ("1.2.9", "1.2.10-alpha.0"), ("1.0.0-rc.1", "1.0.0-rc.2")],
+)
+def test_next_version_comes_after(version: str, following: str) -> None:
+    assert next_version(version) == following
