@@ -41,7 +41,7 @@ from build_tools.release.distributions import (
 from build_tools.release.index import check_index_url, simple_url
 from build_tools.release.known import remember
 from build_tools.release.publish import attest, publish
-from build_tools.release.reproduce import reproduce
+from build_tools.release.reproduce import rebuilt_sums, reproduce
 from build_tools.release.sbom import make_sbom, package_files
 from extism_kernel_pkg import KernelCorruptError, command
 
@@ -77,6 +77,7 @@ def _add_builders(subparsers: Subparsers) -> None:
     again = subparsers.add_parser("reproduce", help="build twice under different conditions and compare")
     again.add_argument("--prebuilt", type=Path, metavar="FILE", help="compare packaging only; no compiler")
     again.add_argument("--against", type=Path, metavar="DIR", help="build once, compare with this release")
+    again.add_argument("--sums", type=Path, metavar="FILE", help="write the second build's SHA256SUMS there")
     again.add_argument(
         "--toolchains",
         action="store_true",
@@ -92,6 +93,9 @@ def _add_publish(subparsers: Subparsers) -> None:
     parser.add_argument("--index", required=True, metavar="URL", help="where uploads go")
     parser.add_argument("--simple", metavar="URL", help="where the index is read; default: INDEX/simple")
     parser.add_argument("--dist", type=Path, metavar="DIR", help="the artifacts; default: dist/")
+    parser.add_argument(
+        "--rebuilt", type=Path, metavar="FILE", help="SHA256SUMS of a second build (`reproduce --sums`)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check everything, upload nothing")
     parser.add_argument(
         "--attestations", action="store_true", help="upload what `attest` made, too (PEP 740)"
@@ -155,6 +159,8 @@ def _reproduce(args: argparse.Namespace) -> int:
     if args.toolchains:
         return lazy("cli.kernel", "reproduce_toolchains")(args)
     result = reproduce(find_project(), prebuilt=args.prebuilt, against=args.against)
+    if args.sums is not None:
+        write_whole(args.sums, rebuilt_sums(result))
     print(to_json(reproduction_to_data(result)) if args.json else render_reproduction(result))
     if not result.is_equal:
         first = next(each.difference for each in result.comparisons if each.difference is not None)
@@ -172,6 +178,7 @@ def _publish(args: argparse.Namespace) -> int:
         read_distributions(folder, read_version(project.cargo_toml)),
         index=index,
         simple=simple,
+        rebuilt=args.rebuilt,
         is_dry_run=args.dry_run,
         with_attestations=args.attestations,
     )

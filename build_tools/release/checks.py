@@ -19,6 +19,7 @@ from build_tools.kernel.version import read_version, to_pep440
 from build_tools.release.changelog import UNRELEASED, has_unreleased, newest_heading, read_sections_of
 from build_tools.release.distributions import read_artifact
 from build_tools.release.known import released_versions
+from build_tools.release.proofs import check_against_tree
 from build_tools.release.provenance import (
     PROVENANCE_FILENAME,
     SUMS_FILENAME,
@@ -61,6 +62,7 @@ def check_release(project: Project, distributions: Distributions) -> Iterator[Fi
     yield from check_wheel(distributions.wheel_members, version=to_pep440(version))
     yield from _check_kernel(distributions, version)
     yield from _check_modules(distributions)
+    yield from check_against_tree(project, distributions)
     yield from _check_sbom(project, distributions, version)
     yield from _check_metadata(distributions)
 
@@ -117,7 +119,10 @@ def _check_tree(project: Project, version: str, folder: Path) -> Iterator[Findin
             yield Finding(code="commit-differs", where=str(provenance), message=message, hint=BUILD)
     form = "--format=%(objectname) %(*objectname)"
     tagged = run(["git", "tag", "--list", f"v{version}", form], cwd=project.root).split()
-    if tagged and source.commit not in tagged:
+    if not tagged:
+        hint = f"python -m build_tools release {version}"
+        yield Finding(code="tag-missing", where=where, message=f"there is no tag v{version}", hint=hint)
+    elif source.commit not in tagged:
         message = f"the tag v{version} names another commit than {source.commit}"
         yield Finding(code="tag-differs", where=f"v{version}", message=message)
 

@@ -1,12 +1,12 @@
 """The commit and the tag of a release, and the commit that opens the version after it.
 
-All is made in a scratch copy of the tree and becomes one commit, to which the branch is then moved: a run that
-ended midway leaves the checkout as it was, and the same command goes on.
+All is made in a scratch copy of the tree and becomes one commit, to which the branch is then moved: a run
+that ended midway leaves the checkout as it was, and the same command goes on.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import sys
 import tempfile
@@ -39,7 +39,7 @@ Outcome = Literal["committed", "present", "would-commit"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a version's commit changes. `tag` is None for a version between releases, `commit` in a dry run."""
+    """What a version's commit changes; `tag` is None between releases, `commit` in a dry run."""
 
     version: str
     outcome: Outcome
@@ -65,7 +65,7 @@ def prepare_release(project: Project, version: str, *, is_dry_run: bool = False)
         raise ReleaseRefusedError(findings, where=str(project.root))
     if is_released:
         return _tag(project, version, (), (), is_dry_run=is_dry_run, was_there=True)
-    date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    date = dt.datetime.now(dt.timezone.utc).date().isoformat()
     places, files, commit = _make_commit(project, version, date=date, is_dry_run=is_dry_run)
     if commit is not None:
         run(["git", "merge", "--ff-only", "--quiet", commit], cwd=project.root)

@@ -26,6 +26,7 @@ from build_tools.release.checks import (
     run_twine,
 )
 from build_tools.release.index import find_files
+from build_tools.release.proofs import check_rebuilt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,22 +51,28 @@ class Published:
     outcome: Outcome
 
 
-def publish(  # noqa: PLR0913 - what to publish, where to, and two options
+def publish(  # noqa: PLR0913 - what to publish, its proof, where to, and two options
     project: Project,
     distributions: Distributions,
     *,
     index: str,
     simple: str,
+    rebuilt: Path | None,
     is_dry_run: bool = False,
     with_attestations: bool = False,
 ) -> list[Published]:
     """Check a release and upload what the index does not have yet.
 
+    `rebuilt` is the SHA256SUMS of a second build, made elsewhere; without one the release is refused.
     After an index failed midway, the same call goes on with the files that are missing. Raises
     ReleaseRefusedError with all findings, IndexUnreachableError, or UploadFailedError.
     """
     present = find_files(simple) or []
-    findings = [*check_release(project, distributions), *check_index(distributions, present)]
+    findings = [
+        *check_release(project, distributions),
+        *check_rebuilt(distributions, rebuilt),
+        *check_index(distributions, present),
+    ]
     if with_attestations:
         findings += check_attestations(distributions)
     if findings:

@@ -29,7 +29,7 @@ from build_tools.release.wheelfile import PACKAGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Conditions", "Reproduction", "reproduce"]
+__all__ = ["Conditions", "Reproduction", "rebuilt_sums", "reproduce"]
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,12 @@ def reproduce(project: Project, *, prebuilt: Path | None = None, against: Path |
             conditions = f"the release in {against}", second.describe()
         rebuilt = _build(project, second, prebuilt)
         return Reproduction(conditions=conditions, comparisons=tuple(_compare(release, rebuilt)))
+
+
+def rebuilt_sums(result: Reproduction) -> bytes:
+    """Return the SHA256SUMS of what the second build made."""
+    lines = sorted(f"{each.second}  {each.name}\n" for each in result.comparisons)
+    return "".join(lines).encode()
 
 
 def _other_file_system() -> Path | None:

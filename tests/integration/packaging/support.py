@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import pytest
 from build_tools.base.cache import find_cache
 from build_tools.base.project import find_project
 from build_tools.env import pip as installer
+from build_tools.kernel.version import read_version
+from build_tools.release.changelog import date_unreleased
 from build_tools.release.sources import copy_sources
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Done = subprocess.CompletedProcess[str]
 Env = Mapping[str, str]
 GIT_IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.invalid", "-c", "commit.gpgsign=false")
-UNRELEASED_ENTRIES = re.compile(r"(?<=^## \[Unreleased\]\n).*?(?=^## )", re.DOTALL | re.MULTILINE)
 OWNERS_SETTINGS = (
     "PIP_FIND_LINKS",
     "UV_FIND_LINKS",
@@ -101,13 +101,15 @@ def run_build_tools(
 
 
 def make_checkout(folder: Path) -> Path:
-    """Make a clean git checkout of the sources at hand, as on the day of a release: nothing is unreleased."""
+    """Make a clean git checkout of the sources at hand, as on the day of a release: tagged and dated."""
     copy_sources(find_project().root, folder)
+    version = read_version(folder / "kernel-src" / "Cargo.toml")
     changelog = folder / "CHANGELOG.md"
-    text = UNRELEASED_ENTRIES.sub("", changelog.read_text(encoding="utf-8"))
+    text = date_unreleased(changelog.read_text(encoding="utf-8"), version, "2026-01-01")
     changelog.write_text(text, encoding="utf-8")
     run("git", "init", "-q", cwd=folder)
     commit(folder)
+    run("git", "tag", f"v{version}", cwd=folder)
     return folder
 
 

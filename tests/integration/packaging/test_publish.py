@@ -17,6 +17,7 @@ from build_tools.base.project import Project
 from build_tools.kernel.version import read_version
 from build_tools.release.checks import check_release
 from build_tools.release.distributions import read_distributions
+from build_tools.release.proofs import check_against_tree
 from build_tools.release.wheelfile import find_member, normalise_wheel
 from tests.integration.packaging.package_index import PASSWORD, USER
 from tests.integration.packaging.support import commit, digest, new_venv, run
@@ -41,6 +42,11 @@ def publish(build_tools: BuildTools, index: PackageIndex, kernel: Path) -> Calla
 
     def call(checkout: Path, release: Release, *options: str, **env: str) -> Done:
         arguments = ["publish", "--index", f"{index.url}/legacy/", "--simple", f"{index.url}/simple"]
+        rebuilt = release.folder / "rebuilt.sums"
+        if not rebuilt.exists():
+            sums = [f"{digest(path)}  {path.name}\n" for path in release.folder.glob("extism_kernel*")]
+            rebuilt.write_text("".join(sums))
+        arguments += ["--rebuilt", str(rebuilt)]
         environ = CREDENTIALS | env
         done = build_tools(checkout, *arguments, "--dist", release.folder, *options, check=False, env=environ)
         assert PASSWORD not in done.stdout + done.stderr
@@ -186,12 +192,97 @@ def test_tree_that_is_no_checkout_is_refused(
 def test_tag_on_another_commit_is_refused(
     publish: Callable[..., Done], own_checkout: Path, release: Release
 ) -> None:
-    version = read_version(own_checkout / "kernel-src" / "Cargo.toml")
-    run("git", "tag", f"v{version}", cwd=own_checkout)
     (own_checkout / "LICENSE").write_text("mine\n")
     commit(own_checkout)
     done = publish(own_checkout, release, "--dry-run")
     assert "finding[tag-differs]" in done.stderr
+
+
+def test_version_without_a_tag_is_refused(
+    publish: Callable[..., Done], own_checkout: Path, release: Release
+) -> None:
+    version = read_version(own_checkout / "kernel-src" / "Cargo.toml")
+    run("git", "tag", "--delete", f"v{version}", cwd=own_checkout)
+    done = publish(own_checkout, release, "--dry-run")
+    assert done.returncode == REFUSED
+    assert "finding[tag-missing]" in done.stderr
+
+
+def test_artifacts_that_a_second_build_gave_otherwise_are_refused(
+    publish: Callable[..., Done], checkout: Path, own_release: Release
+) -> None:
+    sums = own_release.folder / "rebuilt.sums"
+    sums.write_text(f"{'0' * 64}  {own_release.wheel.name}\n")
+    done = publish(checkout, own_release, "--dry-run")
+    assert done.returncode == REFUSED
+    assert done.stderr.count("finding[rebuild-differs]") == 4, "the suite's files, too"
+
+
+def test_release_without_a_second_build_is_refused(
+    build_tools: BuildTools, index: PackageIndex, checkout: Path, release: Release
+) -> None:
+    options = ["--simple", f"{index.url}/simple", "--dist", str(release.folder), "--dry-run"]
+    done = build_tools(checkout, "publish", "--index", f"{index.url}/legacy/", *options, check=False)
+    assert done.returncode == REFUSED
+    assert "finding[rebuild-missing]" in done.stderr
+
+
+def forge(release: Release, change: Callable[[list[Member]], list[Member]]) -> list[str]:
+    """Change a wheel with all that speaks of it: RECORD, kernel_info.json, SHA256SUMS and the provenance."""
+    old = digest(release.wheel)
+    rewrite(release, change)
+    new = digest(release.wheel)
+    provenance = release.folder / "provenance.intoto.json"
+    stale = digest(provenance)
+    provenance.write_text(provenance.read_text().replace(old, new))
+    sums = release.folder / "SHA256SUMS"
+    sums.write_text(sums.read_text().replace(old, new).replace(stale, digest(provenance)))
+    return [old, new]
+
+
+FORGERIES = {
+    "module-and-info": "not-canonical",
+    "python": "tree-differs",
+    "python-left-out": "tree-differs",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_wheel_changed_together_with_its_records_is_refused(
+    forgery: str, checkout: Path, own_release: Release
+) -> None:
+    project = Project(checkout)
+    version = read_version(project.cargo_toml)
+
+    def change(members: list[Member]) -> list[Member]:
+        if forgery == "python-left-out":
+            return [member for member in members if not member.name.endswith("/_pyinstaller/__init__.py")]
+        if forgery == "python":
+            return replace("extism_kernel_pkg/__init__.py", b"import", b"import  ")(members)
+        module = find_member(members, "extism_kernel_pkg/extism-runtime-core.wasm")
+        assert module is not None
+        other = module.data + b"\0\x02\x01x"  # a custom section more
+        info = replace("kernel_info.json", sha256_of(module.data).encode(), sha256_of(other).encode())
+        return info(replace("extism-runtime-core.wasm", module.data, other)(members))
+
+    forge(own_release, change)
+    found = list(check_release(project, read_distributions(own_release.folder, version)))
+    codes = {finding.code for finding in found}
+    assert FORGERIES[forgery] in codes
+    assert "digest-differs" not in codes, "the forged records agree"
+
+
+def test_sdist_with_a_file_that_is_not_the_trees_is_found(own_checkout: Path, release: Release) -> None:
+    project = Project(own_checkout)
+    distributions = read_distributions(release.folder, read_version(project.cargo_toml))
+    assert list(check_against_tree(project, distributions)) == []
+    (own_checkout / "LICENSE").write_text("mine\n")
+    (own_checkout / "README.md").unlink()
+    found = [finding.message for finding in check_against_tree(project, distributions)]
+    assert [message.split("/")[-1] for message in found] == [
+        "LICENSE` is not what the tree has",
+        "README.md` is not in the tree",
+    ]
 
 
 def test_changelog_without_the_version_is_refused(

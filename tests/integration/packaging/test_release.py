@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from build_tools.release.prepare import BETWEEN, prepare_next, prepare_release
 from tests.integration.packaging.support import commit, run
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
@@ -33,6 +33,7 @@ def project(own_checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         monkeypatch.setenv(f"GIT_{name}_NAME", "test")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "test@example.invalid")
     run("git", "branch", "-m", "main", cwd=own_checkout)
+    run("git", "tag", "-d", *run("git", "tag", cwd=own_checkout).stdout.split(), cwd=own_checkout)
     changelog = own_checkout / "CHANGELOG.md"
     text = re.sub(r"^## \[Unreleased\]\n+", "", changelog.read_text(), flags=re.MULTILINE)
     head, mark, rest = text.partition("## [")
@@ -59,7 +60,7 @@ def test_release_and_the_version_after_it(project: Project) -> None:
     assert git(project, "rev-parse", "HEAD^") == before
     assert git(project, "cat-file", "-t", f"v{VERSION}") == "tag"
     assert re.search(
-        rf"^## \[{VERSION}\] - \d{{4}}-\d\d-\d\d$", (project.root / "CHANGELOG.md").read_text(), re.M
+        rf"^## \[{VERSION}\] - \d{{4}}-\d\d-\d\d$", (project.root / "CHANGELOG.md").read_text(), re.MULTILINE
     )
     assert read_version(project.cargo_toml) == VERSION
     assert prepare_release(project, VERSION).outcome == "present"
