@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "next_version", "prepare_next", "prepare_release"]
 
 BRANCH = "main"
-BETWEEN = "-alpha.0"  # of builds between releases; sorts before every version that is released
+BETWEEN = "-rc.0"  # of builds between releases: before all that is released, and the shortest stamp
 Outcome = Literal["committed", "present", "would-commit"]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
-VERSION = "97.0.0"
+VERSION = "9.0.0"
 # Of the unit tests those that name a version or hold a module against one.
 SENSITIVE = ("test_package.py", "test_pipeline.py", "test_cli.py", "test_canonical.py", "packaging")
 
@@ -72,7 +72,7 @@ def test_release_and_the_version_after_it(project: Project) -> None:
     run(sys.executable, "-m", "pytest", "-q", "-m", "not slow", *tests, cwd=project.root)
 
     opened = prepare_next(project)
-    assert opened.version == f"97.0.1{BETWEEN}" == read_version(project.cargo_toml)
+    assert opened.version == f"9.0.1{BETWEEN}" == read_version(project.cargo_toml)
     known = json.loads((project.package / "known_digests.json").read_bytes())["releases"]
     assert {name: known[-1][name] for name in ("version", "modules")} == {
         "version": VERSION,
@@ -81,7 +81,7 @@ def test_release_and_the_version_after_it(project: Project) -> None:
             for flavour, file in zip(("context", "core"), staged["files"], strict=False)
         },
     }
-    assert "## [Unreleased]\n\n## [97.0.0]" in (project.root / "CHANGELOG.md").read_text()
+    assert "## [Unreleased]\n\n## [9.0.0]" in (project.root / "CHANGELOG.md").read_text()
     with pytest.raises(ReleaseRefusedError) as refused:
         prepare_next(project)
     assert [finding.code for finding in refused.value.findings] == ["version-open"]

@@ -76,7 +76,7 @@ def test_the_project_names_its_version_where_it_must() -> None:
 
 @pytest.mark.parametrize(
     ("version", "following"),
-    [("1.0.0", "1.0.1-alpha.0"), ("1.2.9", "1.2.10-alpha.0"), ("1.0.0-rc.1", "1.0.0-rc.2")],
+    [("1.0.0", "1.0.1-rc.0"), ("1.2.9", "1.2.10-rc.0"), ("1.0.0-rc.1", "1.0.0-rc.2")],
 )
 def test_next_version_comes_after(version: str, following: str) -> None:
     assert next_version(version) == following
