@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from build_tools.base.errors import ExitCode, UsageError
+from build_tools.base.errors import ContractError, ExitCode, UsageError
 from build_tools.base.findings import to_json
 from build_tools.base.project import find_project
+from build_tools.kernel.version import read_version
+from build_tools.release.changelog import read_sections_of
 from build_tools.release.prepare import prepare_next, prepare_release
 
 if TYPE_CHECKING:
     import argparse
 
+    from build_tools.base.project import Project
     from build_tools.cli.parsers import Subparsers
     from build_tools.release.prepare import Prepared
 
@@ -24,21 +27,35 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("release", help="commit and tag a version, or open the version after it")
     parser.add_argument("version", nargs="?", metavar="X.Y.Z", help="also X.Y.Z-(alpha|beta|rc).N")
     parser.add_argument("--next", action="store_true", help="after a release: open the next version")
+    parser.add_argument("--notes", action="store_true", help="print what CHANGELOG.md says of the version")
     parser.add_argument("--dry-run", action="store_true", help="do all but the commit and the tag")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(command=_release)
 
 
 def _release(args: argparse.Namespace) -> int:
-    if (args.version is None) is not args.next:
-        raise UsageError("`release` takes either a version or `--next`")
+    if [args.version is not None, args.next, args.notes].count(True) != 1:
+        raise UsageError("`release` takes either a version, `--next` or `--notes`")
     project = find_project()
+    if args.notes:
+        print(_notes(project))
+        return ExitCode.DONE
     if args.next:
         done = prepare_next(project, is_dry_run=args.dry_run)
     else:
         done = prepare_release(project, args.version, is_dry_run=args.dry_run)
     print(to_json(dataclasses.asdict(done)) if args.json else _render(done))
     return ExitCode.DONE
+
+
+def _notes(project: Project) -> str:
+    changelog = project.root / "CHANGELOG.md"
+    version = read_version(project.cargo_toml)
+    notes = read_sections_of(changelog).get(version)
+    if not notes:
+        hint = f"python -m build_tools release {version}"
+        raise ContractError([f"there is nothing under `{version}`"], where=changelog, hint=hint)
+    return notes
 
 
 def _render(done: Prepared) -> str:
