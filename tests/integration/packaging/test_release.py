@@ -46,6 +46,7 @@ def git(project: Project, *arguments: str) -> str:
     return run("git", *arguments, cwd=project.root).stdout.strip()
 
 
+@pytest.mark.timeout(900)  # it runs other tests
 def test_release_and_the_version_after_it(project: Project) -> None:
     before = git(project, "rev-parse", "HEAD")
     tried = prepare_release(project, VERSION, is_dry_run=True)
