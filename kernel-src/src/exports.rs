@@ -55,18 +55,18 @@ macro_rules! globals {
 
 globals! {
     Global, u32:
-    Head "get head=130784" "set head",
+    Head "get head=130164" "set head",
     Table "get table" "set table",
-    Dirty "get dirty=130784" "set dirty",
+    Dirty "get dirty=130164" "set dirty",
     Used "get used" "set used",
     Ready "get ready" "set ready",
     HoleStart "get hole_start" "set hole_start",
     HoleEnd "get hole_end" "set hole_end",
-    Age "get age=1" "set age",
+    Spare "get spare" "set spare",
 }
 
 const _: () = assert!(
-    FIRST_HEAD == 130_784,
+    FIRST_HEAD == 130_164,
     "the placeholders of `head` and `dirty` say how they begin"
 );
 

@@ -1,145 +1,133 @@
-//! `alloc` and `free`: which bytes a block gets, and what becomes of them.
+//! `alloc` and `free`: which bytes a block gets, and what becomes of them. Nothing here has a loop: what must be found
+//! is where a bit or a link says (C-1).
 
-use crate::kernel::in_order;
-use crate::layout::{FIRST_HANDLE, HEADER, SMALL_MAX, STRETCH};
+use crate::layout::{FIRST_HANDLE, HEADER, HINT, LENGTH_MAX, RECORD, RESERVE, SMALL_MAX};
 use crate::memory::{Global, WideGlobal};
-use crate::record::{LENGTH, NEXT, PLACE, PREV, RANK, RECORD, Record, SPARE};
-use crate::{Handle, Kernel, Memory};
+use crate::record::{FREE, LENGTH, Link, MARK, NEXT, PLACE, PREV, Record, SMALL};
+use crate::{Address, Handle, Kernel, Memory};
 
-/// Set in the rank of a range that holds a small block: it is reused only under pressure.
-const SMALL: u32 = 1;
-/// Bytes of the records of a stretch full of the smallest blocks: as many as the blocks have.
-const STRETCH_RECORDS: u32 = (RECORD << STRETCH) / (2 * HEADER);
-/// Unused bytes that only records may take: that of the next block, and some that let ranges be split when
-/// all else is full.
-pub const RESERVE: u32 = 65 * RECORD;
-
-/// The handle of the block whose header is at `place`.
-#[inline(always)]
-fn handle(place: u32) -> Handle {
-    Handle::new(u64::from(place.wrapping_add(HEADER)))
-}
-
-/// Bytes from the first handle to the end of the block whose header is at `place`.
-#[inline(always)]
-fn span(place: u32, length: u64) -> u64 {
-    u64::from(
-        place
-            .wrapping_add(HEADER)
-            .wrapping_add(length as u32)
-            .wrapping_sub(FIRST_HANDLE),
-    )
-}
+/// Bytes that are cleared beyond a block, where earlier lives left some, so that the next blocks need not be.
+const AHEAD: u32 = 1024;
 
 impl<M: Memory> Kernel<M> {
+    /// How far the address is above the first handle, and whether it was handed out.
+    #[inline(always)]
+    pub(crate) fn is_handed_out(&self, address: Address) -> bool {
+        address.get().wrapping_sub(u64::from(FIRST_HANDLE)) < self.memory.wide_global(WideGlobal::Span)
+    }
+
+    /// The record of the live block with this handle, or the anchor, whose length is 0.
+    ///
+    /// The word before a block says where its record is. Guests can write there, so a record is believed only if it
+    /// lies in the table and names this block; if not, the handle is dead.
+    #[inline(never)]
+    pub(crate) fn find(&self, handle: Handle) -> Record {
+        let head = self.head();
+        if self.is_handed_out(handle.address()) {
+            let place = handle.get() as u32;
+            let link = self.memory.word(place.wrapping_sub(HINT), 0);
+            let record = Record::new(head, link);
+            if link < self.get(Global::Table) && link % RECORD == 0 && self.field(record, PLACE) == place {
+                return record;
+            }
+        }
+        Record::new(head, 0)
+    }
+
+    /// The length of the live block with this handle, or 0.
+    #[inline(always)]
+    pub fn length(&self, handle: Handle) -> u64 {
+        u64::from(self.field(self.find(handle), LENGTH))
+    }
+
     /// Reserves `length` bytes and returns their handle, or 0.
     ///
-    /// Bounded by a constant (C-1) but for what grows with memory: the table moves, and bytes that were used
-    /// before `reset` are cleared.
+    /// Bounded by a constant (C-1) but for bytes that are cleared or copied.
     #[inline(always)]
     pub fn alloc(&mut self, length: u64) -> Handle {
         let size = (length as u32).wrapping_add(HEADER + 15) & !15;
-        let mut place = self.field(self.anchor(), PLACE);
+        let mut last = self.last();
+        let mut place = self.field(last, PLACE);
         if (place.wrapping_add(size) > self.get(Global::Ready)) | (length.wrapping_sub(1) >= SMALL_MAX) {
             match self.make_place(length, size) {
                 Ok(ready) => place = ready,
                 Err(handle) => return handle,
             }
+            last = self.last();
         }
-        let record = self.append(place, length, place.wrapping_add(size));
-        // The span comes first: it says what is to be cleared if the call is cut here (L-3).
-        self.set_wide(WideGlobal::Span, span(place, length));
-        self.memory.set_word(place, 4, self.get(Global::Table));
-        self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
-        in_order();
-        self.set_link(self.anchor(), PREV, record);
-        handle(place)
+        self.write_hint(place, self.get(Global::Table));
+        self.append(last, length as u32, place.wrapping_add(size));
+        self.memory.set_wide_global(WideGlobal::Span, span(place, length));
+        Handle::new(u64::from(place))
     }
 
-    /// The slow path of `alloc`: the bytes at the anchor's place are ready for the block, or what else to return.
+    /// Says before a block where its record is.
+    #[inline(always)]
+    fn write_hint(&mut self, place: u32, link: Link) {
+        self.memory.set_word(place.wrapping_sub(HINT), 0, link);
+    }
+
+    /// The slow path of `alloc`: the last record's place, ready for the block, or what else to return.
     #[inline(always)]
     fn make_place(&mut self, length: u64, size: u32) -> Result<u32, Handle> {
-        // A size that wrapped is small, and so is that of 0 bytes.
-        if (length >> 32) as u32 | u32::from(size < 2 * HEADER) != 0 {
+        if length.wrapping_sub(1) >= LENGTH_MAX {
             return Err(Handle::NONE);
         }
-        // A fresh instance, or a call that was cut half-way.
+        // A fresh instance, or a call that was cut half-way (L-3).
         if self.get(Global::Ready) == 0 {
             self.reset();
         }
-        loop {
-            let place = self.field(self.anchor(), PLACE);
-            let mut start = place;
-            let mut has_space;
-            loop {
-                has_space = self.has_space(start, size);
-                // (If a growth was cut, this may be above the anchor: then memory has more pages than the kernel
-                // knows of, and growth begins behind them.)
-                let hole_end = self.get(Global::HoleEnd);
-                if has_space | (start >= hole_end) {
-                    break;
-                }
-                start = hole_end;
-            }
-            if !has_space | (length > SMALL_MAX) {
-                // Of two that the output lies in no third is looked for: a guest can make them many (C-1).
-                let mut other = Record::NONE;
-                loop {
-                    let fit = self.find_free(size, other);
-                    if fit == self.anchor() || (has_space & (self.field(fit, RANK) & SMALL != 0)) {
-                        break;
-                    }
-                    if !self.is_output(fit, size) {
-                        return Err(self.reuse(fit, length, size));
-                    }
-                    if other != Record::NONE {
-                        break;
-                    }
-                    other = fit;
+        let mut place = self.field(self.last(), PLACE);
+        let hole_end = self.get(Global::HoleEnd);
+        if place < hole_end && place.saturating_add(size) > self.get(Global::HoleStart) {
+            place = hole_end.wrapping_add(HEADER);
+        }
+        let has_space = self.room(place.saturating_add(size)) >= 0;
+        if !has_space | (length > SMALL_MAX) {
+            if let Some(fit) = self.find_free(size) {
+                if !has_space | (self.field(fit, PLACE) & SMALL == 0) {
+                    return Err(self.reuse(fit, length, size));
                 }
             }
-            if has_space {
-                if start != place {
-                    self.pass();
-                }
-                self.prepare(start, size);
-                return Ok(start);
-            }
-            if !self.grow(start, size) {
+        }
+        if !has_space {
+            place = self.grow(place, size);
+            if place == 0 {
                 return Err(Handle::NONE);
             }
         }
-    }
-
-    /// Whether a block of `size` more bytes fits into the unused bytes, which end below the table and its
-    /// reserve, or below others' pages; and whether records do, which must stay above those.
-    #[inline(always)]
-    fn has_space(&self, place: u32, size: u32) -> bool {
-        let kept = self.get(Global::Table).wrapping_add(RESERVE);
-        let limit = self.anchor().at().wrapping_sub(kept);
-        // A hole that is above the anchor, because a growth was cut, wraps and does not count.
-        (self.get(Global::HoleStart).wrapping_sub(place) >= size)
-            & (self.anchor().at().wrapping_sub(self.get(Global::HoleEnd)) >= kept)
-            & (u64::from(place) + u64::from(size) <= u64::from(limit))
-    }
-
-    /// Makes the next `size` bytes clean and the table ready for more records.
-    fn prepare(&mut self, place: u32, size: u32) {
-        let end = place.wrapping_add(size);
-        let record = self.next_record();
-        self.set_field(record, PLACE, place);
-        self.enter(record, end);
-        self.wipe(place, end.min(self.get(Global::Used)));
-        self.wipe(place.max(self.get(Global::Dirty)), end);
-        // The stretch, where all of it is clean and there is room for its records: others' pages begin stretches.
-        self.set(Global::Ready, end);
-        let ready = end.wrapping_sub(1) | ((1 << STRETCH) - 1);
-        if end >= self.get(Global::Used)
-            && ready <= self.get(Global::Dirty)
-            && ready.wrapping_add(RESERVE + STRETCH_RECORDS) <= self.next_record().at()
-        {
-            self.set(Global::Ready, ready);
+        let last = self.last();
+        if self.field(last, PLACE) != place {
+            // Pages of others are passed over, and what is unused before them.
+            self.append(last, 0, place);
         }
+        self.prepare(place, place.wrapping_add(size));
+        Ok(place)
+    }
+
+    /// Bytes from `end`, and from the last page of others, to what is kept for records; negative if there are none.
+    #[inline(never)]
+    fn room(&self, end: u32) -> i64 {
+        let floor = self.last().at().wrapping_sub(RESERVE);
+        i64::from(floor) - i64::from(end.max(self.get(Global::HoleEnd)))
+    }
+
+    /// Makes the bytes of a block clean, and says how far the next ones are, and have room for their records.
+    #[inline(always)]
+    fn prepare(&mut self, place: u32, end: u32) {
+        // Half the room is for the records of the smallest blocks in the other half, and to spare.
+        let mut ready = end.wrapping_add((self.room(end) >> 1) as u32);
+        if end < self.get(Global::Used) {
+            ready = ready.min(end.wrapping_add(AHEAD));
+        }
+        ready = ready.min(self.get(Global::Dirty));
+        if place < self.get(Global::HoleEnd) {
+            ready = ready.min(self.get(Global::HoleStart));
+        }
+        ready = ready.max(end);
+        self.wipe(place, ready.min(self.get(Global::Used)));
+        self.wipe(place.max(self.get(Global::Dirty)), ready);
+        self.set(Global::Ready, ready);
     }
 
     /// Clears from one address to another, if there is anything between.
@@ -150,56 +138,61 @@ impl<M: Memory> Kernel<M> {
         }
     }
 
-    /// Whether a block of `size` bytes at the record's place would lie over the output.
-    #[inline(always)]
-    fn is_output(&self, record: Record, size: u32) -> bool {
-        let place = self.field(record, PLACE);
-        let offset = self.output_offset().get() as u32;
-        let length = self.output_length() as u32;
-        // The distance from the first byte of the output to the last of the block.
-        place.wrapping_add(size - 1).wrapping_sub(offset) < length.wrapping_add(size - 1)
-    }
-
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.
+    #[inline(always)]
     fn reuse(&mut self, record: Record, length: u64, size: u32) -> Handle {
         let ready = self.get(Global::Ready);
         self.set(Global::Ready, 0);
-        let place = self.field(record, PLACE);
-        let rest_size = self.size(record).wrapping_sub(size);
+        let marked = self.field(record, PLACE);
+        let mark = marked & MARK;
+        let place = marked.wrapping_sub(mark);
+        let left = self.size(record).wrapping_sub(size);
         self.remove(record);
-        'split: {
-            if rest_size < 2 * HEADER {
-                break 'split;
-            }
-            // A record that merging gave back, or the table's next; when neither is left, the block keeps
-            // the whole range.
-            let mut rest = self.link(self.anchor(), SPARE);
-            if rest != Record::NONE {
-                self.set_field(self.anchor(), SPARE, self.field(rest, PLACE));
+        let head = self.head();
+        let mut is_ready = ready;
+        if left >= 2 * HEADER {
+            let mut rest = self.get(Global::Spare);
+            if rest != 0 {
+                self.set(Global::Spare, self.field(Record::new(head, rest), NEXT));
             } else {
-                rest = self.next_record();
-                // What is ready needs its records; and all stay above others' pages.
-                let unused = self.field(self.anchor(), PLACE);
-                if rest.at().wrapping_sub(ready.wrapping_sub(unused)) <= ready.max(self.get(Global::HoleEnd))
-                {
-                    break 'split;
-                }
-                self.set(Global::Table, self.get(Global::Table).wrapping_add(RECORD));
+                rest = self.split_last();
+                is_ready = 1;
             }
-            self.set_field(rest, PLACE, place.wrapping_add(size));
-            self.set_field(rest, LENGTH, 0);
-            self.insert(rest, rest_size | self.field(record, RANK) & SMALL);
-            self.join(rest, self.link(record, NEXT));
-            self.join(record, rest);
+            // Without a record for the rest the block keeps the whole range.
+            if rest != 0 {
+                let next = self.field(record, NEXT);
+                let rest_record = Record::new(head, rest);
+                self.join(rest_record, next);
+                self.join(record, rest);
+                self.insert(rest_record, marked.wrapping_add(size), left);
+            }
         }
-        self.memory.set_long(record.at(), LENGTH, length);
-        self.memory.set_word(place, 4, self.distance(record));
+        self.set_field(record, LENGTH, length as u32);
+        self.set_field(record, PLACE, place);
+        self.write_hint(place, record.link(head));
         let span = span(place, length);
         if span > self.memory.wide_global(WideGlobal::Span) {
-            self.set_wide(WideGlobal::Span, span);
+            self.memory.set_wide_global(WideGlobal::Span, span);
         }
-        self.set(Global::Ready, ready);
-        handle(place)
+        self.set(Global::Ready, is_ready);
+        Handle::new(u64::from(place))
+    }
+
+    /// The last record's link, after the next one of the table has become the last; or 0 if the table has no room.
+    #[inline(always)]
+    fn split_last(&mut self) -> Link {
+        let head = self.head();
+        let last = self.last();
+        let next = Record::new(last.at(), RECORD);
+        let place = self.field(last, PLACE);
+        if next.at() < place.max(self.get(Global::HoleEnd)) {
+            return 0;
+        }
+        let link = last.link(head);
+        self.set_field(next, PLACE, place);
+        self.join(Record::new(head, self.field(last, PREV)), next.link(head));
+        self.set(Global::Table, next.link(head));
+        link
     }
 
     /// Ends the live block with this handle, or does nothing. Bounded by a constant (C-1).
@@ -212,43 +205,55 @@ impl<M: Memory> Kernel<M> {
             return;
         }
         if self.output_offset() == handle.address() {
-            self.set_wide(WideGlobal::OutputFreed, handle.get());
+            self.memory
+                .set_wide_global(WideGlobal::OutputFreed, handle.get());
             return;
         }
         if self.error_get() == handle {
-            self.set_wide(WideGlobal::ErrorFreed, handle.get());
+            self.memory.set_wide_global(WideGlobal::ErrorFreed, handle.get());
             return;
         }
         if self.input_offset() == handle.address() {
-            self.set_wide(WideGlobal::InputLength, 0);
+            self.memory.set_wide_global(WideGlobal::InputLength, 0);
         }
         self.set(Global::Ready, 0);
-        let mut rank = u32::from(length <= SMALL_MAX as u32);
-        let next = self.link(record, NEXT);
-        rank |= self.absorb(next, next);
-        let prev = self.link(record, PREV);
-        let before = self.absorb(prev, record);
-        if before != 0 {
-            record = prev;
+        let head = self.head();
+        let mut mark = FREE;
+        if length <= SMALL_MAX as u32 {
+            mark |= SMALL;
         }
-        let size = self.size(record);
-        self.insert(record, size | (rank | before) & SMALL);
+        let next = Record::new(head, self.field(record, NEXT));
+        mark |= self.absorb(next, record, next);
+        let previous = Record::new(head, self.field(record, PREV));
+        let before = self.absorb(previous, previous, record);
+        if before != 0 {
+            record = previous;
+        }
+        let place = self.field(record, PLACE) | mark | before;
+        self.insert(record, place, self.size(record));
         self.set(Global::Ready, ready);
     }
 
-    /// If `free` is a free range, takes it out of the trie, and `gone`, the right one of two
-    /// neighbours, out of the row. Returns the rank of `free`, or 0.
+    /// If `free`, one of two neighbours, is a free range, takes it out of its bin, and makes one range of both: the
+    /// right one's record is spare. Returns the mark of `free`, or 0.
     #[inline(never)]
-    fn absorb(&mut self, free: Record, gone: Record) -> u32 {
-        let rank = self.field(free, RANK);
-        if rank == 0 {
-            return 0;
+    fn absorb(&mut self, free: Record, left: Record, right: Record) -> u32 {
+        let mark = self.field(free, PLACE) & MARK;
+        if mark != 0 {
+            self.remove(free);
+            self.join(left, self.field(right, NEXT));
+            self.set_field(right, PLACE, 0);
+            self.set_field(right, NEXT, self.get(Global::Spare));
+            self.set(Global::Spare, right.link(self.head()));
         }
-        self.remove(free);
-        self.join(self.link(gone, PREV), self.link(gone, NEXT));
-        self.set_field(gone, PLACE, self.field(self.anchor(), SPARE));
-        in_order();
-        self.set_link(self.anchor(), SPARE, gone);
-        rank
+        mark
     }
+}
+
+/// Bytes from the first handle to the end of the block at `place`.
+#[inline(always)]
+fn span(place: u32, length: u64) -> u64 {
+    u64::from(place)
+        .wrapping_add(length)
+        .wrapping_sub(u64::from(FIRST_HANDLE))
 }

@@ -1,22 +1,14 @@
 //! The kernel's type, its birth and its `reset`.
 
-use core::sync::atomic::{Ordering, compiler_fence};
-
 use crate::Memory;
-use crate::layout::BASE;
+use crate::layout::{BITMAP, FIRST_HANDLE, RECORD};
 use crate::memory::{Global, WideGlobal};
-use crate::record::{PLACE, PREV, RECORD, ROOT};
+use crate::record::PLACE;
 
 /// The kernel over some memory. All state is in the instance, none is here.
 #[derive(Debug, Default)]
 pub struct Kernel<M> {
     pub(crate) memory: M,
-}
-
-/// Keeps the stores before this point before those after it: a call can be cut in between (L-3).
-#[inline(always)]
-pub(crate) fn in_order() {
-    compiler_fence(Ordering::SeqCst);
 }
 
 impl<M: Memory> Kernel<M> {
@@ -39,13 +31,12 @@ impl<M: Memory> Kernel<M> {
         self.set_wide(WideGlobal::Error, 0);
         self.set_wide(WideGlobal::OutputFreed, 0);
         self.set_wide(WideGlobal::ErrorFreed, 0);
+        self.set(Global::Spare, 0);
         self.set(Global::Table, RECORD);
-        let anchor = self.anchor();
-        // And the index, whose first word lies behind it, leads to it for the first stretch.
-        self.memory.fill(anchor.at(), 0, RECORD + 4);
-        self.set_link(anchor, ROOT, anchor);
-        self.set_link(anchor, PREV, anchor);
-        self.set_field(anchor, PLACE, BASE);
+        // The last record is the first of the table; above it the anchor, and the bitmap of the bins.
+        let last = self.last();
+        self.memory.fill(last.at(), 0, RECORD + BITMAP + 24);
+        self.set_field(last, PLACE, FIRST_HANDLE);
         self.set(Global::Ready, 1);
     }
 }

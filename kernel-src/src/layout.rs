@@ -8,19 +8,32 @@ pub const PAGE_BYTES: u32 = 65_536;
 pub const INITIAL_PAGES: PageCount = PageCount::new(2);
 /// A longer block is reused at once when it was freed.
 pub const SMALL_MAX: u64 = 1024;
+/// A longer block is refused: there would be no room for the rest.
+pub const LENGTH_MAX: u64 = 0xfff0_0000;
 
-/// The index has one word for each stretch of 2 to this many bytes. It leads to the range before the first
-/// that begins there, and says how far below the first record the record of that range is.
-pub const STRETCH: u32 = 11;
-/// What is left of a page without its part of the index.
-pub const PAGE_NET: u32 = PAGE_BYTES - (PAGE_BYTES >> STRETCH) * 4;
-/// Where the table hangs in a fresh instance: at the end of the pages, but for the index.
-pub const FIRST_HEAD: u32 = INITIAL_PAGES.get() * PAGE_NET - crate::record::RECORD;
 /// Where the first block's header lies. Nothing is below: hosts that overlook handle 0 write there.
 pub const BASE: u32 = 2032;
-/// Bytes before each block. The second word is the hint: how far below the first its record is.
+/// Bytes before each block, so that handles are multiples of 16.
 pub const HEADER: u32 = 16;
+/// How far before a block its hint lies: beyond what a store reaches that runs 8 bytes past the block before.
+pub const HINT: u32 = 4;
 /// The handle of the first block after every `reset` (L-2).
 pub const FIRST_HANDLE: u32 = BASE + HEADER;
 
-const _: () = assert!(BASE % 16 == 0, "handles are multiples of 16 (A-1)");
+/// Bytes of a record. The fields are listed in `record.rs`.
+pub const RECORD: u32 = 20;
+/// Records for which unused bytes are kept, so that ranges can be split when all else is full.
+pub const RESERVE: u32 = 65 * RECORD;
+
+/// Classes of free ranges: four for each doubling from 32 bytes on.
+pub const BIN_COUNT: u32 = 108;
+/// The bitmap of the bins that hold a range, from the anchor's address: two words, and one that is always 0.
+pub const BITMAP: u32 = RECORD;
+/// The bins, from the anchor's address. Each has the links to its oldest and to its youngest range.
+pub const BINS: u32 = BITMAP + 24;
+/// From the anchor's address to the end of the kernel's pages.
+pub const TAIL: u32 = BINS + BIN_COUNT * 8;
+/// Where the anchor lies in a fresh instance.
+pub const FIRST_HEAD: u32 = INITIAL_PAGES.get() * PAGE_BYTES - TAIL;
+
+const _: () = assert!(FIRST_HANDLE % 16 == 0, "handles are multiples of 16 (A-1)");

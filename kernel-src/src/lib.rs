@@ -5,19 +5,16 @@
 //! `exports` is compiled for WebAssembly alone.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
-mod block;
+mod bins;
 #[cfg(target_arch = "wasm32")]
 mod exports;
 mod growth;
 mod heap;
-#[cfg(not(target_arch = "wasm32"))]
-mod invariants;
 mod kernel;
 mod layout;
 mod memory;
 mod record;
 mod registers;
-mod trie;
 mod units;
 
 pub use kernel::Kernel;

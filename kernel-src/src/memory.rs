@@ -3,14 +3,12 @@
 use crate::PageCount;
 
 /// The kernel's 32-bit state outside linear memory: globals of the module. In a fresh instance `Head` and
-/// `Dirty` are [`FIRST_HEAD`](crate::FIRST_HEAD), `Age` is 1, and all else 0.
+/// `Dirty` are [`FIRST_HEAD`](crate::FIRST_HEAD), and all else 0.
 #[derive(Debug, Clone, Copy)]
 pub enum Global {
-    /// The address of the table's first record, the anchor, just below the index: it tells how many pages
-    /// the kernel owns.
+    /// The address of the anchor, below which the table grows down. It tells where the kernel's pages end.
     Head,
-    /// Bytes of the table. Records are given out in a row and found by their distance below the first. 0 in a fresh
-    /// instance only.
+    /// The link of the last record: bytes of the table. 0 in a fresh instance only.
     Table,
     /// Where the lowest record lay in an earlier life, since the table last moved: what is above may be dirty.
     Dirty,
@@ -24,13 +22,13 @@ pub enum Global {
     HoleStart,
     /// Where they end, or 0.
     HoleEnd,
-    /// The age of the youngest free range. It goes down by 2, is never 0, and no `reset` sets it.
-    Age,
+    /// The link of the first record that merging gave back, or 0.
+    Spare,
 }
 
 impl Global {
     /// How many there are.
-    pub const COUNT: usize = Self::Age as usize + 1;
+    pub const COUNT: usize = Self::Spare as usize + 1;
 }
 
 /// The kernel's 64-bit state outside linear memory: what exports compare with, or give back.

@@ -20,7 +20,7 @@ impl<M: Memory> Kernel<M> {
     pub fn load_u8(&self, address: Address) -> u8 {
         // Where nothing may be read, the anchor is, which begins with eight bytes that are always 0. So
         // loads are free of branches.
-        let zero = self.anchor().at();
+        let zero = self.head();
         let place = if self.is_handed_out(address) {
             address.get() as u32
         } else {
@@ -32,7 +32,7 @@ impl<M: Memory> Kernel<M> {
     /// Eight bytes at an address, or 0 (M-1, M-2).
     #[inline(always)]
     pub fn load_u64(&self, address: Address) -> u64 {
-        let zero = self.anchor().at();
+        let zero = self.head();
         let distance = address.get().wrapping_sub(u64::from(FIRST_HANDLE));
         let span = self.wide(WideGlobal::Span);
         let is_inside = (distance < span) & (span.wrapping_sub(distance) >= 8);
@@ -67,9 +67,9 @@ impl<M: Memory> Kernel<M> {
     /// Whether a register takes this range: one that was handed out, or none.
     #[inline(never)]
     fn accepts(&self, offset: Address, length: u64) -> bool {
+        let span = self.wide(WideGlobal::Span);
         let distance = offset.get().wrapping_sub(u64::from(FIRST_HANDLE));
-        ((distance <= self.wide(WideGlobal::Span))
-            & (length <= self.wide(WideGlobal::Span).wrapping_sub(distance)))
+        ((distance <= span) & (length <= span.wrapping_sub(distance)) & (span != 0))
             | (offset.get() | length == 0)
     }
 
@@ -96,7 +96,7 @@ impl<M: Memory> Kernel<M> {
     /// The byte at an offset into the input, or 0 (M-4).
     pub fn input_load_u8(&self, offset: u64) -> u8 {
         let address = offset.wrapping_add(self.input_offset().get()) as u32;
-        let zero = self.anchor().at();
+        let zero = self.head();
         let place = if offset < self.input_length() {
             address
         } else {
@@ -108,7 +108,7 @@ impl<M: Memory> Kernel<M> {
     /// Eight bytes at an offset into the input, or 0 (M-4).
     pub fn input_load_u64(&self, offset: u64) -> u64 {
         let address = offset.wrapping_add(self.input_offset().get()) as u32;
-        let zero = self.anchor().at();
+        let zero = self.head();
         let length = self.input_length();
         let is_inside = (offset < length) & (length.wrapping_sub(offset) >= 8);
         self.memory.long(if is_inside { address } else { zero }, 0)

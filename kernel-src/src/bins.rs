@@ -1,0 +1,123 @@
+//! The free ranges, in bins by their size: the one to reuse is found without a search.
+//!
+//! A bin is a ring of ranges in the order in which they were freed. The bin itself is where the ring begins and ends:
+//! its two words are linked like the last two of a record. They are written when a range enters an empty bin, and read
+//! only while the bin's bit is set. So `reset` clears the bits alone.
+
+use crate::layout::{BIN_COUNT, BINS, BITMAP, HEADER};
+use crate::record::{Link, MARK, OLDER, PLACE, Record, YOUNGER};
+use crate::{Kernel, Memory};
+
+/// The link of the first bin, so that its words are where a record has its own for the ring.
+const FIRST_BIN: Link = OLDER.wrapping_sub(BINS);
+
+/// The bin of a range of `size` bytes, at least 32: four for each doubling.
+#[inline(never)]
+fn bin(size: u32) -> u32 {
+    let zeros = size.leading_zeros();
+    // The size's first three bits, and four for each doubling.
+    (size >> 29_u32.wrapping_sub(zeros))
+        .wrapping_sub(zeros << 2)
+        .wrapping_add(100)
+}
+
+#[inline(always)]
+fn bin_link(number: u32) -> Link {
+    FIRST_BIN.wrapping_sub(number << 3)
+}
+
+impl<M: Memory> Kernel<M> {
+    /// The words of the bitmap from the bin's own on, as a base; its offset is [`BITMAP`].
+    #[inline(always)]
+    fn bitmap(&self, number: u32) -> u32 {
+        self.head().wrapping_add(number >> 6 << 3)
+    }
+
+    /// Sets or clears a bin's bit.
+    #[inline(never)]
+    fn flip(&mut self, number: u32) {
+        let at = self.bitmap(number);
+        let bits = self.memory.long(at, BITMAP) ^ 1_u64.wrapping_shl(number);
+        self.memory.set_long(at, BITMAP, bits);
+    }
+
+    /// Adds a range of `size` bytes to its bin as the youngest; `place` is marked.
+    #[inline(never)]
+    pub(crate) fn insert(&mut self, record: Record, place: u32, size: u32) {
+        let number = bin(size);
+        let head = self.head();
+        let link = record.link(head);
+        let bin = bin_link(number);
+        let mut youngest = bin;
+        if self.memory.long(self.bitmap(number), BITMAP).wrapping_shr(number) & 1 != 0 {
+            youngest = self.field(Record::new(head, bin), OLDER);
+        } else {
+            self.flip(number);
+        }
+        self.set_field(record, PLACE, place);
+        self.set_field(record, OLDER, youngest);
+        self.set_field(record, YOUNGER, bin);
+        self.set_field(Record::new(head, youngest), YOUNGER, link);
+        self.set_field(Record::new(head, bin), OLDER, link);
+    }
+
+    /// Takes a range out of its bin.
+    #[inline(never)]
+    pub(crate) fn remove(&mut self, record: Record) {
+        let head = self.head();
+        let older = self.field(record, OLDER);
+        let younger = self.field(record, YOUNGER);
+        self.set_field(Record::new(head, older), YOUNGER, younger);
+        self.set_field(Record::new(head, younger), OLDER, older);
+        if older == younger {
+            // Both are the bin: it is empty.
+            self.flip(FIRST_BIN.wrapping_sub(older) >> 3);
+        }
+    }
+
+    /// The oldest range of a bin that holds one.
+    #[inline(always)]
+    fn oldest(&self, number: u32) -> Record {
+        let head = self.head();
+        let bin = Record::new(head, bin_link(number));
+        Record::new(head, self.field(bin, YOUNGER))
+    }
+
+    /// The range to reuse for `size` bytes: the oldest of the size's own bin if it fits, else the oldest of the first
+    /// bin in which all fit. It is passed over if the output lies where the block would.
+    #[inline(always)]
+    pub(crate) fn find_free(&self, size: u32) -> Option<Record> {
+        let number = bin(size);
+        let at = self.bitmap(number);
+        let mut bits = self.memory.long(at, BITMAP).wrapping_shr(number);
+        if bits & 1 != 0 {
+            let record = self.oldest(number);
+            if self.size(record) >= size && !self.is_output(record, size) {
+                return Some(record);
+            }
+        }
+        bits &= !1;
+        let mut first = number;
+        if bits == 0 {
+            // The word after the last is always 0.
+            bits = self.memory.long(at, BITMAP + 8);
+            first = (number | 63).wrapping_add(1);
+        }
+        if bits == 0 {
+            return None;
+        }
+        let record = self.oldest(first.wrapping_add(bits.trailing_zeros()));
+        (!self.is_output(record, size)).then_some(record)
+    }
+
+    /// Whether a block of `size` bytes at the beginning of the range, with its header, would lie over the output.
+    #[inline(never)]
+    fn is_output(&self, record: Record, size: u32) -> bool {
+        let start = (self.field(record, PLACE) & !MARK).wrapping_sub(HEADER);
+        let offset = self.output_offset().get() as u32;
+        (offset.wrapping_sub(start) < size)
+            | (u64::from(start.wrapping_sub(offset)) < self.output_length())
+    }
+}
+
+const _: () = assert!(BIN_COUNT <= 128, "the bitmap has two words");
