@@ -13,7 +13,7 @@ const FIRST_BIN: Link = OLDER.wrapping_sub(BINS);
 
 /// The bin of a range of `size` bytes, at least 32: four for each doubling.
 #[inline(never)]
-fn bin(size: u32) -> u32 {
+pub(crate) fn bin_of(size: u32) -> u32 {
     let zeros = size.leading_zeros();
     // The size's first three bits, and four for each doubling.
     (size >> 29_u32.wrapping_sub(zeros))
@@ -44,7 +44,9 @@ impl<M: Memory> Kernel<M> {
     /// Adds a range of `size` bytes to its bin as the youngest; `place` is marked.
     #[inline(never)]
     pub(crate) fn insert(&mut self, record: Record, place: u32, size: u32) {
-        let number = bin(size);
+        // The mark says that there is no length any more, so it comes before what takes the length's word.
+        self.set_field(record, PLACE, place);
+        let number = bin_of(size);
         let head = self.head();
         let link = record.link(head);
         let bin = bin_link(number);
@@ -54,7 +56,6 @@ impl<M: Memory> Kernel<M> {
         } else {
             self.flip(number);
         }
-        self.set_field(record, PLACE, place);
         self.set_field(record, OLDER, youngest);
         self.set_field(record, YOUNGER, bin);
         self.set_field(Record::new(head, youngest), YOUNGER, link);
@@ -87,7 +88,7 @@ impl<M: Memory> Kernel<M> {
     /// bin in which all fit. It is passed over if the output lies where the block would.
     #[inline(always)]
     pub(crate) fn find_free(&self, size: u32) -> Option<Record> {
-        let number = bin(size);
+        let number = bin_of(size);
         let at = self.bitmap(number);
         let mut bits = self.memory.long(at, BITMAP).wrapping_shr(number);
         if bits & 1 != 0 {
@@ -115,8 +116,7 @@ impl<M: Memory> Kernel<M> {
     fn is_output(&self, record: Record, size: u32) -> bool {
         let start = (self.field(record, PLACE) & !MARK).wrapping_sub(HEADER);
         let offset = self.output_offset().get() as u32;
-        (offset.wrapping_sub(start) < size)
-            | (u64::from(start.wrapping_sub(offset)) < self.output_length())
+        (offset.wrapping_sub(start) < size) | (u64::from(start.wrapping_sub(offset)) < self.output_length())
     }
 }
 

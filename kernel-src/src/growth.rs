@@ -26,11 +26,15 @@ impl<M: Memory> Kernel<M> {
         }
         let table = self.get(Global::Table);
         // The last record, and two more: the table may get one for others' pages and one for the block.
-        let bytes =
-            u64::from(place) + u64::from(size) + u64::from(table) + u64::from(RESERVE + 3 * RECORD + TAIL + PAGE_BYTES - 1);
+        let bytes = u64::from(place)
+            + u64::from(size)
+            + u64::from(table)
+            + u64::from(RESERVE + 3 * RECORD + TAIL + PAGE_BYTES - 1);
         let need = ((bytes >> 16) as u32).wrapping_sub(pages);
         let ample = need.wrapping_add(owned >> AMPLE);
-        if !(self.memory.grow(PageCount::new(ample)) || ample != need && self.memory.grow(PageCount::new(need))) {
+        if !(self.memory.grow(PageCount::new(ample))
+            || ample != need && self.memory.grow(PageCount::new(need)))
+        {
             return 0;
         }
         // Until all is in place nothing can be read, no handle is live, and the next `alloc` begins a new life (L-3).
@@ -38,6 +42,8 @@ impl<M: Memory> Kernel<M> {
         self.note_used();
         self.memory.set_wide_global(WideGlobal::Span, 0);
         if pages != owned {
+            // Where the table lay is cleared as what was used is: when it is passed over, or by a later life.
+            self.set(Global::Used, old_end);
             if self.get(Global::HoleStart) == 0 {
                 self.set(Global::HoleStart, old_end);
             }
@@ -45,11 +51,19 @@ impl<M: Memory> Kernel<M> {
         }
         // The new anchor lies in a fresh page, so that it is all zeros from here on.
         let head = self.head();
-        let new_head = head.wrapping_add(self.memory.pages().get().wrapping_sub(owned).wrapping_mul(PAGE_BYTES));
+        let new_head = head.wrapping_add(
+            self.memory
+                .pages()
+                .get()
+                .wrapping_sub(owned)
+                .wrapping_mul(PAGE_BYTES),
+        );
         self.set(Global::Head, new_head);
         let last = new_head.wrapping_sub(table);
-        self.memory.copy(last, head.wrapping_sub(table), table.wrapping_add(TAIL));
-        self.wipe(self.get(Global::Dirty), old_end.min(last));
+        self.memory
+            .copy(last, head.wrapping_sub(table), table.wrapping_add(TAIL));
+        let dirty = self.get(Global::Dirty).max(place).max(self.get(Global::HoleEnd));
+        self.wipe(dirty, old_end.min(last));
         self.set(Global::Dirty, last);
         self.memory.set_wide_global(WideGlobal::Span, span);
         self.set(Global::Ready, 1);
@@ -62,7 +76,8 @@ impl<M: Memory> Kernel<M> {
     pub(crate) fn note_used(&mut self) {
         self.set(Global::Ready, 0);
         // With the header of a block that is not yet counted.
-        let end = (self.memory.wide_global(WideGlobal::Span) as u32).wrapping_add(crate::FIRST_HANDLE + 2 * HEADER);
+        let end =
+            (self.memory.wide_global(WideGlobal::Span) as u32).wrapping_add(crate::FIRST_HANDLE + 2 * HEADER);
         self.set(Global::Used, self.get(Global::Used).max(end));
         let next = self.last().at().wrapping_sub(RECORD);
         self.set(Global::Dirty, self.get(Global::Dirty).min(next));

@@ -97,8 +97,10 @@ impl<M: Memory> Kernel<M> {
             }
         }
         let last = self.last();
-        if self.field(last, PLACE) != place {
-            // Pages of others are passed over, and what is unused before them.
+        let unused = self.field(last, PLACE);
+        if unused != place {
+            // Pages of others are passed over, and what is unused before them: it can be read from now on.
+            self.wipe(unused, self.get(Global::HoleStart).min(self.get(Global::Used)));
             self.append(last, 0, place);
         }
         self.prepare(place, place.wrapping_add(size));
@@ -168,12 +170,13 @@ impl<M: Memory> Kernel<M> {
             }
         }
         self.set_field(record, LENGTH, length as u32);
-        self.set_field(record, PLACE, place);
         self.write_hint(place, record.link(head));
         let span = span(place, length);
         if span > self.memory.wide_global(WideGlobal::Span) {
             self.memory.set_wide_global(WideGlobal::Span, span);
         }
+        // A place without a mark says that the length is one.
+        self.set_field(record, PLACE, place);
         self.set(Global::Ready, is_ready);
         Handle::new(u64::from(place))
     }
@@ -205,8 +208,7 @@ impl<M: Memory> Kernel<M> {
             return;
         }
         if self.output_offset() == handle.address() {
-            self.memory
-                .set_wide_global(WideGlobal::OutputFreed, handle.get());
+            self.memory.set_wide_global(WideGlobal::OutputFreed, handle.get());
             return;
         }
         if self.error_get() == handle {

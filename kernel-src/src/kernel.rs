@@ -1,9 +1,9 @@
 //! The kernel's type, its birth and its `reset`.
 
 use crate::Memory;
-use crate::layout::{BITMAP, FIRST_HANDLE, RECORD};
+use crate::layout::{BINS, FIRST_HANDLE, RECORD};
 use crate::memory::{Global, WideGlobal};
-use crate::record::PLACE;
+use crate::record::{PLACE, PREV};
 
 /// The kernel over some memory. All state is in the instance, none is here.
 #[derive(Debug, Default)]
@@ -35,8 +35,9 @@ impl<M: Memory> Kernel<M> {
         self.set(Global::Table, RECORD);
         // The last record is the first of the table; above it the anchor, and the bitmap of the bins.
         let last = self.last();
-        self.memory.fill(last.at(), 0, RECORD + BITMAP + 24);
         self.set_field(last, PLACE, FIRST_HANDLE);
+        self.set_field(last, PREV, 0);
+        self.memory.fill(self.head(), 0, BINS);
         self.set(Global::Ready, 1);
     }
 }

@@ -10,6 +10,8 @@ mod bins;
 mod exports;
 mod growth;
 mod heap;
+#[cfg(not(target_arch = "wasm32"))]
+mod invariants;
 mod kernel;
 mod layout;
 mod memory;

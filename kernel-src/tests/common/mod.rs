@@ -5,7 +5,7 @@ mod memory;
 mod plain;
 mod program;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use extism_kernel::{FIRST_HANDLE, Memory, PAGE_BYTES};
 
@@ -18,8 +18,11 @@ pub struct Shadow {
     pub kernel: PlainKernel,
     /// Handle to length.
     pub live: BTreeMap<u64, u64>,
-    /// Freed while a register held it.
-    pending: BTreeSet<u64>,
+    /// What the word before each live block says if no guest wrote there: then its handle works.
+    hints: BTreeMap<u64, [u8; 4]>,
+    /// Freed while the output, the error held it.
+    output_freed: u64,
+    error_freed: u64,
     /// Handles that were once live.
     stale: Vec<u64>,
     /// All bytes from the first handle to the end of what was handed out.
@@ -32,15 +35,17 @@ pub struct Shadow {
 }
 
 const FIRST: u64 = FIRST_HANDLE as u64;
-/// Bytes of the index for each page.
-const INDEX_BYTES: u64 = 128;
+/// Bytes of a record.
+const RECORD: u64 = 20;
 
 impl Shadow {
     pub fn new(limit: u32) -> Self {
         Self {
             kernel: kernel(limit),
             live: BTreeMap::new(),
-            pending: BTreeSet::new(),
+            hints: BTreeMap::new(),
+            output_freed: 0,
+            error_freed: 0,
             stale: vec![0, 1, 8, FIRST, FIRST + 8, u64::MAX],
             bytes: Vec::new(),
             input: (0, 0),
@@ -63,7 +68,7 @@ impl Shadow {
         if handle == 0 {
             assert_eq!(grown, 0, "a refusal changes nothing");
             let left = u64::from(self.kernel.memory().limit.saturating_sub(pages)) * u64::from(PAGE_BYTES);
-            let overhead = 65536 + self.blocks_ever * 32 + length / 256;
+            let overhead = 65536 + self.blocks_ever * 2 * RECORD;
             assert!(
                 length == 0 || length.saturating_add(overhead) > left,
                 "A-4: {length} bytes fit {left}"
@@ -98,18 +103,19 @@ impl Shadow {
         );
         if length <= 1024 && handle < self.end() && self.holes.is_empty() {
             let unused = owned.saturating_sub(self.end());
-            let overhead = 16384 + self.blocks_ever * 32 + owned / 128;
+            let overhead = 16384 + self.blocks_ever * 2 * RECORD;
             assert!(
                 unused < length + overhead,
                 "A-5: a range was reused with {unused} unused bytes"
             );
         }
-        if end > self.end() {
+        let old_end = self.end();
+        if end > old_end {
             self.bytes.resize((end - FIRST) as usize, 0);
         }
-        // Other people's pages keep what anybody wrote there.
-        for &(low, high) in &self.holes {
-            for at in low..high.min(end) {
+        // What others own shows what they wrote, and so does what is given up between their pages.
+        if let (Some(&(low, _)), Some(&(_, high))) = (self.holes.first(), self.holes.last()) {
+            for at in low.max(old_end)..high.min(end) {
                 self.bytes[(at - FIRST) as usize] = self.kernel.memory().bytes[at as usize];
             }
         }
@@ -118,6 +124,7 @@ impl Shadow {
             self.bytes[(at - FIRST) as usize] = self.kernel.memory().bytes[at as usize];
         }
         self.live.insert(handle, length);
+        self.hints.insert(handle, self.hint(handle));
         self.stale.push(handle);
         self.check_bytes(handle.saturating_sub(32).max(FIRST), end);
         handle
@@ -125,15 +132,15 @@ impl Shadow {
 
     /// The pages that a block may ask for in a memory of `pages`, `blocks_ever` including it.
     fn growth_max(&self, length: u64, pages: u32) -> u64 {
-        let page_net = u64::from(PAGE_BYTES) - INDEX_BYTES;
-        // No call makes more than one record.
-        let table = self.blocks_ever * 32;
+        // Each block, and what is left when a range is split, has a record.
+        let table = self.blocks_ever * 2 * RECORD;
         let mut bytes = (length + 16).next_multiple_of(16);
         if !self.holes.is_empty() {
-            // Behind somebody else's pages there is no room yet for the table, nor for their index.
-            bytes += table + u64::from(pages) * INDEX_BYTES;
+            // Behind somebody else's pages there is no room yet for the table.
+            bytes += table + 4096;
         }
-        bytes.div_ceil(page_net) + 1 + table / 4 / u64::from(PAGE_BYTES)
+        let ample = if pages >= 64 { pages / 8 } else { 0 };
+        bytes.div_ceil(u64::from(PAGE_BYTES)) + 1 + u64::from(ample)
     }
 
     fn hole_bytes(&self) -> u64 {
@@ -149,6 +156,7 @@ impl Shadow {
                 .zip(model)
                 .position(|(a, b)| a != b)
                 .expect("they differ");
+            println!("{:?} end {} holes {:?} live {:?} owned {} all {:?}", self.kernel.memory(), self.end(), self.holes, self.live.range(..=from+at as u64+16).next_back(), self.kernel.memory_bytes(), self.live.len());
             panic!(
                 "A-2: byte {} is {}, not {}",
                 from + at as u64,
@@ -158,25 +166,33 @@ impl Shadow {
         }
     }
 
-    pub fn free(&mut self, handle: u64) {
-        self.kernel.free(handle);
-        if self.live.contains_key(&handle) {
-            self.pending.insert(handle);
-            self.settle();
+    fn hint(&self, handle: u64) -> [u8; 4] {
+        self.kernel.memory().bytes[handle as usize - 4..handle as usize]
+            .try_into()
+            .expect("four bytes")
+    }
+
+    /// The length that the kernel is to give for a handle: 0 also if its header was overwritten.
+    pub fn length(&self, handle: u64) -> u64 {
+        match self.live.get(&handle) {
+            Some(&length) if self.hints[&handle] == self.hint(handle) => length,
+            _ => 0,
         }
     }
 
-    /// Ends the blocks that no register holds any more.
-    fn settle(&mut self) {
-        let held = [self.output.0, self.error];
-        let ended: Vec<u64> = self
-            .pending
-            .iter()
-            .copied()
-            .filter(|handle| !held.contains(handle))
-            .collect();
-        for handle in ended {
-            self.pending.remove(&handle);
+    pub fn free(&mut self, handle: u64) {
+        self.kernel.free(handle);
+        self.end_block(handle);
+    }
+
+    /// Ends a block, or leaves it to the register that holds it.
+    fn end_block(&mut self, handle: u64) {
+        if self.length(handle) == 0 {
+        } else if self.output.0 == handle {
+            self.output_freed = handle;
+        } else if self.error == handle {
+            self.error_freed = handle;
+        } else {
             self.live.remove(&handle);
             if self.input.0 == handle {
                 self.input.1 = 0;
@@ -185,19 +201,14 @@ impl Shadow {
     }
 
     fn accepts(&self, offset: u64, length: u64) -> bool {
-        offset == 0 && length == 0 || offset >= FIRST && offset <= self.end() && length <= self.end() - offset
-    }
-
-    /// Whether it is nowhere said what a register makes of this: an empty range where nothing was handed out
-    /// yet. The first `alloc` of an instance forgets it, the first after `reset` does not.
-    fn is_undescribed(&self, offset: u64, length: u64) -> bool {
-        offset == FIRST && length == 0 && self.bytes.is_empty()
+        offset == 0 && length == 0
+            || !self.bytes.is_empty()
+                && offset >= FIRST
+                && offset <= self.end()
+                && length <= self.end() - offset
     }
 
     pub fn input_set(&mut self, offset: u64, length: u64) {
-        if self.is_undescribed(offset, length) {
-            return;
-        }
         self.kernel.input_set(offset, length);
         if self.accepts(offset, length) {
             self.input = (offset, length);
@@ -205,21 +216,20 @@ impl Shadow {
     }
 
     pub fn output_set(&mut self, offset: u64, length: u64) {
-        if self.is_undescribed(offset, length) {
-            return;
-        }
         self.kernel.output_set(offset, length);
         if self.accepts(offset, length) {
             self.output = (offset, length);
-            self.settle();
+            let freed = std::mem::take(&mut self.output_freed);
+            self.end_block(freed);
         }
     }
 
     pub fn error_set(&mut self, handle: u64) {
         self.kernel.error_set(handle);
-        if handle == 0 || self.live.contains_key(&handle) {
+        if handle == 0 || self.length(handle) != 0 {
             self.error = handle;
-            self.settle();
+            let freed = std::mem::take(&mut self.error_freed);
+            self.end_block(freed);
         }
     }
 
@@ -287,7 +297,9 @@ impl Shadow {
     pub fn reset(&mut self) {
         self.kernel.reset();
         self.live.clear();
-        self.pending.clear();
+        self.hints.clear();
+        self.output_freed = 0;
+        self.error_freed = 0;
         self.bytes.clear();
         self.input = (0, 0);
         self.output = (0, 0);
@@ -331,13 +343,17 @@ impl Shadow {
                 handle.wrapping_add(8),
                 handle.wrapping_add(16),
             ] {
-                let want = self.live.get(&near).copied().unwrap_or(0);
+                let want = self.length(near);
                 assert_eq!(self.kernel.length(near), want, "A-6: length({near})");
             }
         }
         if is_thorough {
-            for (&handle, &length) in &self.live {
-                assert_eq!(self.kernel.length(handle), length, "A-6: length({handle})");
+            for &handle in self.live.keys() {
+                assert_eq!(
+                    self.kernel.length(handle),
+                    self.length(handle),
+                    "A-6: length({handle})"
+                );
             }
             self.check_bytes(FIRST, self.end());
             self.kernel.check_invariants();

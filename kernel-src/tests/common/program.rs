@@ -1,6 +1,6 @@
 //! Random programs for the model.
 
-use super::{FIRST, Shadow};
+use super::{FIRST, RECORD, Shadow};
 
 /// Numbers that look random and are the same in every run (SplitMix64).
 #[derive(Debug, Clone)]
@@ -67,11 +67,10 @@ impl Shadow {
                 self.store_u64(address, random.next() >> random.below(64));
             }
             21 => {
-                let address = self.pick(random).wrapping_sub(12);
-                self.store_u64(
-                    address,
-                    random.below(self.blocks_ever + 2) << 32 | random.below(99),
-                );
+                // Over a hint, mostly with what is one.
+                let address = self.pick(random).wrapping_sub(8);
+                let link = random.below(2 * self.blocks_ever + 3) * RECORD + random.below(8) / 7;
+                self.store_u64(address, link << 32);
             }
             22 => {
                 let address = FIRST + random.below(self.bytes.len() as u64 + 32);
