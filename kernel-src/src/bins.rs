@@ -76,25 +76,17 @@ impl<M: Memory> Kernel<M> {
         }
     }
 
-    /// The oldest range of a bin that holds one.
+    /// The range to reuse for `size` bytes, or none: the oldest of the size's own bin if it fits, else the oldest of
+    /// the first bin in which all fit.
     #[inline(always)]
-    fn oldest(&self, number: u32) -> Record {
-        let head = self.head();
-        let bin = Record::new(head, bin_link(number));
-        Record::new(head, self.field(bin, YOUNGER))
-    }
-
-    /// The range to reuse for `size` bytes: the oldest of the size's own bin if it fits, else the oldest of the first
-    /// bin in which all fit. It is passed over if the output lies where the block would.
-    #[inline(always)]
-    pub(crate) fn find_free(&self, size: u32) -> Option<Record> {
+    pub(crate) fn find_free(&self, size: u32) -> Record {
         let number = bin_of(size);
         let at = self.bitmap(number);
         let mut bits = self.memory.long(at, BITMAP).wrapping_shr(number);
         if bits & 1 != 0 {
-            let record = self.oldest(number);
-            if self.size(record) >= size && !self.is_output(record, size) {
-                return Some(record);
+            let record = self.pick(number, size);
+            if record != Record::NONE {
+                return record;
             }
         }
         bits &= !1;
@@ -105,10 +97,28 @@ impl<M: Memory> Kernel<M> {
             first = (number | 63).wrapping_add(1);
         }
         if bits == 0 {
-            return None;
+            return Record::NONE;
         }
-        let record = self.oldest(first.wrapping_add(bits.trailing_zeros()));
-        (!self.is_output(record, size)).then_some(record)
+        self.pick(first.wrapping_add(bits.trailing_zeros()), size)
+    }
+
+    /// The oldest range of a bin that holds one, if it has `size` bytes. If the output lies where the block would, it
+    /// is the next one's turn.
+    #[inline(never)]
+    fn pick(&self, number: u32, size: u32) -> Record {
+        let head = self.head();
+        let bin = Record::new(head, bin_link(number));
+        let mut record = Record::new(head, self.field(bin, YOUNGER));
+        if self.is_output(record, size) {
+            record = Record::new(head, self.field(record, YOUNGER));
+            if record == bin || self.is_output(record, size) {
+                return Record::NONE;
+            }
+        }
+        if self.size(record) < size {
+            return Record::NONE;
+        }
+        record
     }
 
     /// Whether a block of `size` bytes at the beginning of the range, with its header, would lie over the output.

@@ -84,10 +84,9 @@ impl<M: Memory> Kernel<M> {
         }
         let has_space = self.room(place.saturating_add(size)) >= 0;
         if !has_space | (length > SMALL_MAX) {
-            if let Some(fit) = self.find_free(size) {
-                if !has_space | (self.field(fit, PLACE) & SMALL == 0) {
-                    return Err(self.reuse(fit, length, size));
-                }
+            let fit = self.find_free(size);
+            if fit != Record::NONE && (!has_space || self.field(fit, PLACE) & SMALL == 0) {
+                return Err(self.reuse(fit, length, size));
             }
         }
         if !has_space {

@@ -39,6 +39,9 @@ pub type Link = u32;
 pub struct Record(u32);
 
 impl Record {
+    /// No record.
+    pub const NONE: Self = Self(0);
+
     /// The record with this link, below the anchor at `head`.
     #[inline(always)]
     pub const fn new(head: u32, link: Link) -> Self {

@@ -5,7 +5,7 @@ use extism_kernel::{FIRST_HEAD, Global, INITIAL_PAGES, Memory, PAGE_BYTES, PageC
 use super::plain::PlainKernel;
 
 /// Linear memory as a vector. An access outside panics, as WebAssembly would trap.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct TestMemory {
     pub bytes: Vec<u8>,
     /// The host grants no pages beyond this count.
@@ -109,10 +109,4 @@ impl Memory for TestMemory {
 /// A kernel over a fresh memory.
 pub fn kernel(limit: u32) -> PlainKernel {
     PlainKernel::new(TestMemory::new(limit))
-}
-
-impl std::fmt::Debug for TestMemory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} pages {:?} {:?}", self.pages().get(), self.globals, self.wide_globals)
-    }
 }

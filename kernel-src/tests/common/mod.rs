@@ -156,7 +156,6 @@ impl Shadow {
                 .zip(model)
                 .position(|(a, b)| a != b)
                 .expect("they differ");
-            println!("{:?} end {} holes {:?} live {:?} owned {} all {:?}", self.kernel.memory(), self.end(), self.holes, self.live.range(..=from+at as u64+16).next_back(), self.kernel.memory_bytes(), self.live.len());
             panic!(
                 "A-2: byte {} is {}, not {}",
                 from + at as u64,
@@ -357,6 +356,7 @@ impl Shadow {
             }
             self.check_bytes(FIRST, self.end());
             self.kernel.check_invariants();
+            self.kernel.check_unused_bytes();
         }
     }
 }
