@@ -26,17 +26,17 @@ fn bin_link(number: u32) -> Link {
     FIRST_BIN.wrapping_sub(number << 3)
 }
 
-impl<M: Memory> Kernel<M> {
-    /// The words of the bitmap from the bin's own on, as a base; its offset is [`BITMAP`].
-    #[inline(always)]
-    fn bitmap(&self, number: u32) -> u32 {
-        self.head().wrapping_add(number >> 6 << 3)
-    }
+/// The base of the bitmap's word with a bin's bit; its offset is [`BITMAP`].
+#[inline(always)]
+fn bitmap(head: u32, number: u32) -> u32 {
+    head.wrapping_sub(number >> 6 << 3)
+}
 
+impl<M: Memory> Kernel<M> {
     /// Sets or clears a bin's bit.
     #[inline(never)]
     fn flip(&mut self, number: u32) {
-        let at = self.bitmap(number);
+        let at = bitmap(self.head(), number);
         let bits = self.memory.long(at, BITMAP) ^ 1_u64.wrapping_shl(number);
         self.memory.set_long(at, BITMAP, bits);
     }
@@ -51,7 +51,13 @@ impl<M: Memory> Kernel<M> {
         let link = record.link(head);
         let bin = bin_link(number);
         let mut youngest = bin;
-        if self.memory.long(self.bitmap(number), BITMAP).wrapping_shr(number) & 1 != 0 {
+        if self
+            .memory
+            .long(bitmap(head, number), BITMAP)
+            .wrapping_shr(number)
+            & 1
+            != 0
+        {
             youngest = self.field(Record::new(head, bin), OLDER);
         } else {
             self.flip(number);
@@ -81,19 +87,19 @@ impl<M: Memory> Kernel<M> {
     #[inline(always)]
     pub(crate) fn find_free(&self, size: u32) -> Record {
         let number = bin_of(size);
-        let at = self.bitmap(number);
+        let at = bitmap(self.head(), number);
         let mut bits = self.memory.long(at, BITMAP).wrapping_shr(number);
         if bits & 1 != 0 {
             let record = self.pick(number, size);
-            if record != Record::NONE {
+            if record != Record::NONE && self.size(record) >= size {
                 return record;
             }
         }
         bits &= !1;
         let mut first = number;
         if bits == 0 {
-            // The word after the last is always 0.
-            bits = self.memory.long(at, BITMAP + 8);
+            // The word after the last is the anchor's.
+            bits = self.memory.long(at, BITMAP - 8);
             first = (number | 63).wrapping_add(1);
         }
         if bits == 0 {
@@ -102,8 +108,8 @@ impl<M: Memory> Kernel<M> {
         self.pick(first.wrapping_add(bits.trailing_zeros()), size)
     }
 
-    /// The oldest range of a bin that holds one, if it has `size` bytes. If the output lies where the block would, it
-    /// is the next one's turn.
+    /// The oldest range of a bin that holds one. If the output lies where a block of `size` bytes would, it is the next
+    /// one's turn, and if it lies there too there is none.
     #[inline(never)]
     fn pick(&self, number: u32, size: u32) -> Record {
         let head = self.head();
@@ -115,17 +121,19 @@ impl<M: Memory> Kernel<M> {
                 return Record::NONE;
             }
         }
-        if self.size(record) < size {
-            return Record::NONE;
-        }
         record
     }
 
     /// Whether a block of `size` bytes at the beginning of the range, with its header, would lie over the output.
-    #[inline(never)]
+    #[inline(always)]
     fn is_output(&self, record: Record, size: u32) -> bool {
-        let start = (self.field(record, PLACE) & !MARK).wrapping_sub(HEADER);
         let offset = self.output_offset().get() as u32;
+        offset != 0 && self.meets(record, size, offset)
+    }
+
+    #[inline(never)]
+    fn meets(&self, record: Record, size: u32, offset: u32) -> bool {
+        let start = (self.field(record, PLACE) & !MARK).wrapping_sub(HEADER);
         (offset.wrapping_sub(start) < size) | (u64::from(start.wrapping_sub(offset)) < self.output_length())
     }
 }

@@ -55,9 +55,9 @@ macro_rules! globals {
 
 globals! {
     Global, u32:
-    Head "get head=130164" "set head",
+    Head "get head=130172" "set head",
     Table "get table" "set table",
-    Dirty "get dirty=130164" "set dirty",
+    Dirty "get dirty=130172" "set dirty",
     Used "get used" "set used",
     Ready "get ready" "set ready",
     HoleStart "get hole_start" "set hole_start",
@@ -66,7 +66,7 @@ globals! {
 }
 
 const _: () = assert!(
-    FIRST_HEAD == 130_164,
+    FIRST_HEAD == 130_172,
     "the placeholders of `head` and `dirty` say how they begin"
 );
 

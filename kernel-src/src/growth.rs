@@ -5,7 +5,7 @@ use crate::memory::{Global, WideGlobal};
 use crate::{Kernel, Memory, PageCount};
 
 /// Of the owned pages, divided by 2 to this, so many are asked for beyond the need: then the table moves rarely.
-const AMPLE: u32 = 6;
+const AMPLE: u32 = 5;
 
 impl<M: Memory> Kernel<M> {
     /// The bytes of linear memory that the kernel manages.

@@ -77,12 +77,15 @@ impl<M: Memory> Kernel<M> {
         if self.get(Global::Ready) == 0 {
             self.reset();
         }
-        let mut place = self.field(self.last(), PLACE);
+        let last = self.last();
+        let mut place = self.field(last, PLACE);
         let hole_end = self.get(Global::HoleEnd);
-        if place < hole_end && place.saturating_add(size) > self.get(Global::HoleStart) {
+        if place < hole_end && place.wrapping_add(size) > self.get(Global::HoleStart) {
             place = hole_end.wrapping_add(HEADER);
         }
-        let has_space = self.room(place.saturating_add(size)) >= 0;
+        // An end that wraps is below the place, and no memory has room for it.
+        let end = place.wrapping_add(size);
+        let has_space = (end > place) & (end.max(hole_end) <= last.at().wrapping_sub(RESERVE));
         if !has_space | (length > SMALL_MAX) {
             let fit = self.find_free(size);
             if fit != Record::NONE && (!has_space || self.field(fit, PLACE) & SMALL == 0) {
@@ -106,28 +109,27 @@ impl<M: Memory> Kernel<M> {
         Ok(place)
     }
 
-    /// Bytes from `end`, and from the last page of others, to what is kept for records; negative if there are none.
-    #[inline(never)]
-    fn room(&self, end: u32) -> i64 {
-        let floor = self.last().at().wrapping_sub(RESERVE);
-        i64::from(floor) - i64::from(end.max(self.get(Global::HoleEnd)))
-    }
-
     /// Makes the bytes of a block clean, and says how far the next ones are, and have room for their records.
     #[inline(always)]
     fn prepare(&mut self, place: u32, end: u32) {
+        let hole_end = self.get(Global::HoleEnd);
+        let used = self.get(Global::Used);
+        let dirty = self.get(Global::Dirty);
         // Half the room is for the records of the smallest blocks in the other half, and to spare.
-        let mut ready = end.wrapping_add((self.room(end) >> 1) as u32);
-        if end < self.get(Global::Used) {
-            ready = ready.min(end.wrapping_add(AHEAD));
+        let floor = self.last().at().wrapping_sub(RESERVE);
+        let mut ready = floor.saturating_sub(end.max(hole_end)) >> 1;
+        if end < used {
+            ready = ready.min(AHEAD);
         }
-        ready = ready.min(self.get(Global::Dirty));
-        if place < self.get(Global::HoleEnd) {
-            ready = ready.min(self.get(Global::HoleStart));
-        }
+        ready = ready.wrapping_add(end);
+        ready = ready.min(if place < hole_end {
+            self.get(Global::HoleStart)
+        } else {
+            dirty
+        });
         ready = ready.max(end);
-        self.wipe(place, ready.min(self.get(Global::Used)));
-        self.wipe(place.max(self.get(Global::Dirty)), ready);
+        self.wipe(place, ready.min(used));
+        self.wipe(place.max(dirty), ready);
         self.set(Global::Ready, ready);
     }
 

@@ -38,11 +38,6 @@ impl<M: Memory> Kernel<M> {
         for at in 0..RECORD {
             assert_eq!(self.memory.byte(head, at), 0, "the anchor is all zeros");
         }
-        assert_eq!(
-            self.memory.long(head, BITMAP + 16),
-            0,
-            "the bitmap ends with zeros"
-        );
 
         let mut seen = BTreeSet::new();
         let free = self.check_row(&mut seen);
@@ -126,7 +121,7 @@ impl<M: Memory> Kernel<M> {
         let head = self.head();
         let mut all = BTreeSet::new();
         for number in 0..128 {
-            let bits = self.memory.long(head + number / 64 * 8, BITMAP);
+            let bits = self.memory.long(head - number / 64 * 8, BITMAP);
             if bits >> (number % 64) & 1 == 0 {
                 continue;
             }

@@ -3,7 +3,7 @@
 use crate::Memory;
 use crate::layout::{BINS, FIRST_HANDLE, RECORD};
 use crate::memory::{Global, WideGlobal};
-use crate::record::{PLACE, PREV};
+use crate::record::{PLACE, PREV, Record};
 
 /// The kernel over some memory. All state is in the instance, none is here.
 #[derive(Debug, Default)]
@@ -34,10 +34,11 @@ impl<M: Memory> Kernel<M> {
         self.set(Global::Spare, 0);
         self.set(Global::Table, RECORD);
         // The last record is the first of the table; above it the anchor, and the bitmap of the bins.
-        let last = self.last();
+        let head = self.head();
+        self.memory.fill(head, 0, BINS);
+        let last = Record::new(head, RECORD);
         self.set_field(last, PLACE, FIRST_HANDLE);
         self.set_field(last, PREV, 0);
-        self.memory.fill(self.head(), 0, BINS);
         self.set(Global::Ready, 1);
     }
 }

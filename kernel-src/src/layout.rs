@@ -27,10 +27,11 @@ pub const RESERVE: u32 = 65 * RECORD;
 
 /// Classes of free ranges: four for each doubling from 32 bytes on.
 pub const BIN_COUNT: u32 = 108;
-/// The bitmap of the bins that hold a range, from the anchor's address: two words, and one that is always 0.
-pub const BITMAP: u32 = RECORD;
+/// The bitmap of the bins that hold a range, from the anchor's address: its first word. The second is before it, and
+/// before that are the last words of the anchor, which are 0.
+pub const BITMAP: u32 = RECORD + 8;
 /// The bins, from the anchor's address. Each has the links to its oldest and to its youngest range.
-pub const BINS: u32 = BITMAP + 24;
+pub const BINS: u32 = BITMAP + 8;
 /// From the anchor's address to the end of the kernel's pages.
 pub const TAIL: u32 = BINS + BIN_COUNT * 8;
 /// Where the anchor lies in a fresh instance.
