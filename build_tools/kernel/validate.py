@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from build_tools.base.findings import Finding
 from build_tools.kernel import structure
-from build_tools.kernel.lower import LINKER_EXPORTS
 from build_tools.kernel.values import ABI_SECTION, PRODUCERS_SECTION, STAMPS, VERSION_SECTION
 from build_tools.wasm.module import find_invalidity, parse_module
 from extism_kernel_pkg._wasm import InvalidModuleError, read_module
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 ABI_HINT = (
     "if the change is meant, raise `abi.version` in kernel-src/abi.toml and add an ABI line to CHANGELOG.md"
 )
+# Exported by the linker for every cdylib; neither guests nor hosts use them.
+LINKER_EXPORTS = frozenset({"__data_end", "__heap_base"})
 # The linker writes these; the stamp drops them.
 RAW_SECTIONS = re.compile(r"name|producers|target_features|\.debug_.*|linking|reloc\..*")
 # A path of a machine: a home or work folder of Linux, macOS or Windows, or a tool's cache in one.
