@@ -11,6 +11,8 @@ from tests.integration.kernel_support import GETTERS, PAGE
 SLACK = 8192
 """Bytes that the kernel may need beside the blocks, for a few of them."""
 PER_BLOCK = 64
+HINT = 8
+"""Bytes before a block that a store must not touch, or the block's handle may be dead (A-6)."""
 
 
 class Machine(Protocol):
@@ -36,9 +38,9 @@ class Machine(Protocol):
 class Model:
     """A kernel and what is known of it. Every method makes one call and judges what it did.
 
-    `live` holds each live block's bytes, `order` their handles in order. `held` are blocks that were freed
-    while a register described them. `bottom` is the first handle ever, `top` the end of what was handed out
-    since `reset`.
+    `live` holds each live block's bytes, `order` their handles in order; `doubtful` are those whose header a
+    store touched. `held` has, for the output and for the error, the block that was freed while the register
+    described it. `bottom` is the first handle ever, `top` the end of what was handed out since `reset`.
     """
 
     kernel: Machine
@@ -47,7 +49,8 @@ class Model:
     top: int = 0
     live: dict[int, bytearray] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
-    held: set[int] = field(default_factory=set)
+    doubtful: set[int] = field(default_factory=set)
+    held: dict[str, int] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
     foreign: list[tuple[int, int]] = field(default_factory=list)
     input: tuple[int, int] = (0, 0)
@@ -81,18 +84,20 @@ class Model:
         self.live[handle] = content
         self.order.insert(at, handle)
         self.ended.discard(handle)
+        self.doubtful.discard(handle)
         self.handed_out += 1
         self.top = max(self.top, end)
 
     def check_passed(self, start: int, stop: int) -> None:
-        """What is passed over, because it is too small or others', can be loaded, so it shows nothing.
+        """What is passed over, because it is too small, can be loaded, so it shows nothing.
 
-        Others' pages keep what was written there.
+        Others' pages, and what is given up between them, show whatever is there (A-3).
         """
         stop -= PER_BLOCK // 2  # the headers of the new block and of the bytes before it
-        bounds = [start, *(place for pages in self.foreign for place in pages), stop]
-        parts = zip(bounds[::2], bounds[1::2], strict=True)
-        for low, high in ((max(low, start), min(high, stop)) for low, high in parts):
+        parts = [(start, stop)]
+        if self.foreign:
+            parts = [(start, min(self.foreign[0][0], stop)), (max(start, self.foreign[-1][1]), stop)]
+        for low, high in parts:
             if low < high:
                 passed = self.kernel.read(low, high - low)
                 assert passed == bytes(high - low), "L-2: bytes that are passed over show nothing"
@@ -101,27 +106,49 @@ class Model:
         room = self.limit * PAGE - self.top - SLACK - self.limit * PAGE // 256
         return not self.foreign and length <= room - PER_BLOCK * self.handed_out
 
+    def is_alive(self, handle: int) -> bool:
+        """Say whether a handle is that of a live block and not dead, which only the kernel knows (A-6)."""
+        if handle not in self.live:
+            return False
+        length = self.kernel.call("length", handle)
+        assert length == len(self.live[handle]) or (length == 0 and handle in self.doubtful)
+        return length != 0
+
     def free(self, handle: int) -> None:
+        is_alive = self.is_alive(handle)
         self.kernel.call("free", handle)
-        if handle in (self.output[0], self.error) and handle in self.live:
-            self.held.add(handle)
-        elif handle in self.live:
+        if is_alive:
+            self.end_or_hold(handle)
+            assert self.kernel.call("length", handle) == len(self.live.get(handle, b""))
+        else:
+            assert self.kernel.call("length", handle) == 0
+
+    def end_or_hold(self, handle: int) -> None:
+        """End a block unless a register holds it; then it ends when that changes (A-7)."""
+        if handle == self.output[0]:
+            self.held["output"] = handle
+        elif handle == self.error:
+            self.held["error"] = handle
+        else:
             self.end(handle)
-        assert self.kernel.call("length", handle) == len(self.live.get(handle, b""))
 
     def end(self, handle: int) -> None:
         del self.live[handle]
         self.order.remove(handle)
-        self.held.discard(handle)
         self.ended.add(handle)
         if self.input[0] == handle:
             self.input = (0, 0)
 
-    def let_go(self) -> None:
-        """End the blocks that no register holds any longer (A-7)."""
-        for handle in list(self.held):
-            if handle not in (self.output[0], self.error):
-                self.end(handle)
+    def alive_held(self, register: str) -> int:
+        """Return the block that ends when this register changes, 0 for none."""
+        handle = self.held.get(register, 0)
+        return handle if self.is_alive(handle) else 0
+
+    def let_go(self, register: str, handle: int) -> None:
+        """End the block that a register held, unless the other holds it too."""
+        self.held.pop(register, None)
+        if handle:
+            self.end_or_hold(handle)
 
     def set_input(self, start: int, length: int) -> None:
         self.kernel.call("input_set", start, length)
@@ -129,21 +156,24 @@ class Model:
             self.input = (start, length)
 
     def set_output(self, start: int, length: int) -> None:
+        held = self.alive_held("output")
         self.kernel.call("output_set", start, length)
         if self.accepts(start, length):
             self.output = (start, length)
-            self.let_go()
+            self.let_go("output", held)
 
     def set_error(self, handle: int) -> None:
+        held = self.alive_held("error")
+        is_accepted = handle == 0 or self.is_alive(handle)
         self.kernel.call("error_set", handle)
-        if handle == 0 or handle in self.live:
+        if is_accepted:
             self.error = handle
-            self.let_go()
+            self.let_go("error", held)
 
     def accepts(self, start: int, length: int) -> bool:
         if (start, length) == (0, 0):
             return True
-        return self.bottom <= start and start + length <= self.top
+        return self.handed_out > 0 and self.bottom <= start and start + length <= self.top
 
     def store_u8(self, address: int, value: int) -> None:
         self.kernel.call("store_u8", address, value)
@@ -156,8 +186,10 @@ class Model:
     def note(self, address: int, data: bytes) -> None:
         if address < self.bottom or address >= self.top:
             return
-        end = address + len(data)
+        end = min(address + len(data), self.top)
         for handle, content in self.live.items():
+            if address < handle and end > handle - HINT:
+                self.doubtful.add(handle)
             start, stop = max(address, handle), min(end, handle + len(content))
             if start < stop:
                 content[start - handle : stop - handle] = data[start - address : stop - address]
@@ -174,6 +206,7 @@ class Model:
         self.live.clear()
         self.order.clear()
         self.held.clear()
+        self.doubtful.clear()
         self.input, self.output, self.error = (0, 0), (0, 0), 0
         self.top = self.handed_out = 0
 
@@ -189,7 +222,7 @@ class Model:
         """Hold every register, length and content of the kernel against the model."""
         self.check_registers()
         for handle, content in self.live.items():
-            assert self.kernel.call("length", handle) == len(content)
+            self.is_alive(handle)
             assert self.kernel.read(handle, len(content)) == content
         for handle in self.ended - self.live.keys():
             assert self.kernel.call("length", handle) == 0

@@ -194,7 +194,7 @@ class Player:
         handle = self.handle(pick)
         length = len(self.model.live[handle])
         skip = part * (length // 4)
-        if register == "output" or not (skip and handle in self.model.held):
+        if register == "output" or not (skip and handle in self.model.held.values()):
             self.set_range(register, handle + skip, length - skip)
 
     set_output = set_part
@@ -207,8 +207,7 @@ class Player:
                 self.model.set_output(first + skip, length)
 
     def set_hostile(self, register: str, address: Address, length: int) -> None:
-        if length:  # an empty range elsewhere than at (0, 0) is nowhere described
-            self.set_range(register, self.address(address), length)
+        self.set_range(register, self.address(address), length)
 
     def clear(self, register: str) -> None:
         self.set_range(register, 0, 0)
