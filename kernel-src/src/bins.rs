@@ -83,45 +83,41 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// The range to reuse for `size` bytes, or none: the oldest of the size's own bin if it fits, else the oldest of
-    /// the first bin in which all fit.
+    /// the first bin in which all fit. If the output lies where the block would, it is the turn of the next one of the
+    /// bin, and if that does not do there is none.
     #[inline(always)]
     pub(crate) fn find_free(&self, size: u32) -> Record {
-        let number = bin_of(size);
-        let at = bitmap(self.head(), number);
-        let mut bits = self.memory.long(at, BITMAP).wrapping_shr(number);
-        if bits & 1 != 0 {
-            let record = self.pick(number, size);
-            if record != Record::NONE && self.size(record) >= size {
-                return record;
-            }
-        }
-        bits &= !1;
-        let mut first = number;
-        if bits == 0 {
-            // The word after the last is the anchor's.
-            bits = self.memory.long(at, BITMAP - 8);
-            first = (number | 63).wrapping_add(1);
-        }
-        if bits == 0 {
-            return Record::NONE;
-        }
-        self.pick(first.wrapping_add(bits.trailing_zeros()), size)
-    }
-
-    /// The oldest range of a bin that holds one. If the output lies where a block of `size` bytes would, it is the next
-    /// one's turn, and if it lies there too there is none.
-    #[inline(never)]
-    fn pick(&self, number: u32, size: u32) -> Record {
         let head = self.head();
-        let bin = Record::new(head, bin_link(number));
-        let mut record = Record::new(head, self.field(bin, YOUNGER));
+        let mut number = bin_of(size);
+        let at = bitmap(head, number);
+        let mut bits = self.memory.long(at, BITMAP).wrapping_shr(number);
+        if bits & 1 == 0 || self.size(self.younger(head, bin_link(number))) < size {
+            bits &= !1;
+            if bits == 0 {
+                // The word after the last is the anchor's.
+                bits = self.memory.long(at, BITMAP - 8);
+                number = (number | 63).wrapping_add(1);
+            }
+            if bits == 0 {
+                return Record::NONE;
+            }
+            number = number.wrapping_add(bits.trailing_zeros());
+        }
+        let bin = bin_link(number);
+        let mut record = self.younger(head, bin);
         if self.is_output(record, size) {
-            record = Record::new(head, self.field(record, YOUNGER));
-            if record == bin || self.is_output(record, size) {
+            record = self.younger(head, record.link(head));
+            if record == Record::new(head, bin) || self.size(record) < size || self.is_output(record, size) {
                 return Record::NONE;
             }
         }
         record
+    }
+
+    /// The range that was freed next after the one with this link, or the oldest of the bin with this link.
+    #[inline(always)]
+    fn younger(&self, head: u32, link: Link) -> Record {
+        Record::new(head, self.field(Record::new(head, link), YOUNGER))
     }
 
     /// Whether a block of `size` bytes at the beginning of the range, with its header, would lie over the output.
