@@ -54,6 +54,7 @@ INSTRUCTIONS = {
 }
 # Type, mutable, the opcode of a constant; the number and `end` follow.
 BODIES = {"i32": b"\x7f\x01\x41", "i64": b"\x7e\x01\x42"}
+FUNC, VALUE_TYPES = b"\x60", {"i32": b"\x7f", "i64": b"\x7e", "f32": b"\x7d", "f64": b"\x7c"}
 END, CALL, LOCAL_GET = b"\x0b", b"\x10", b"\x20"
 TYPE, FUNCTION, MEMORY, GLOBAL, EXPORT, CODE = 1, 3, 5, 6, 7, 10
 # Custom sections and the linker's globals (its stack pointer and markers) are made anew or left out.
@@ -182,9 +183,11 @@ class _Lowering:
         left = [number for number in bodies if number not in aliases]
         numbers = {old: new for new, old in enumerate(left)}
         numbers.update({name: numbers[target] for name, target in aliases.items()})
+        types = self.state.function_types
+        kept = sorted({types[number] for number in left})
         sections = {
-            TYPE: self.sections[TYPE],
-            FUNCTION: encode_vector(encode_unsigned(self.state.function_types[number]) for number in left),
+            TYPE: encode_vector(self._type(number) for number in kept),
+            FUNCTION: encode_vector(encode_unsigned(kept.index(types[number])) for number in left),
             MEMORY: self.sections.get(MEMORY, b""),
             GLOBAL: encode_vector(
                 BODIES[value] + encode_signed(self.begins[name]) + END for name, value in self.globals.items()
@@ -206,6 +209,11 @@ class _Lowering:
             + b"".join(encode_section(number, content) for number, content in sections.items() if content)
             + (encode_custom(PRODUCERS_SECTION, producers) if producers else b"")
         )
+
+    def _type(self, number: int) -> bytes:
+        entry = self.state.types[number]
+        params, results = ([VALUE_TYPES[value] for value in part] for part in (entry.params, entry.results))
+        return FUNC + encode_vector(params) + encode_vector(results)
 
     def _bodies(self) -> Iterator[list[bytes | int]]:
         """Yield each function as bytes and, between them, the numbers of the functions that are called."""

@@ -50,22 +50,22 @@ impl<M: Memory> Kernel<M> {
         let head = self.head();
         let link = record.link(head);
         let bin = bin_link(number);
-        let mut youngest = bin;
+        let bin_record = Record::new(head, bin);
         if self
             .memory
             .long(bitmap(head, number), BITMAP)
             .wrapping_shr(number)
             & 1
-            != 0
+            == 0
         {
-            youngest = self.field(Record::new(head, bin), OLDER);
-        } else {
             self.flip(number);
+            self.set_field(bin_record, OLDER, bin);
         }
+        let youngest = self.field(bin_record, OLDER);
         self.set_field(record, OLDER, youngest);
         self.set_field(record, YOUNGER, bin);
         self.set_field(Record::new(head, youngest), YOUNGER, link);
-        self.set_field(Record::new(head, bin), OLDER, link);
+        self.set_field(bin_record, OLDER, link);
     }
 
     /// Takes a range out of its bin.

@@ -62,6 +62,7 @@ globals! {
     Ready "get ready" "set ready",
     HoleStart "get hole_start" "set hole_start",
     HoleEnd "get hole_end" "set hole_end",
+    HoleNext "get hole_next" "set hole_next",
     Spare "get spare" "set spare",
 }
 

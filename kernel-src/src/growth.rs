@@ -32,9 +32,7 @@ impl<M: Memory> Kernel<M> {
             + u64::from(RESERVE + 3 * RECORD + TAIL + PAGE_BYTES - 1);
         let need = ((bytes >> 16) as u32).wrapping_sub(pages);
         let ample = need.wrapping_add(owned >> AMPLE);
-        if !(self.memory.grow(PageCount::new(ample))
-            || ample != need && self.memory.grow(PageCount::new(need)))
-        {
+        if !(self.memory.grow(PageCount::new(ample)) || self.memory.grow(PageCount::new(need))) {
             return 0;
         }
         // Until all is in place nothing can be read, no handle is live, and the next `alloc` begins a new life (L-3).
@@ -47,7 +45,7 @@ impl<M: Memory> Kernel<M> {
             if self.get(Global::HoleStart) == 0 {
                 self.set(Global::HoleStart, old_end);
             }
-            self.set(Global::HoleEnd, pages.wrapping_mul(PAGE_BYTES));
+            self.set(Global::HoleNext, pages.wrapping_mul(PAGE_BYTES));
         }
         // The new anchor lies in a fresh page, so that it is all zeros from here on.
         let head = self.head();
@@ -59,6 +57,7 @@ impl<M: Memory> Kernel<M> {
                 .wrapping_mul(PAGE_BYTES),
         );
         self.set(Global::Head, new_head);
+        self.set(Global::HoleEnd, self.get(Global::HoleNext));
         let last = new_head.wrapping_sub(table);
         self.memory
             .copy(last, head.wrapping_sub(table), table.wrapping_add(TAIL));
@@ -75,6 +74,10 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub(crate) fn note_used(&mut self) {
         self.set(Global::Ready, 0);
+        // If a growth was cut, pages of others count if the table has moved behind them.
+        if self.get(Global::HoleNext) <= self.head() {
+            self.set(Global::HoleEnd, self.get(Global::HoleNext));
+        }
         // With the header of a block that is not yet counted.
         let end =
             (self.memory.wide_global(WideGlobal::Span) as u32).wrapping_add(crate::FIRST_HANDLE + 2 * HEADER);

@@ -116,8 +116,8 @@ impl<M: Memory> Kernel<M> {
         let used = self.get(Global::Used);
         let dirty = self.get(Global::Dirty);
         // Half the room is for the records of the smallest blocks in the other half, and to spare.
-        let floor = self.last().at().wrapping_sub(RESERVE);
-        let mut ready = floor.saturating_sub(end.max(hole_end)) >> 1;
+        let floor = self.last().at().wrapping_sub(RESERVE - RECORD);
+        let mut ready = floor.wrapping_sub(end.max(hole_end)) >> 1;
         if end < used {
             ready = ready.min(AHEAD);
         }

@@ -22,6 +22,8 @@ pub enum Global {
     HoleStart,
     /// Where they end, or 0.
     HoleEnd,
+    /// Where they will end when the table has moved behind them. Else the same.
+    HoleNext,
     /// The link of the first record that merging gave back, or 0.
     Spare,
 }
