@@ -1,8 +1,13 @@
 //! A memory that a test can limit.
 
+use std::panic::resume_unwind;
+
 use extism_kernel::{FIRST_HEAD, Global, INITIAL_PAGES, Memory, PAGE_BYTES, PageCount, WideGlobal};
 
 use super::plain::PlainKernel;
+
+/// What unwinds out of a call that is cut.
+pub struct Cut;
 
 /// Linear memory as a vector. An access outside panics, as WebAssembly would trap.
 #[derive(Debug, Clone)]
@@ -14,6 +19,8 @@ pub struct TestMemory {
     pub traps: bool,
     /// Bytes cleared and copied, which the cost counts.
     pub bulk: u64,
+    /// The call is cut before the change of state after so many more (L-3).
+    pub changes_left: u64,
     globals: [u32; Global::COUNT],
     wide_globals: [u64; WideGlobal::COUNT],
 }
@@ -25,6 +32,7 @@ impl TestMemory {
             limit,
             traps: false,
             bulk: 0,
+            changes_left: u64::MAX,
             globals: {
                 let mut globals = [0; Global::COUNT];
                 globals[Global::Head as usize] = FIRST_HEAD;
@@ -41,8 +49,17 @@ impl TestMemory {
     }
 
     fn set<const N: usize>(&mut self, base: u32, offset: u32, value: [u8; N]) {
+        self.change();
         let at = base as usize + offset as usize;
         self.bytes[at..at + N].copy_from_slice(&value);
+    }
+
+    /// Counts a change of state, or cuts the call before it.
+    fn change(&mut self) {
+        if self.changes_left == 0 {
+            resume_unwind(Box::new(Cut));
+        }
+        self.changes_left -= 1;
     }
 
     /// Grows as somebody else would.
@@ -72,10 +89,12 @@ impl Memory for TestMemory {
         self.set(base, offset, value.to_le_bytes());
     }
     fn fill(&mut self, start: u32, value: u8, count: u32) {
+        self.change();
         self.bulk += u64::from(count);
         self.bytes[start as usize..][..count as usize].fill(value);
     }
     fn copy(&mut self, to: u32, from: u32, count: u32) {
+        self.change();
         self.bulk += u64::from(count);
         self.bytes
             .copy_within(from as usize..from as usize + count as usize, to as usize);
@@ -89,6 +108,7 @@ impl Memory for TestMemory {
             assert!(!self.traps, "memory.grow trapped");
             return false;
         }
+        self.change();
         self.bytes.resize(pages as usize * PAGE_BYTES as usize, 0);
         true
     }
@@ -96,12 +116,14 @@ impl Memory for TestMemory {
         self.globals[global as usize]
     }
     fn set_global(&mut self, global: Global, value: u32) {
+        self.change();
         self.globals[global as usize] = value;
     }
     fn wide_global(&self, global: WideGlobal) -> u64 {
         self.wide_globals[global as usize]
     }
     fn set_wide_global(&mut self, global: WideGlobal, value: u64) {
+        self.change();
         self.wide_globals[global as usize] = value;
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use extism_kernel::{FIRST_HANDLE, Memory, PAGE_BYTES};
 
-pub use self::memory::{TestMemory, kernel};
+pub use self::memory::{Cut, TestMemory, kernel};
 pub use self::plain::PlainKernel;
 pub use self::program::Random;
 

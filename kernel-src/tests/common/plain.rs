@@ -1,10 +1,11 @@
 //! The kernel with the plain numbers of the ABI, as hosts and guests see it.
 
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use extism_kernel::{Address, Handle, Kernel};
 
-use super::memory::TestMemory;
+use super::memory::{Cut, TestMemory};
 
 /// A kernel over a test's memory. What has no handle and no address is the kernel's own.
 #[derive(Debug)]
@@ -13,6 +14,17 @@ pub struct PlainKernel(Kernel<TestMemory>);
 impl PlainKernel {
     pub fn new(memory: TestMemory) -> Self {
         Self(Kernel::new(memory))
+    }
+    /// Makes a call and cuts it before the change of state after so many. Returns whether it was cut.
+    pub fn cut(&mut self, changes: u64, call: impl FnOnce(&mut Self)) -> bool {
+        self.0.memory_mut().changes_left = changes;
+        let result = catch_unwind(AssertUnwindSafe(|| call(self)));
+        self.0.memory_mut().changes_left = u64::MAX;
+        match result {
+            Ok(()) => false,
+            Err(payload) if payload.is::<Cut>() => true,
+            Err(payload) => resume_unwind(payload),
+        }
     }
     pub fn alloc(&mut self, length: u64) -> u64 {
         self.0.alloc(length).get()
