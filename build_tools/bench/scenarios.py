@@ -16,7 +16,7 @@ PLENTY = 1_000_000_000
 BLOCK = 64
 MANY = 1000
 MEGABYTE = 1 << 20
-CONSTANT = 2000
+CONSTANT = 700
 """What C-1 allows any call."""
 RESET = 5000
 """What C-3 allows `reset`."""
@@ -189,8 +189,8 @@ SCENARIOS = (
     Scenario(name="input_load_u8", clause="C-2", limit=26, run=_on_input("input_load_u8")),
     Scenario(name="input_load_u64", clause="C-2", limit=28, run=_on_input("input_load_u64")),
     Scenario(name="register getters", clause="C-2", limit=13, run=_getters),
-    Scenario(name="length, 1,000 live blocks", clause="C-2", limit=40, run=_on_each("length")),
-    Scenario(name="length_unsafe, 1,000 live blocks", clause="C-2", limit=40, run=_on_each("length_unsafe")),
+    Scenario(name="length, 1,000 live blocks", clause="C-2", limit=45, run=_on_each("length")),
+    Scenario(name="length_unsafe, 1,000 live blocks", clause="C-2", limit=45, run=_on_each("length_unsafe")),
     Scenario(name="free, 1,000 blocks in order", clause="C-1", limit=CONSTANT, run=_on_each("free")),
     Scenario(name="free, 1,000 blocks in disorder", clause="C-1", limit=CONSTANT, run=_free_in_disorder),
     Scenario(name="free, a second time", clause="C-1", limit=CONSTANT, run=_twice),

@@ -27,8 +27,7 @@ runs and one for entering a function; `block`, `loop`, `else`, `end`, `nop`, `dr
 `unreachable` are free; each byte of a `memory.fill` or `memory.copy` counts one. They are the same on every
 machine. A figure is the most expensive call of its row; where two are given, the mean and then that, and the
 mean is what counts. *At most* is what the clause allows; the clauses stand in [CONTRACT.md](CONTRACT.md). The
-last rows are states that only a guest that wants them brings about: all headers overwritten, and then many
-blocks freed in disorder, or a few whose sizes and places share the most bits; they are for ours alone."""
+last rows are crowds of blocks that are freed in disorder; they are for ours alone."""
 CYCLES = """\
 ## The cycle of a host
 

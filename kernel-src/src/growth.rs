@@ -4,8 +4,11 @@ use crate::layout::{HEADER, PAGE_BYTES, RECORD, RESERVE, TAIL};
 use crate::memory::{Global, WideGlobal};
 use crate::{Kernel, Memory, PageCount};
 
-/// Of the owned pages, divided by 2 to this, so many are asked for beyond the need: then the table moves rarely.
-const AMPLE: u32 = 5;
+/// What is asked for beyond the need, so that the table moves rarely: a 32nd of the owned pages, none below 64.
+#[inline(always)]
+const fn ample(owned: u32) -> u32 {
+    owned >> 6 << 1
+}
 
 impl<M: Memory> Kernel<M> {
     /// The bytes of linear memory that the kernel manages.
@@ -31,8 +34,8 @@ impl<M: Memory> Kernel<M> {
             + u64::from(table)
             + u64::from(RESERVE + 3 * RECORD + TAIL + PAGE_BYTES - 1);
         let need = ((bytes >> 16) as u32).wrapping_sub(pages);
-        let ample = need.wrapping_add(owned >> AMPLE);
-        if !(self.memory.grow(PageCount::new(ample)) || self.memory.grow(PageCount::new(need))) {
+        let more = need.wrapping_add(ample(owned));
+        if !(self.memory.grow(PageCount::new(more)) || self.memory.grow(PageCount::new(need))) {
             return 0;
         }
         // Until all is in place nothing can be read, no handle is live, and the next `alloc` begins a new life (L-3).
