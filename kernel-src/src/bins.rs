@@ -16,9 +16,7 @@ const FIRST_BIN: Link = OLDER.wrapping_sub(BINS);
 pub(crate) fn bin_of(size: u32) -> u32 {
     let zeros = size.leading_zeros();
     // The size's first three bits, and four for each doubling.
-    (size >> 29_u32.wrapping_sub(zeros))
-        .wrapping_sub(zeros << 2)
-        .wrapping_add(100)
+    (size >> 29_u32.wrapping_sub(zeros)).wrapping_sub(zeros << 2).wrapping_add(100)
 }
 
 #[inline(always)]
@@ -51,13 +49,7 @@ impl<M: Memory> Kernel<M> {
         let link = record.link(head);
         let bin = bin_link(number);
         let bin_record = Record::new(head, bin);
-        if self
-            .memory
-            .long(bitmap(head, number), BITMAP)
-            .wrapping_shr(number)
-            & 1
-            == 0
-        {
+        if self.memory.long(bitmap(head, number), BITMAP).wrapping_shr(number) & 1 == 0 {
             self.flip(number);
             self.set_field(bin_record, OLDER, bin);
         }

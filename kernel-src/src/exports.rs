@@ -5,83 +5,11 @@
 
 use core::arch::wasm32::{memory_grow, memory_size};
 
-use crate::{Address, FIRST_HEAD, Global, Handle, Kernel, Memory, PageCount, WideGlobal};
+use crate::{Address, Global, Handle, Kernel, Memory, PageCount, WideGlobal};
 
 /// The module's linear memory, which the kernel addresses by number, and its globals. The linker puts no
 /// Rust object above its unused stack, which ends where the blocks begin.
 struct LinearMemory;
-
-/// Declares a placeholder for each access to a global and calls the one that is asked for.
-///
-/// Each has a name of its own in Rust too: rustc 1.97 takes functions of one name and type for one.
-///
-/// Rust has no name for a WebAssembly global. The placeholders are imports from `global`, and the build
-/// (`build_tools/kernel/lower.py`) makes `global.get` and `global.set` of the calls.
-macro_rules! globals {
-    ($enum:ident, $type:ty: $($variant:ident $get:literal $set:literal,)*) => {
-        impl $enum {
-            #[inline(always)]
-            fn get(self) -> $type {
-                match self {$(
-                    Self::$variant => {
-                        #[link(wasm_import_module = "global")]
-                        unsafe extern "C" {
-                            #[link_name = $get]
-                            #[allow(non_snake_case)]
-                            safe fn $variant() -> $type;
-                        }
-                        $variant()
-                    }
-                )*}
-            }
-
-            #[inline(always)]
-            fn set(self, value: $type) {
-                match self {$(
-                    Self::$variant => {
-                        #[link(wasm_import_module = "global")]
-                        unsafe extern "C" {
-                            #[link_name = $set]
-                            #[allow(non_snake_case)]
-                            safe fn $variant(value: $type);
-                        }
-                        $variant(value);
-                    }
-                )*}
-            }
-        }
-    };
-}
-
-globals! {
-    Global, u32:
-    Head "get head=130172" "set head",
-    Table "get table" "set table",
-    Dirty "get dirty=130172" "set dirty",
-    Used "get used" "set used",
-    Ready "get ready" "set ready",
-    HoleStart "get hole_start" "set hole_start",
-    HoleEnd "get hole_end" "set hole_end",
-    HoleNext "get hole_next" "set hole_next",
-    Spare "get spare" "set spare",
-}
-
-const _: () = assert!(
-    FIRST_HEAD == 130_172,
-    "the placeholders of `head` and `dirty` say how they begin"
-);
-
-globals! {
-    WideGlobal, u64:
-    Span "get span" "set span",
-    InputOffset "get input_offset" "set input_offset",
-    InputLength "get input_length" "set input_length",
-    OutputOffset "get output_offset" "set output_offset",
-    OutputLength "get output_length" "set output_length",
-    Error "get error" "set error",
-    OutputFreed "get output_freed" "set output_freed",
-    ErrorFreed "get error_freed" "set error_freed",
-}
 
 #[link(wasm_import_module = "instruction")]
 unsafe extern "C" {
@@ -102,52 +30,39 @@ fn at(base: u32, offset: u32) -> *mut u8 {
     unsafe { base.add(offset as usize) }
 }
 
+/// Declares how a number of one size is read and written.
+macro_rules! access {
+    ($($get:ident $set:ident $type:ty,)*) => {$(
+        #[inline(always)]
+        fn $get(&self, base: u32, offset: u32) -> $type {
+            // SAFETY: the kernel asks only for bytes inside its pages, where no Rust object lies, aligned or not.
+            unsafe { at(base, offset).cast::<$type>().read_unaligned() }
+        }
+
+        #[inline(always)]
+        fn $set(&mut self, base: u32, offset: u32, value: $type) {
+            // SAFETY: as for reading.
+            unsafe { at(base, offset).cast::<$type>().write_unaligned(value) }
+        }
+    )*};
+}
+
 impl Memory for LinearMemory {
-    #[inline(always)]
-    fn byte(&self, base: u32, offset: u32) -> u8 {
-        // SAFETY: the kernel asks only for bytes inside its pages, and no Rust object lies there.
-        unsafe { at(base, offset).read() }
-    }
-
-    #[inline(always)]
-    fn set_byte(&mut self, base: u32, offset: u32, value: u8) {
-        // SAFETY: as for `byte`.
-        unsafe { at(base, offset).write(value) }
-    }
-
-    #[inline(always)]
-    fn word(&self, base: u32, offset: u32) -> u32 {
-        // SAFETY: as for `byte`; any alignment is allowed.
-        unsafe { at(base, offset).cast::<u32>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    fn set_word(&mut self, base: u32, offset: u32, value: u32) {
-        // SAFETY: as for `word`.
-        unsafe { at(base, offset).cast::<u32>().write_unaligned(value) }
-    }
-
-    #[inline(always)]
-    fn long(&self, base: u32, offset: u32) -> u64 {
-        // SAFETY: as for `word`.
-        unsafe { at(base, offset).cast::<u64>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    fn set_long(&mut self, base: u32, offset: u32, value: u64) {
-        // SAFETY: as for `word`.
-        unsafe { at(base, offset).cast::<u64>().write_unaligned(value) }
+    access! {
+        byte set_byte u8,
+        word set_word u32,
+        long set_long u64,
     }
 
     #[inline(always)]
     fn fill(&mut self, start: u32, value: u8, count: u32) {
-        // SAFETY: as for `byte`; the range lies inside the kernel's pages.
+        // SAFETY: the range lies inside the kernel's pages.
         unsafe { memory_fill(start, value.into(), count) }
     }
 
     #[inline(always)]
     fn copy(&mut self, to: u32, from: u32, count: u32) {
-        // SAFETY: as for `byte`; both ranges lie inside the kernel's pages and may overlap.
+        // SAFETY: both ranges lie inside the kernel's pages, and may overlap.
         unsafe { memory_copy(to, from, count) }
     }
 
@@ -162,22 +77,22 @@ impl Memory for LinearMemory {
     }
 
     #[inline(always)]
-    fn global(&self, global: Global) -> u32 {
+    fn get(&self, global: Global) -> u32 {
         global.get()
     }
 
     #[inline(always)]
-    fn set_global(&mut self, global: Global, value: u32) {
+    fn set(&mut self, global: Global, value: u32) {
         global.set(value);
     }
 
     #[inline(always)]
-    fn wide_global(&self, global: WideGlobal) -> u64 {
+    fn wide(&self, global: WideGlobal) -> u64 {
         global.get()
     }
 
     #[inline(always)]
-    fn set_wide_global(&mut self, global: WideGlobal, value: u64) {
+    fn set_wide(&mut self, global: WideGlobal, value: u64) {
         global.set(value);
     }
 }

@@ -22,53 +22,45 @@ impl<M: Memory> Kernel<M> {
     #[inline(always)]
     pub(crate) fn grow(&mut self, mut place: u32, size: u32) -> u32 {
         let pages = self.memory.pages().get();
-        let old_end = self.memory_bytes() as u32;
-        let owned = (self.memory_bytes() >> 16) as u32;
+        let owned_end = self.memory_bytes();
+        let owned = (owned_end >> 16) as u32;
         if pages != owned {
             place = pages.wrapping_mul(PAGE_BYTES).wrapping_add(HEADER);
         }
-        let table = self.get(Global::Table);
-        // The last record, and two more: the table may get one for others' pages and one for the block.
-        let bytes = u64::from(place)
-            + u64::from(size)
-            + u64::from(table)
-            + u64::from(RESERVE + 3 * RECORD + TAIL + PAGE_BYTES - 1);
-        let need = ((bytes >> 16) as u32).wrapping_sub(pages);
+        let table = self.memory.get(Global::Table);
+        // The block may lie before others' pages, but the table never does. It may get a record for those pages too.
+        let end = (u64::from(place) + u64::from(size)).max(u64::from(self.memory.get(Global::HoleEnd)));
+        let above = u64::from(table) + u64::from(RESERVE + 3 * RECORD + TAIL + PAGE_BYTES - 1);
+        let need = (((end + above) >> 16) as u32).wrapping_sub(pages);
         let more = need.wrapping_add(ample(owned));
         if !(self.memory.grow(PageCount::new(more)) || self.memory.grow(PageCount::new(need))) {
             return 0;
         }
         // Until all is in place nothing can be read, no handle is live, and the next `alloc` begins a new life (L-3).
-        let span = self.memory.wide_global(WideGlobal::Span);
+        let span = self.memory.wide(WideGlobal::Span);
         self.note_used();
-        self.memory.set_wide_global(WideGlobal::Span, 0);
+        self.memory.set_wide(WideGlobal::Span, 0);
         if pages != owned {
             // Where the table lay is cleared as what was used is: when it is passed over, or by a later life.
-            self.set(Global::Used, old_end);
-            if self.get(Global::HoleStart) == 0 {
-                self.set(Global::HoleStart, old_end);
+            self.memory.set(Global::Used, owned_end as u32);
+            if self.memory.get(Global::HoleStart) == 0 {
+                self.memory.set(Global::HoleStart, owned_end as u32);
             }
-            self.set(Global::HoleNext, pages.wrapping_mul(PAGE_BYTES));
+            self.memory.set(Global::HoleNext, pages.wrapping_mul(PAGE_BYTES));
         }
         // The new anchor lies in a fresh page, so that it is all zeros from here on.
         let head = self.head();
-        let new_head = head.wrapping_add(
-            self.memory
-                .pages()
-                .get()
-                .wrapping_sub(owned)
-                .wrapping_mul(PAGE_BYTES),
-        );
-        self.set(Global::Head, new_head);
-        self.set(Global::HoleEnd, self.get(Global::HoleNext));
+        let new_head =
+            head.wrapping_add(self.memory.pages().get().wrapping_sub(owned).wrapping_mul(PAGE_BYTES));
+        self.memory.set(Global::Head, new_head);
+        self.memory.set(Global::HoleEnd, self.memory.get(Global::HoleNext));
         let last = new_head.wrapping_sub(table);
-        self.memory
-            .copy(last, head.wrapping_sub(table), table.wrapping_add(TAIL));
-        let dirty = self.get(Global::Dirty).max(place).max(self.get(Global::HoleEnd));
-        self.wipe(dirty, old_end.min(last));
-        self.set(Global::Dirty, last);
-        self.memory.set_wide_global(WideGlobal::Span, span);
-        self.set(Global::Ready, 1);
+        self.memory.copy(last, head.wrapping_sub(table), table.wrapping_add(TAIL));
+        let dirty = self.memory.get(Global::Dirty).max(place).max(self.memory.get(Global::HoleEnd));
+        self.wipe(dirty, (owned_end as u32).min(last));
+        self.memory.set(Global::Dirty, last);
+        self.memory.set_wide(WideGlobal::Span, span);
+        self.memory.set(Global::Ready, 1);
         place
     }
 
@@ -76,16 +68,15 @@ impl<M: Memory> Kernel<M> {
     /// now has left things half-done.
     #[inline(never)]
     pub(crate) fn note_used(&mut self) {
-        self.set(Global::Ready, 0);
+        self.memory.set(Global::Ready, 0);
         // If a growth was cut, pages of others count if the table has moved behind them.
-        if self.get(Global::HoleNext) <= self.head() {
-            self.set(Global::HoleEnd, self.get(Global::HoleNext));
+        if self.memory.get(Global::HoleNext) <= self.head() {
+            self.memory.set(Global::HoleEnd, self.memory.get(Global::HoleNext));
         }
         // With the header of a block that is not yet counted.
-        let end =
-            (self.memory.wide_global(WideGlobal::Span) as u32).wrapping_add(crate::FIRST_HANDLE + 2 * HEADER);
-        self.set(Global::Used, self.get(Global::Used).max(end));
+        let end = (self.memory.wide(WideGlobal::Span) as u32).wrapping_add(crate::FIRST_HANDLE + 2 * HEADER);
+        self.memory.set(Global::Used, self.memory.get(Global::Used).max(end));
         let next = self.last().at().wrapping_sub(RECORD);
-        self.set(Global::Dirty, self.get(Global::Dirty).min(next));
+        self.memory.set(Global::Dirty, self.memory.get(Global::Dirty).min(next));
     }
 }

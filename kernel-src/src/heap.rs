@@ -4,18 +4,12 @@
 use crate::layout::{FIRST_HANDLE, HEADER, HINT, LENGTH_MAX, RECORD, RESERVE, SMALL_MAX};
 use crate::memory::{Global, WideGlobal};
 use crate::record::{FREE, LENGTH, Link, MARK, NEXT, PLACE, PREV, Record, SMALL};
-use crate::{Address, Handle, Kernel, Memory};
+use crate::{Handle, Kernel, Memory};
 
 /// Bytes that are cleared beyond a block, where earlier lives left some, so that the next blocks need not be.
 const AHEAD: u32 = 1024;
 
 impl<M: Memory> Kernel<M> {
-    /// How far the address is above the first handle, and whether it was handed out.
-    #[inline(always)]
-    pub(crate) fn is_handed_out(&self, address: Address) -> bool {
-        address.get().wrapping_sub(u64::from(FIRST_HANDLE)) < self.memory.wide_global(WideGlobal::Span)
-    }
-
     /// The record of the live block with this handle, or the anchor, whose length is 0.
     ///
     /// The word before a block says where its record is. Guests can write there, so a record is believed only if it
@@ -27,7 +21,10 @@ impl<M: Memory> Kernel<M> {
             let place = handle.get() as u32;
             let link = self.memory.word(place.wrapping_sub(HINT), 0);
             let record = Record::new(head, link);
-            if link < self.get(Global::Table) && link % RECORD == 0 && self.field(record, PLACE) == place {
+            if link < self.memory.get(Global::Table)
+                && link % RECORD == 0
+                && self.field(record, PLACE) == place
+            {
                 return record;
             }
         }
@@ -48,16 +45,16 @@ impl<M: Memory> Kernel<M> {
         let size = (length as u32).wrapping_add(HEADER + 15) & !15;
         let mut last = self.last();
         let mut place = self.field(last, PLACE);
-        if (place.wrapping_add(size) > self.get(Global::Ready)) | (length.wrapping_sub(1) >= SMALL_MAX) {
+        if (place.wrapping_add(size) > self.memory.get(Global::Ready)) | (length.wrapping_sub(1) >= SMALL_MAX)
+        {
             match self.make_place(length, size) {
-                Ok(ready) => place = ready,
+                Ok(ready) => (last, place) = ready,
                 Err(handle) => return handle,
             }
-            last = self.last();
         }
-        self.write_hint(place, self.get(Global::Table));
+        self.write_hint(place, self.memory.get(Global::Table));
         self.append(last, length as u32, place.wrapping_add(size));
-        self.memory.set_wide_global(WideGlobal::Span, span(place, length));
+        self.memory.set_wide(WideGlobal::Span, span(place, length));
         Handle::new(u64::from(place))
     }
 
@@ -67,20 +64,20 @@ impl<M: Memory> Kernel<M> {
         self.memory.set_word(place.wrapping_sub(HINT), 0, link);
     }
 
-    /// The slow path of `alloc`: the last record's place, ready for the block, or what else to return.
+    /// The slow path of `alloc`: the last record and its place, ready for the block, or what else to return.
     #[inline(always)]
-    fn make_place(&mut self, length: u64, size: u32) -> Result<u32, Handle> {
+    fn make_place(&mut self, length: u64, size: u32) -> Result<(Record, u32), Handle> {
         if length.wrapping_sub(1) >= LENGTH_MAX {
             return Err(Handle::NONE);
         }
         // A fresh instance, or a call that was cut half-way (L-3).
-        if self.get(Global::Ready) == 0 {
+        if self.memory.get(Global::Ready) == 0 {
             self.reset();
         }
         let last = self.last();
         let mut place = self.field(last, PLACE);
-        let hole_end = self.get(Global::HoleEnd);
-        if place < hole_end && place.wrapping_add(size) > self.get(Global::HoleStart) {
+        let hole_end = self.memory.get(Global::HoleEnd);
+        if place < hole_end && place.wrapping_add(size) > self.memory.get(Global::HoleStart) {
             place = hole_end.wrapping_add(HEADER);
         }
         // An end that wraps is below the place, and no memory has room for it.
@@ -98,39 +95,36 @@ impl<M: Memory> Kernel<M> {
                 return Err(Handle::NONE);
             }
         }
-        let last = self.last();
+        let mut last = self.last();
         let unused = self.field(last, PLACE);
         if unused != place {
             // Pages of others are passed over, and what is unused before them: it can be read from now on.
-            self.wipe(unused, self.get(Global::HoleStart).min(self.get(Global::Used)));
+            self.wipe(unused, self.memory.get(Global::HoleStart).min(self.memory.get(Global::Used)));
             self.append(last, 0, place);
+            last = Record::new(last.at(), RECORD);
         }
-        self.prepare(place, place.wrapping_add(size));
-        Ok(place)
+        self.prepare(last, place, place.wrapping_add(size));
+        Ok((last, place))
     }
 
     /// Makes the bytes of a block clean, and says how far the next ones are, and have room for their records.
     #[inline(always)]
-    fn prepare(&mut self, place: u32, end: u32) {
-        let hole_end = self.get(Global::HoleEnd);
-        let used = self.get(Global::Used);
-        let dirty = self.get(Global::Dirty);
+    fn prepare(&mut self, last: Record, place: u32, end: u32) {
+        let hole_end = self.memory.get(Global::HoleEnd);
+        let used = self.memory.get(Global::Used);
+        let dirty = self.memory.get(Global::Dirty);
         // Half the room is for the records of the smallest blocks in the other half, and to spare.
-        let floor = self.last().at().wrapping_sub(RESERVE - RECORD);
+        let floor = last.at().wrapping_sub(RESERVE - RECORD);
         let mut ready = floor.wrapping_sub(end.max(hole_end)) >> 1;
         if end < used {
             ready = ready.min(AHEAD);
         }
         ready = ready.wrapping_add(end);
-        ready = ready.min(if place < hole_end {
-            self.get(Global::HoleStart)
-        } else {
-            dirty
-        });
+        ready = ready.min(if place < hole_end { self.memory.get(Global::HoleStart) } else { dirty });
         ready = ready.max(end);
         self.wipe(place, ready.min(used));
         self.wipe(place.max(dirty), ready);
-        self.set(Global::Ready, ready);
+        self.memory.set(Global::Ready, ready);
     }
 
     /// Clears from one address to another, if there is anything between.
@@ -144,8 +138,8 @@ impl<M: Memory> Kernel<M> {
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.
     #[inline(always)]
     fn reuse(&mut self, record: Record, length: u64, size: u32) -> Handle {
-        let ready = self.get(Global::Ready);
-        self.set(Global::Ready, 0);
+        let ready = self.memory.get(Global::Ready);
+        self.memory.set(Global::Ready, 0);
         let marked = self.field(record, PLACE);
         let mark = marked & MARK;
         let place = marked.wrapping_sub(mark);
@@ -154,9 +148,9 @@ impl<M: Memory> Kernel<M> {
         let head = self.head();
         let mut is_ready = ready;
         if left >= 2 * HEADER {
-            let mut rest = self.get(Global::Spare);
+            let mut rest = self.memory.get(Global::Spare);
             if rest != 0 {
-                self.set(Global::Spare, self.field(Record::new(head, rest), NEXT));
+                self.memory.set(Global::Spare, self.field(Record::new(head, rest), NEXT));
             } else {
                 rest = self.split_last();
                 is_ready = 1;
@@ -173,12 +167,12 @@ impl<M: Memory> Kernel<M> {
         self.set_field(record, LENGTH, length as u32);
         self.write_hint(place, record.link(head));
         let span = span(place, length);
-        if span > self.memory.wide_global(WideGlobal::Span) {
-            self.memory.set_wide_global(WideGlobal::Span, span);
+        if span > self.memory.wide(WideGlobal::Span) {
+            self.memory.set_wide(WideGlobal::Span, span);
         }
         // A place without a mark says that the length is one.
         self.set_field(record, PLACE, place);
-        self.set(Global::Ready, is_ready);
+        self.memory.set(Global::Ready, is_ready);
         Handle::new(u64::from(place))
     }
 
@@ -189,13 +183,13 @@ impl<M: Memory> Kernel<M> {
         let last = self.last();
         let next = Record::new(last.at(), RECORD);
         let place = self.field(last, PLACE);
-        if next.at() < place.max(self.get(Global::HoleEnd)) {
+        if next.at() < place.max(self.memory.get(Global::HoleEnd)) {
             return 0;
         }
         let link = last.link(head);
         self.set_field(next, PLACE, place);
         self.join(Record::new(head, self.field(last, PREV)), next.link(head));
-        self.set(Global::Table, next.link(head));
+        self.memory.set(Global::Table, next.link(head));
         link
     }
 
@@ -204,22 +198,22 @@ impl<M: Memory> Kernel<M> {
     pub fn free(&mut self, handle: Handle) {
         let mut record = self.find(handle);
         let length = self.field(record, LENGTH);
-        let ready = self.get(Global::Ready);
+        let ready = self.memory.get(Global::Ready);
         if length == 0 || ready == 0 {
             return;
         }
         if self.output_offset() == handle.address() {
-            self.memory.set_wide_global(WideGlobal::OutputFreed, handle.get());
+            self.memory.set_wide(WideGlobal::OutputFreed, handle.get());
             return;
         }
         if self.error_get() == handle {
-            self.memory.set_wide_global(WideGlobal::ErrorFreed, handle.get());
+            self.memory.set_wide(WideGlobal::ErrorFreed, handle.get());
             return;
         }
         if self.input_offset() == handle.address() {
-            self.memory.set_wide_global(WideGlobal::InputLength, 0);
+            self.memory.set_wide(WideGlobal::InputLength, 0);
         }
-        self.set(Global::Ready, 0);
+        self.memory.set(Global::Ready, 0);
         let head = self.head();
         let mut mark = FREE;
         if length <= SMALL_MAX as u32 {
@@ -234,7 +228,7 @@ impl<M: Memory> Kernel<M> {
         }
         let place = self.field(record, PLACE) | mark | before;
         self.insert(record, place, self.size(record));
-        self.set(Global::Ready, ready);
+        self.memory.set(Global::Ready, ready);
     }
 
     /// If `free`, one of two neighbours, is a free range, takes it out of its bin, and makes one range of both: the
@@ -246,8 +240,8 @@ impl<M: Memory> Kernel<M> {
             self.remove(free);
             self.join(left, self.field(right, NEXT));
             self.set_field(right, PLACE, 0);
-            self.set_field(right, NEXT, self.get(Global::Spare));
-            self.set(Global::Spare, right.link(self.head()));
+            self.set_field(right, NEXT, self.memory.get(Global::Spare));
+            self.memory.set(Global::Spare, right.link(self.head()));
         }
         mark
     }
@@ -256,7 +250,5 @@ impl<M: Memory> Kernel<M> {
 /// Bytes from the first handle to the end of the block at `place`.
 #[inline(always)]
 fn span(place: u32, length: u64) -> u64 {
-    u64::from(place)
-        .wrapping_add(length)
-        .wrapping_sub(u64::from(FIRST_HANDLE))
+    u64::from(place).wrapping_add(length).wrapping_sub(u64::from(FIRST_HANDLE))
 }

@@ -23,22 +23,22 @@ impl<M: Memory> Kernel<M> {
     #[inline(never)]
     pub fn reset(&mut self) {
         self.note_used();
-        self.set_wide(WideGlobal::Span, 0);
-        self.set_wide(WideGlobal::InputLength, 0);
-        self.set_wide(WideGlobal::InputOffset, 0);
-        self.set_wide(WideGlobal::OutputLength, 0);
-        self.set_wide(WideGlobal::OutputOffset, 0);
-        self.set_wide(WideGlobal::Error, 0);
-        self.set_wide(WideGlobal::OutputFreed, 0);
-        self.set_wide(WideGlobal::ErrorFreed, 0);
-        self.set(Global::Spare, 0);
-        self.set(Global::Table, RECORD);
+        self.memory.set_wide(WideGlobal::Span, 0);
+        self.memory.set_wide(WideGlobal::InputLength, 0);
+        self.memory.set_wide(WideGlobal::InputOffset, 0);
+        self.memory.set_wide(WideGlobal::OutputLength, 0);
+        self.memory.set_wide(WideGlobal::OutputOffset, 0);
+        self.memory.set_wide(WideGlobal::Error, 0);
+        self.memory.set_wide(WideGlobal::OutputFreed, 0);
+        self.memory.set_wide(WideGlobal::ErrorFreed, 0);
+        self.memory.set(Global::Spare, 0);
+        self.memory.set(Global::Table, RECORD);
         // The last record is the first of the table; above it the anchor, and the bitmap of the bins.
         let head = self.head();
         self.memory.fill(head, 0, BINS);
         let last = Record::new(head, RECORD);
         self.set_field(last, PLACE, FIRST_HANDLE);
         self.set_field(last, PREV, 0);
-        self.set(Global::Ready, 1);
+        self.memory.set(Global::Ready, 1);
     }
 }

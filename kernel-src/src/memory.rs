@@ -2,61 +2,100 @@
 
 use crate::PageCount;
 
-/// The kernel's 32-bit state outside linear memory: globals of the module. In a fresh instance `Head` and
-/// `Dirty` are [`FIRST_HEAD`](crate::FIRST_HEAD), and all else 0.
-#[derive(Debug, Clone, Copy)]
-pub enum Global {
-    /// The address of the anchor, below which the table grows down. It tells where the kernel's pages end.
-    Head,
-    /// The link of the last record: bytes of the table. 0 in a fresh instance only.
-    Table,
-    /// Where the lowest record lay in an earlier life, since the table last moved: what is above may be dirty.
-    Dirty,
-    /// What earlier lives used ends here or below: blocks are cleared up to it when they are appended.
-    Used,
-    /// Blocks that end here or below need no preparation; 1 sends all to the slow path. 0 before the first `alloc` or
-    /// `reset`, and while a call changes what a cut must not leave half-done: then the next `alloc` begins a new
-    /// life (L-3).
-    Ready,
-    /// Where pages begin that somebody else grew into memory, or 0.
-    HoleStart,
-    /// Where they end, or 0.
-    HoleEnd,
-    /// Where they will end when the table has moved behind them. Else the same.
-    HoleNext,
-    /// The link of the first record that merging gave back, or 0.
-    Spare,
+/// Declares globals, and on WebAssembly a placeholder for each access to one.
+///
+/// Rust has no name for a WebAssembly global. The placeholders are imports from `global`, and the build
+/// (`build_tools/kernel/lower.py`) makes `global.get` and `global.set` of the calls. Each has a name of its own in
+/// Rust too: rustc 1.97 takes functions of one name and type for one.
+macro_rules! globals {
+    ($(#[$about:meta])* $enum:ident($type:ty) { $($(#[$doc:meta])* $name:ident $get:literal $set:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy)]
+        pub enum $enum {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl $enum {
+            /// How many there are.
+            pub const COUNT: usize = [$($get),*].len();
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            #[allow(non_snake_case)]
+            mod get {
+                #[link(wasm_import_module = "global")]
+                unsafe extern "C" { $(#[link_name = $get] pub safe fn $name() -> $type;)* }
+            }
+            #[allow(non_snake_case)]
+            mod set {
+                #[link(wasm_import_module = "global")]
+                unsafe extern "C" { $(#[link_name = $set] pub safe fn $name(value: $type);)* }
+            }
+            impl $enum {
+                #[inline(always)]
+                pub(crate) fn get(self) -> $type {
+                    match self { $(Self::$name => get::$name(),)* }
+                }
+                #[inline(always)]
+                pub(crate) fn set(self, value: $type) {
+                    match self { $(Self::$name => set::$name(value),)* }
+                }
+            }
+        };
+    };
 }
 
-impl Global {
-    /// How many there are.
-    pub const COUNT: usize = Self::Spare as usize + 1;
+globals! {
+    /// The kernel's 32-bit state outside linear memory. In a fresh instance a global is the number that its
+    /// placeholder names, or 0.
+    Global(u32) {
+        /// The address of the anchor, below which the table grows down. It tells where the kernel's pages end.
+        Head "get head=130172" "set head",
+        /// The link of the last record: bytes of the table. 0 in a fresh instance only.
+        Table "get table" "set table",
+        /// Where the lowest record lay in an earlier life, since the table last moved: what is above may be dirty.
+        Dirty "get dirty=130172" "set dirty",
+        /// What earlier lives used ends here or below: blocks are cleared up to it when they are appended.
+        Used "get used" "set used",
+        /// Blocks that end here or below need no preparation; 1 sends all to the slow path. 0 before the first `alloc`
+        /// or `reset`, and while a call changes what a cut must not leave half-done: then the next `alloc` begins a
+        /// new life (L-3).
+        Ready "get ready" "set ready",
+        /// Where pages begin that somebody else grew into memory, or 0.
+        HoleStart "get hole_start" "set hole_start",
+        /// Where they end, or 0.
+        HoleEnd "get hole_end" "set hole_end",
+        /// Where they will end when the table has moved behind them. Else the same.
+        HoleNext "get hole_next" "set hole_next",
+        /// The link of the first record that joining gave back, or 0.
+        Spare "get spare" "set spare",
+    }
 }
 
-/// The kernel's 64-bit state outside linear memory: what exports compare with, or give back.
-#[derive(Debug, Clone, Copy)]
-pub enum WideGlobal {
-    /// Bytes from the first handle to the end of what was handed out.
-    Span,
-    /// The input register: an address.
-    InputOffset,
-    /// The input register: a length.
-    InputLength,
-    /// The output register: an address.
-    OutputOffset,
-    /// The output register: a length.
-    OutputLength,
-    /// The error register: a handle.
-    Error,
-    /// The handle of the output's block, if that was freed while the output held it.
-    OutputFreed,
-    /// The handle of the error's block, if that was freed while the register held it.
-    ErrorFreed,
-}
+const _: () =
+    assert!(crate::FIRST_HEAD == 130_172, "the placeholders of `head` and `dirty` say how they begin");
 
-impl WideGlobal {
-    /// How many there are.
-    pub const COUNT: usize = Self::ErrorFreed as usize + 1;
+globals! {
+    /// The kernel's 64-bit state outside linear memory: what exports compare with, or give back.
+    WideGlobal(u64) {
+        /// Bytes from the first handle to the end of what was handed out.
+        Span "get span" "set span",
+        /// The input register: an address.
+        InputOffset "get input_offset" "set input_offset",
+        /// The input register: a length.
+        InputLength "get input_length" "set input_length",
+        /// The output register: an address.
+        OutputOffset "get output_offset" "set output_offset",
+        /// The output register: a length.
+        OutputLength "get output_length" "set output_length",
+        /// The error register: a handle.
+        Error "get error" "set error",
+        /// The handle of the output's block, if that was freed while the output held it.
+        OutputFreed "get output_freed" "set output_freed",
+        /// The handle of the error's block, if that was freed while the register held it.
+        ErrorFreed "get error_freed" "set error_freed",
+    }
 }
 
 /// A module instance as the kernel sees it: its linear memory and its globals.
@@ -86,11 +125,11 @@ pub trait Memory {
     /// Adds `delta` pages and says whether the host agreed. A host may also never return (L-3).
     fn grow(&mut self, delta: PageCount) -> bool;
     /// Reads a global.
-    fn global(&self, global: Global) -> u32;
+    fn get(&self, global: Global) -> u32;
     /// Writes a global.
-    fn set_global(&mut self, global: Global, value: u32);
+    fn set(&mut self, global: Global, value: u32);
     /// Reads a 64-bit global.
-    fn wide_global(&self, global: WideGlobal) -> u64;
+    fn wide(&self, global: WideGlobal) -> u64;
     /// Writes a 64-bit global.
-    fn set_wide_global(&mut self, global: WideGlobal, value: u64);
+    fn set_wide(&mut self, global: WideGlobal, value: u64);
 }

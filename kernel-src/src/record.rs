@@ -63,16 +63,6 @@ impl Record {
 
 impl<M: Memory> Kernel<M> {
     #[inline(always)]
-    pub(crate) fn get(&self, global: Global) -> u32 {
-        self.memory.global(global)
-    }
-
-    #[inline(always)]
-    pub(crate) fn set(&mut self, global: Global, value: u32) {
-        self.memory.set_global(global, value);
-    }
-
-    #[inline(always)]
     pub(crate) fn field(&self, record: Record, field: Field) -> u32 {
         self.memory.word(record.at(), field)
     }
@@ -85,21 +75,20 @@ impl<M: Memory> Kernel<M> {
     /// The anchor's address. The anchor is the record before the first, and always all zeros.
     #[inline(always)]
     pub(crate) fn head(&self) -> u32 {
-        self.get(Global::Head)
+        self.memory.get(Global::Head)
     }
 
     /// The record at the end of the row and of the table: its place is that of the next block.
     #[inline(always)]
     pub(crate) fn last(&self) -> Record {
-        Record::new(self.head(), self.get(Global::Table))
+        Record::new(self.head(), self.memory.get(Global::Table))
     }
 
     /// Bytes of a free range.
     #[inline(never)]
     pub(crate) fn size(&self, record: Record) -> u32 {
         let next = Record::new(self.head(), self.field(record, NEXT));
-        self.field(next, PLACE)
-            .wrapping_sub(self.field(record, PLACE) & !MARK)
+        self.field(next, PLACE).wrapping_sub(self.field(record, PLACE) & !MARK)
     }
 
     /// Makes the last record a block of `length` bytes (0: pages of others), and the next one the last. `end` is the
@@ -108,13 +97,13 @@ impl<M: Memory> Kernel<M> {
     /// A call can be cut between any two changes (L-3): nothing counts before the table does.
     #[inline(always)]
     pub(crate) fn append(&mut self, last: Record, length: u32, end: u32) {
-        let link = self.get(Global::Table);
+        let link = self.memory.get(Global::Table);
         let next = Record::new(last.at(), RECORD);
         self.set_field(next, PLACE, end);
         self.set_field(next, PREV, link);
         self.set_field(last, LENGTH, length);
         self.set_field(last, NEXT, link.wrapping_add(RECORD));
-        self.set(Global::Table, link.wrapping_add(RECORD));
+        self.memory.set(Global::Table, link.wrapping_add(RECORD));
     }
 
     /// Makes two records neighbours.

@@ -32,10 +32,7 @@ fn defect_1_a_store_forges_no_register_and_no_length() {
         );
         assert_eq!(kernel.error_get(), error, "after a store to {address}");
         let length = kernel.length(error);
-        assert!(
-            length == 24 || length == 0 && address > output,
-            "{length} after a store to {address}"
-        );
+        assert!(length == 24 || length == 0 && address > output, "{length} after a store to {address}");
     }
     kernel.check_invariants();
 }
@@ -50,10 +47,7 @@ fn defect_2_a_forged_size_makes_no_call_hang() {
         }
         for &handle in &handles {
             let length = kernel.length(handle);
-            assert!(
-                length == 0 || handle == FIRST && length == 40,
-                "its header was overwritten (A-6)"
-            );
+            assert!(length == 0 || handle == FIRST && length == 40, "its header was overwritten (A-6)");
             assert_eq!(kernel.length(handle + 1), 0);
         }
     }
@@ -70,11 +64,7 @@ fn defect_3_reset_costs_nothing_that_depends_on_use() {
     assert_ne!(kernel.alloc(100 << 20), 0);
     kernel.memory_mut().bulk = 0;
     kernel.reset();
-    assert!(
-        kernel.memory().bulk < 1000,
-        "reset wrote {} bytes",
-        kernel.memory().bulk
-    );
+    assert!(kernel.memory().bulk < 1000, "reset wrote {} bytes", kernel.memory().bulk);
 }
 
 #[test]
@@ -82,13 +72,8 @@ fn defect_4_registers_take_only_what_was_handed_out_and_can_be_cleared() {
     let mut kernel = kernel(17);
     let handle = kernel.alloc(100);
     kernel.output_set(handle, 100);
-    for (offset, length) in [
-        (handle, u64::MAX - 9),
-        (handle, 101),
-        (0, 1),
-        (handle + 101, 0),
-        (u64::MAX, 2),
-    ] {
+    for (offset, length) in [(handle, u64::MAX - 9), (handle, 101), (0, 1), (handle + 101, 0), (u64::MAX, 2)]
+    {
         kernel.output_set(offset, length);
         kernel.input_set(offset, length);
         assert_eq!((kernel.output_offset(), kernel.output_length()), (handle, 100));
@@ -127,10 +112,7 @@ fn defect_6_no_load_reads_beyond_its_range_and_none_traps() {
     kernel.input_set(handle + 4, 10);
     for offset in (0..40).chain(u64::MAX - 40..=u64::MAX) {
         let is_inside = offset < 10;
-        assert_eq!(
-            kernel.input_load_u8(offset),
-            if is_inside && offset >= 8 { 255 } else { 0 }
-        );
+        assert_eq!(kernel.input_load_u8(offset), if is_inside && offset >= 8 { 255 } else { 0 });
         if offset > 2 {
             assert_eq!(kernel.input_load_u64(offset), 0);
         }
@@ -162,10 +144,7 @@ fn defect_7_addresses_above_4_gib_are_nowhere() {
         kernel.error_set(high + handle);
     }
     assert_eq!(kernel.load_u8(handle), 9);
-    assert_eq!(
-        (kernel.output_offset(), kernel.error_get(), kernel.length(handle)),
-        (0, 0, 64)
-    );
+    assert_eq!((kernel.output_offset(), kernel.error_get(), kernel.length(handle)), (0, 0, 64));
 }
 
 #[test]
@@ -194,11 +173,7 @@ fn defect_9_freed_neighbours_coalesce() {
         kernel.free(handle);
         kernel.check_invariants();
     }
-    assert!(
-        kernel.memory_bytes() <= 4 * 65_536,
-        "{} bytes",
-        kernel.memory_bytes()
-    );
+    assert!(kernel.memory_bytes() <= 4 * 65_536, "{} bytes", kernel.memory_bytes());
 
     kernel.reset();
     let owned = kernel.memory_bytes();
@@ -216,11 +191,7 @@ fn defect_9_freed_neighbours_coalesce() {
         kernel.free(handle);
     }
     assert_ne!(kernel.alloc(handles.len() as u64 * 500), 0);
-    assert_eq!(
-        kernel.memory_bytes(),
-        owned,
-        "k freed bytes in a row serve a request of k"
-    );
+    assert_eq!(kernel.memory_bytes(), owned, "k freed bytes in a row serve a request of k");
 }
 
 #[test]
@@ -360,10 +331,8 @@ fn under_pressure_the_oldest_range_of_any_size_goes_first() {
     for _ in 0..20 {
         let mut kernel = kernel(3);
         let lengths = [40, 72, 100, 300, 1000, 90, 2000, 48];
-        let mut left: Vec<(u64, u64)> = full(&mut kernel, &lengths)
-            .into_iter()
-            .zip(lengths.iter().copied().cycle())
-            .collect();
+        let mut left: Vec<(u64, u64)> =
+            full(&mut kernel, &lengths).into_iter().zip(lengths.iter().copied().cycle()).collect();
         for at in (1..left.len()).rev() {
             left.swap(at, random.below(at as u64 + 1) as usize);
         }
@@ -373,10 +342,8 @@ fn under_pressure_the_oldest_range_of_any_size_goes_first() {
         // Whole ranges are asked for, so that no rest becomes a younger one.
         while !left.is_empty() {
             let (_, length) = left[random.below(left.len() as u64) as usize];
-            let oldest = left
-                .iter()
-                .position(|&(_, n)| (n + 31) / 16 >= (length + 31) / 16)
-                .expect("one fits");
+            let oldest =
+                left.iter().position(|&(_, n)| (n + 31) / 16 >= (length + 31) / 16).expect("one fits");
             let (handle, whole) = left.remove(oldest);
             assert_eq!(kernel.alloc(whole), handle);
             kernel.check_invariants();
@@ -395,10 +362,7 @@ fn only_what_was_used_is_cleared() {
     // A `reset` clears what lies around the anchor, and an `alloc` up to 1 KiB beyond its block.
     let around = 64;
     let ahead = 1024 + 32;
-    assert!(
-        bulk_of(&mut kernel, 100_000) <= around + 32,
-        "fresh pages are clean"
-    );
+    assert!(bulk_of(&mut kernel, 100_000) <= around + 32, "fresh pages are clean");
     kernel.reset();
     let used = bulk_of(&mut kernel, 1000);
     assert!((1000..=1000 + ahead).contains(&used), "{used} bytes were cleared");
@@ -411,16 +375,10 @@ fn only_what_was_used_is_cleared() {
     kernel.reset();
     // The first life's bytes, and the records of the third.
     let again = bulk_of(&mut kernel, 110_000);
-    assert!(
-        (100_000..100_000 + ahead).contains(&again),
-        "{again} bytes were cleared"
-    );
+    assert!((100_000..100_000 + ahead).contains(&again), "{again} bytes were cleared");
     kernel.reset();
     let grown = bulk_of(&mut kernel, 1_000_000);
-    assert!(
-        grown < 110_000 + 300 * 20 + 2 * 1024,
-        "{grown} bytes were cleared or moved"
-    );
+    assert!(grown < 110_000 + 300 * 20 + 2 * 1024, "{grown} bytes were cleared or moved");
 }
 
 #[test]
@@ -524,9 +482,8 @@ fn records_never_reach_pages_of_others() {
         assert_ne!(kernel.alloc(20_000), 0);
         for large in [60_000, 30_000, 3000, 1200] {
             kernel.reset();
-            let blocks: Vec<u64> = core::iter::repeat_with(|| kernel.alloc(large))
-                .take_while(|&handle| handle != 0)
-                .collect();
+            let blocks: Vec<u64> =
+                core::iter::repeat_with(|| kernel.alloc(large)).take_while(|&handle| handle != 0).collect();
             for &handle in &blocks {
                 kernel.free(handle);
                 // Each takes a record from the table until none is left.
@@ -618,9 +575,7 @@ fn ranges_freed_in_any_order_become_one() {
 
 /// Allocates until nothing is left.
 fn fill(kernel: &mut PlainKernel) -> Vec<u64> {
-    core::iter::repeat_with(|| kernel.alloc(500))
-        .take_while(|&handle| handle != 0)
-        .collect()
+    core::iter::repeat_with(|| kernel.alloc(500)).take_while(|&handle| handle != 0).collect()
 }
 
 /// Brings a kernel into a state, cuts `alloc(length)` in it at every place, and goes on with each.

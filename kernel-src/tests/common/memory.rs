@@ -43,12 +43,12 @@ impl TestMemory {
         }
     }
 
-    fn get<const N: usize>(&self, base: u32, offset: u32) -> [u8; N] {
+    fn read<const N: usize>(&self, base: u32, offset: u32) -> [u8; N] {
         let at = base as usize + offset as usize;
         self.bytes[at..at + N].try_into().expect("a range of N bytes")
     }
 
-    fn set<const N: usize>(&mut self, base: u32, offset: u32, value: [u8; N]) {
+    fn write<const N: usize>(&mut self, base: u32, offset: u32, value: [u8; N]) {
         self.change();
         let at = base as usize + offset as usize;
         self.bytes[at..at + N].copy_from_slice(&value);
@@ -64,29 +64,28 @@ impl TestMemory {
 
     /// Grows as somebody else would.
     pub fn grow_by_others(&mut self, delta: u32) {
-        self.bytes
-            .resize(self.bytes.len() + (delta * PAGE_BYTES) as usize, 0xee);
+        self.bytes.resize(self.bytes.len() + (delta * PAGE_BYTES) as usize, 0xee);
     }
 }
 
 impl Memory for TestMemory {
     fn byte(&self, base: u32, offset: u32) -> u8 {
-        self.get::<1>(base, offset)[0]
+        self.read::<1>(base, offset)[0]
     }
     fn set_byte(&mut self, base: u32, offset: u32, value: u8) {
-        self.set(base, offset, [value]);
+        self.write(base, offset, [value]);
     }
     fn word(&self, base: u32, offset: u32) -> u32 {
-        u32::from_le_bytes(self.get(base, offset))
+        u32::from_le_bytes(self.read(base, offset))
     }
     fn set_word(&mut self, base: u32, offset: u32, value: u32) {
-        self.set(base, offset, value.to_le_bytes());
+        self.write(base, offset, value.to_le_bytes());
     }
     fn long(&self, base: u32, offset: u32) -> u64 {
-        u64::from_le_bytes(self.get(base, offset))
+        u64::from_le_bytes(self.read(base, offset))
     }
     fn set_long(&mut self, base: u32, offset: u32, value: u64) {
-        self.set(base, offset, value.to_le_bytes());
+        self.write(base, offset, value.to_le_bytes());
     }
     fn fill(&mut self, start: u32, value: u8, count: u32) {
         self.change();
@@ -96,8 +95,7 @@ impl Memory for TestMemory {
     fn copy(&mut self, to: u32, from: u32, count: u32) {
         self.change();
         self.bulk += u64::from(count);
-        self.bytes
-            .copy_within(from as usize..from as usize + count as usize, to as usize);
+        self.bytes.copy_within(from as usize..from as usize + count as usize, to as usize);
     }
     fn pages(&self) -> PageCount {
         PageCount::new((self.bytes.len() / PAGE_BYTES as usize) as u32)
@@ -112,17 +110,17 @@ impl Memory for TestMemory {
         self.bytes.resize(pages as usize * PAGE_BYTES as usize, 0);
         true
     }
-    fn global(&self, global: Global) -> u32 {
+    fn get(&self, global: Global) -> u32 {
         self.globals[global as usize]
     }
-    fn set_global(&mut self, global: Global, value: u32) {
+    fn set(&mut self, global: Global, value: u32) {
         self.change();
         self.globals[global as usize] = value;
     }
-    fn wide_global(&self, global: WideGlobal) -> u64 {
+    fn wide(&self, global: WideGlobal) -> u64 {
         self.wide_globals[global as usize]
     }
-    fn set_wide_global(&mut self, global: WideGlobal, value: u64) {
+    fn set_wide(&mut self, global: WideGlobal, value: u64) {
         self.change();
         self.wide_globals[global as usize] = value;
     }

@@ -69,19 +69,13 @@ impl Shadow {
             assert_eq!(grown, 0, "a refusal changes nothing");
             let left = u64::from(self.kernel.memory().limit.saturating_sub(pages)) * u64::from(PAGE_BYTES);
             let overhead = 65536 + self.blocks_ever * 2 * RECORD;
-            assert!(
-                length == 0 || length.saturating_add(overhead) > left,
-                "A-4: {length} bytes fit {left}"
-            );
+            assert!(length == 0 || length.saturating_add(overhead) > left, "A-4: {length} bytes fit {left}");
             return 0;
         }
         self.blocks_ever += 1;
         assert!(length > 0, "A-1: alloc(0) is 0");
         assert_eq!(handle % 8, 0, "A-1: a handle is a multiple of 8");
-        assert!(
-            grown <= self.growth_max(length, pages),
-            "A-3: {grown} pages for {length} bytes"
-        );
+        assert!(grown <= self.growth_max(length, pages), "A-3: {grown} pages for {length} bytes");
         let end = handle + length;
         assert!(
             handle >= FIRST && end <= self.kernel.memory_bytes() + self.hole_bytes(),
@@ -91,23 +85,14 @@ impl Shadow {
             assert!(below + n <= handle, "A-1: {handle}+{length} overlaps {below}+{n}");
         }
         for &(low, high) in &self.holes {
-            assert!(
-                end <= low || handle >= high,
-                "A-3: a block lies in somebody else's pages"
-            );
+            assert!(end <= low || handle >= high, "A-3: a block lies in somebody else's pages");
         }
         let (offset, n) = self.output;
-        assert!(
-            n == 0 || end <= offset || offset + n <= handle,
-            "R-3: the output was given away"
-        );
+        assert!(n == 0 || end <= offset || offset + n <= handle, "R-3: the output was given away");
         if length <= 1024 && handle < self.end() && self.holes.is_empty() {
             let unused = owned.saturating_sub(self.end());
             let overhead = 16384 + self.blocks_ever * 2 * RECORD;
-            assert!(
-                unused < length + overhead,
-                "A-5: a range was reused with {unused} unused bytes"
-            );
+            assert!(unused < length + overhead, "A-5: a range was reused with {unused} unused bytes");
         }
         let old_end = self.end();
         if end > old_end {
@@ -151,24 +136,13 @@ impl Shadow {
         let memory = &self.kernel.memory().bytes[from as usize..to as usize];
         let model = &self.bytes[(from - FIRST) as usize..(to - FIRST) as usize];
         if memory != model {
-            let at = memory
-                .iter()
-                .zip(model)
-                .position(|(a, b)| a != b)
-                .expect("they differ");
-            panic!(
-                "A-2: byte {} is {}, not {}",
-                from + at as u64,
-                memory[at],
-                model[at]
-            );
+            let at = memory.iter().zip(model).position(|(a, b)| a != b).expect("they differ");
+            panic!("A-2: byte {} is {}, not {}", from + at as u64, memory[at], model[at]);
         }
     }
 
     fn hint(&self, handle: u64) -> [u8; 4] {
-        self.kernel.memory().bytes[handle as usize - 4..handle as usize]
-            .try_into()
-            .expect("four bytes")
+        self.kernel.memory().bytes[handle as usize - 4..handle as usize].try_into().expect("four bytes")
     }
 
     /// The length that the kernel is to give for a handle: 0 also if its header was overwritten.
@@ -258,39 +232,15 @@ impl Shadow {
 
     pub fn load(&mut self, address: u64) {
         let end = self.end();
-        let byte = if address >= FIRST && address < end {
-            self.bytes[(address - FIRST) as usize]
-        } else {
-            0
-        };
+        let byte = if address >= FIRST && address < end { self.bytes[(address - FIRST) as usize] } else { 0 };
         assert_eq!(self.kernel.load_u8(address), byte, "M-1: load_u8({address})");
-        assert_eq!(
-            self.kernel.load_u64(address),
-            self.model_u64(address, end),
-            "M-2: load_u64({address})"
-        );
+        assert_eq!(self.kernel.load_u64(address), self.model_u64(address, end), "M-2: load_u64({address})");
         let (offset, length) = self.input;
         let inside = address < length;
-        let byte = if inside {
-            self.bytes[(offset + address - FIRST) as usize]
-        } else {
-            0
-        };
-        assert_eq!(
-            self.kernel.input_load_u8(address),
-            byte,
-            "M-4: input_load_u8({address})"
-        );
-        let long = if inside {
-            self.model_u64(offset + address, offset + length)
-        } else {
-            0
-        };
-        assert_eq!(
-            self.kernel.input_load_u64(address),
-            long,
-            "M-4: input_load_u64({address})"
-        );
+        let byte = if inside { self.bytes[(offset + address - FIRST) as usize] } else { 0 };
+        assert_eq!(self.kernel.input_load_u8(address), byte, "M-4: input_load_u8({address})");
+        let long = if inside { self.model_u64(offset + address, offset + length) } else { 0 };
+        assert_eq!(self.kernel.input_load_u64(address), long, "M-4: input_load_u64({address})");
     }
 
     pub fn reset(&mut self) {
@@ -314,45 +264,19 @@ impl Shadow {
 
     /// Compares what can be seen through the exports, and scans the kernel's own state.
     pub fn check(&mut self, is_thorough: bool) {
-        assert_eq!(
-            (self.kernel.input_offset(), self.kernel.input_length()),
-            self.input
-        );
-        assert_eq!(
-            (self.kernel.output_offset(), self.kernel.output_length()),
-            self.output
-        );
+        assert_eq!((self.kernel.input_offset(), self.kernel.input_length()), self.input);
+        assert_eq!((self.kernel.output_offset(), self.kernel.output_length()), self.output);
         assert_eq!(self.kernel.error_get(), self.error);
-        assert_eq!(
-            self.kernel.memory().bytes[..8],
-            [0; 8],
-            "M-3: bytes 0 to 7 stay 0"
-        );
-        for handle in self
-            .stale
-            .iter()
-            .rev()
-            .take(8)
-            .copied()
-            .chain([self.end(), self.end() + 1])
-        {
-            for near in [
-                handle,
-                handle.wrapping_add(1),
-                handle.wrapping_add(8),
-                handle.wrapping_add(16),
-            ] {
+        assert_eq!(self.kernel.memory().bytes[..8], [0; 8], "M-3: bytes 0 to 7 stay 0");
+        for handle in self.stale.iter().rev().take(8).copied().chain([self.end(), self.end() + 1]) {
+            for near in [handle, handle.wrapping_add(1), handle.wrapping_add(8), handle.wrapping_add(16)] {
                 let want = self.length(near);
                 assert_eq!(self.kernel.length(near), want, "A-6: length({near})");
             }
         }
         if is_thorough {
             for &handle in self.live.keys() {
-                assert_eq!(
-                    self.kernel.length(handle),
-                    self.length(handle),
-                    "A-6: length({handle})"
-                );
+                assert_eq!(self.kernel.length(handle), self.length(handle), "A-6: length({handle})");
             }
             self.check_bytes(FIRST, self.end());
             self.kernel.check_invariants();

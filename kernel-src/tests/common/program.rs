@@ -45,11 +45,7 @@ impl Shadow {
         match random.below(32) {
             0..=9 => {
                 let most = sizes_at(random);
-                let length = if random.below(4) == 0 {
-                    most
-                } else {
-                    1 + random.below(most)
-                };
+                let length = if random.below(4) == 0 { most } else { 1 + random.below(most) };
                 let handle = self.alloc(length);
                 if handle != 0 && random.below(2) == 0 {
                     for at in [handle, handle + length - 1, handle + length / 2] {
@@ -106,16 +102,8 @@ impl Shadow {
                 _ => self.input_set(0, 0),
             },
             30 => {
-                let most = [
-                    0,
-                    u64::MAX,
-                    u64::MAX - 12,
-                    1 << 32,
-                    (1 << 32) - 1,
-                    1 << 48,
-                    1 << 63,
-                    0xffff_0001,
-                ];
+                let most =
+                    [0, u64::MAX, u64::MAX - 12, 1 << 32, (1 << 32) - 1, 1 << 48, 1 << 63, 0xffff_0001];
                 let length = most[random.below(most.len() as u64) as usize];
                 self.alloc(length);
             }
