@@ -1,12 +1,12 @@
 """From the linker's module to one with globals of its own.
 
-Rust cannot name a WebAssembly global. The kernel imports, from a module called `global`, the functions `get NAME`
-and `set NAME`, which nobody will ever provide. Here each NAME becomes a mutable global, and each call the
-instruction that reads or writes it. A global begins as 0, or as the number in `get NAME=NUMBER`. From a module
-called `instruction` the kernel imports the instructions for which the compiler writes more than that.
+Rust cannot name a WebAssembly global. The kernel imports, from a module called `global`, the functions
+`get NAME` and `set NAME`, which nobody will ever provide. Here each NAME becomes a mutable global, and each
+call the instruction that reads or writes it. A global begins as 0, or as the number in `get NAME=NUMBER`. From
+a module called `instruction` it imports the instructions for which the compiler writes more than that.
 
-No opcode is read: the linker's relocations (`--emit-relocs`) say where the calls are. A stack, data and pointers
-to functions have relocations too; a kernel has none of them, so they are refused.
+No opcode is read: the linker's relocations (`--emit-relocs`) say where the calls are. A stack, data and
+pointers to functions have relocations too; a kernel has none of them, so they are refused.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ END, CALL, LOCAL_GET = b"\x0b", b"\x10", b"\x20"
 TYPE, FUNCTION, MEMORY, GLOBAL, EXPORT, CODE = 1, 3, 5, 6, 7, 10
 # Custom sections and the linker's globals (its stack pointer and markers) are made anew or left out.
 KNOWN = frozenset({0, TYPE, 2, FUNCTION, 4, MEMORY, GLOBAL, EXPORT, CODE})
+EMPTY = frozenset({b"", b"\0"})
 RELOCATIONS, FUNCTION_INDEX = "reloc.CODE", 0
 
 
@@ -159,7 +160,7 @@ class _Lowering:
         if find_custom(self.data, RELOCATIONS) is None:
             yield f"the linker left no `{RELOCATIONS}`"
             return
-        code = self.sections[CODE]
+        code = self.sections.get(CODE, b"\0")
         for kind, at in self._relocations():
             if kind != FUNCTION_INDEX or code[at - 1 : at] != CALL:
                 yield f"relocation {kind} at offset {at:#x} of the code is not of a call"
@@ -179,7 +180,8 @@ class _Lowering:
 
     def module(self) -> bytes:
         bodies = dict(enumerate(self._bodies(), len(self.instructions)))
-        aliases = dict(self._aliases(bodies))
+        found = dict(self._aliases(bodies))
+        aliases = {number: target for number, target in found.items() if target not in found}
         left = [number for number in bodies if number not in aliases]
         numbers = {old: new for new, old in enumerate(left)}
         numbers.update({name: numbers[target] for name, target in aliases.items()})
@@ -206,7 +208,11 @@ class _Lowering:
         producers = find_custom(self.data, PRODUCERS_SECTION)
         return (
             HEADER
-            + b"".join(encode_section(number, content) for number, content in sections.items() if content)
+            + b"".join(
+                encode_section(number, content)
+                for number, content in sections.items()
+                if content not in EMPTY
+            )
             + (encode_custom(PRODUCERS_SECTION, producers) if producers else b"")
         )
 
@@ -217,7 +223,7 @@ class _Lowering:
 
     def _bodies(self) -> Iterator[list[bytes | int]]:
         """Yield each function as bytes and, between them, the numbers of the functions that are called."""
-        code = self.sections[CODE]
+        code = self.sections.get(CODE, b"\0")
         calls = [at for _, at in self._relocations()]
         count, at = read_u32(code, 0, len(code))
         for _ in range(count):

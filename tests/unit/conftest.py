@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 import pytest
 import wasmtime
+from wasm_tools.models import ObjdumpOptions, ObjdumpState
+from wasm_tools.parser import BinaryReader
+from wasm_tools.visitor import BinaryReaderObjdumpPrepass
 
 from build_tools.kernel.abi import Abi, read_abi
 from build_tools.kernel.values import LoweredModule, ValidatedModule
 from build_tools.kernel.version import read_version
+from extism_kernel_pkg._wasm import encode_custom, encode_unsigned, encode_vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +33,40 @@ PLACEHOLDERS = """
   (import "global" "set span" (func $set_span (param i64)))
   (import "global" "get count" (func $get_count (result i32)))
   (import "global" "set count" (func $set_count (param i32)))"""
+
+
+class _Uses(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library is not typed
+    """Notes where functions and globals are used, as a linker does."""
+
+    KINDS: ClassVar = {"call": 0, "return_call": 0, "ref.func": 0, "global.get": 7, "global.set": 7}
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data, ObjdumpOptions(), ObjdumpState())
+        self.mnemonic = ""
+        self.code = 0
+        self.found: list[bytes] = []
+
+    def begin_module(self, version: int) -> None:
+        """Print nothing."""
+
+    def begin_section(self, section_index: int, section_code: int, size: int) -> None:
+        super().begin_section(section_index, section_code, size)
+        self.code = self.offset
+
+    def on_opcode(self, opcode: object) -> None:
+        self.mnemonic = str(getattr(opcode, "name", opcode))
+
+    def on_opcode_index(self, idx: int) -> None:
+        if self.mnemonic in self.KINDS:
+            entry = bytes((self.KINDS[self.mnemonic],)) + encode_unsigned(self.offset + 1 - self.code)
+            self.found.append(entry + encode_unsigned(idx))
+
+
+def add_relocations(data: bytes) -> bytes:
+    """Return a module with the table that `--emit-relocs` writes."""
+    uses = _Uses(data)
+    BinaryReader(data, uses).read_module()
+    return data + encode_custom("reloc.CODE", b"\3" + encode_vector(uses.found))
 
 
 class Fault(Protocol):
@@ -127,7 +165,8 @@ def unlowered(generator: Generator, abi: Abi) -> bytes:
     for index in reversed(range(len(abi.functions))):
         text = text.replace(f"(func {index})", f"(func {index + 4})")
     body = "(call $set_count (call $get_count)) (call $set_span (call $get_span))"
-    return bytes(wasmtime.wat2wasm(text.replace("(drop (i32.const 0))", body, 1)))
+    text = text.replace("(drop (i32.const 0))", body, 1).replace("(global.get 0)", "(i32.const 0)")
+    return add_relocations(bytes(wasmtime.wat2wasm(text)))
 
 
 @pytest.fixture(scope="session")
