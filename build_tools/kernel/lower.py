@@ -197,7 +197,8 @@ class _Lowering:
         """Yield each function as bytes and, between them, the numbers of the functions that are called."""
         calls = [at for _, at in self._relocations()]
         for body in self.old.bodies:
-            at, parts = body.start, []
+            at = body.start
+            parts: Parts = []
             while calls and calls[0] < body.end:
                 cursor = _wasm.Cursor(self.old.data, calls.pop(0))
                 parts += [self.old.data[at : cursor.at - 1], cursor.u32()]

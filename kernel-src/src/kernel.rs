@@ -6,7 +6,7 @@ use crate::memory::{Global, WideGlobal};
 use crate::record::{PLACE, PREV, Record};
 
 /// The kernel over some memory. All state is in the instance, none is here.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Kernel<M> {
     pub(crate) memory: M,
 }

@@ -14,6 +14,7 @@ pub use self::plain::PlainKernel;
 pub use self::program::Random;
 
 /// What the contract says the kernel's state is, kept beside the kernel itself.
+#[derive(Clone)]
 pub struct Shadow {
     pub kernel: PlainKernel,
     /// Handle to length.

@@ -8,7 +8,7 @@ use extism_kernel::{Address, Handle, Kernel};
 use super::memory::{Cut, TestMemory};
 
 /// A kernel over a test's memory. What has no handle and no address is the kernel's own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PlainKernel(Kernel<TestMemory>);
 
 impl PlainKernel {
