@@ -25,7 +25,7 @@ fn bin_link(number: u32) -> Link {
 }
 
 /// The base of the bitmap's word with a bin's bit; its offset is [`BITMAP`].
-#[inline(always)]
+#[inline(never)]
 fn bitmap(head: u32, number: u32) -> u32 {
     head.wrapping_sub(number >> 6 << 3)
 }

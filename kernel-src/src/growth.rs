@@ -1,7 +1,7 @@
 //! Growth: more pages, where the table then lies, and pages that belong to somebody else.
 
 use crate::layout::{HEADER, PAGE_BYTES, RECORD, RESERVE, TAIL};
-use crate::memory::{Global, WideGlobal};
+use crate::memory::Global;
 use crate::{Kernel, Memory, PageCount};
 
 /// What is asked for beyond the need, so that the table moves rarely: a 32nd of the owned pages, none below 64.
@@ -12,7 +12,7 @@ const fn ample(owned: u32) -> u32 {
 
 impl<M: Memory> Kernel<M> {
     /// The bytes of linear memory that the kernel manages.
-    #[inline(always)]
+    #[inline(never)]
     pub fn memory_bytes(&self) -> u64 {
         u64::from(self.head()) + u64::from(TAIL)
     }
@@ -36,10 +36,9 @@ impl<M: Memory> Kernel<M> {
         if !(self.memory.grow(PageCount::new(more)) || self.memory.grow(PageCount::new(need))) {
             return 0;
         }
-        // Until all is in place nothing can be read, no handle is live, and the next `alloc` begins a new life (L-3).
-        let span = self.memory.wide(WideGlobal::Span);
-        self.note_used();
-        self.memory.set_wide(WideGlobal::Span, 0);
+        // Until the table is in place no handle is live, and the next `alloc` begins a new life (L-3).
+        self.note_table();
+        self.memory.set(Global::Table, 0);
         if pages != owned {
             // Where the table lay is cleared as what was used is: when it is passed over, or by a later life.
             self.memory.set(Global::Used, owned_end as u32);
@@ -56,26 +55,20 @@ impl<M: Memory> Kernel<M> {
         self.memory.set(Global::HoleEnd, self.memory.get(Global::HoleNext));
         let last = new_head.wrapping_sub(table);
         self.memory.copy(last, head.wrapping_sub(table), table.wrapping_add(TAIL));
+        self.memory.set(Global::Table, table);
         let dirty = self.memory.get(Global::Dirty).max(place).max(self.memory.get(Global::HoleEnd));
         self.wipe(dirty, (owned_end as u32).min(last));
         self.memory.set(Global::Dirty, last);
-        self.memory.set_wide(WideGlobal::Span, span);
         self.memory.set(Global::Ready, 1);
         place
     }
 
-    /// Notes, before the table or what was handed out is forgotten, what is to be cleared; and that a call which is cut
-    /// now has left things half-done.
+    /// Notes, before the table is moved or forgotten, where it lay; and that a call which is cut now has left things
+    /// half-done.
     #[inline(never)]
-    pub(crate) fn note_used(&mut self) {
+    pub(crate) fn note_table(&mut self) {
         self.memory.set(Global::Ready, 0);
-        // If a growth was cut, pages of others count if the table has moved behind them.
-        if self.memory.get(Global::HoleNext) <= self.head() {
-            self.memory.set(Global::HoleEnd, self.memory.get(Global::HoleNext));
-        }
-        // With the header of a block that is not yet counted.
-        let end = (self.memory.wide(WideGlobal::Span) as u32).wrapping_add(crate::FIRST_HANDLE + 2 * HEADER);
-        self.memory.set(Global::Used, self.memory.get(Global::Used).max(end));
+        // With a record that is not yet counted.
         let next = self.last().at().wrapping_sub(RECORD);
         self.memory.set(Global::Dirty, self.memory.get(Global::Dirty).min(next));
     }

@@ -54,8 +54,15 @@ impl<M: Memory> Kernel<M> {
         }
         self.write_hint(place, self.memory.get(Global::Table));
         self.append(last, length as u32, place.wrapping_add(size));
-        self.memory.set_wide(WideGlobal::Span, span(place, length));
+        self.hand_out(span(place, length));
         Handle::new(u64::from(place))
+    }
+
+    /// Says that more was handed out.
+    #[inline(always)]
+    fn hand_out(&mut self, span: u64) {
+        self.memory.set_wide(WideGlobal::Span, span);
+        self.memory.set_wide(WideGlobal::Whole, span.saturating_sub(7));
     }
 
     /// Says before a block where its record is.
@@ -138,7 +145,6 @@ impl<M: Memory> Kernel<M> {
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.
     #[inline(always)]
     fn reuse(&mut self, record: Record, length: u64, size: u32) -> Handle {
-        let ready = self.memory.get(Global::Ready);
         self.memory.set(Global::Ready, 0);
         let marked = self.field(record, PLACE);
         let mark = marked & MARK;
@@ -146,14 +152,12 @@ impl<M: Memory> Kernel<M> {
         let left = self.size(record).wrapping_sub(size);
         self.remove(record);
         let head = self.head();
-        let mut is_ready = ready;
         if left >= 2 * HEADER {
             let mut rest = self.memory.get(Global::Spare);
             if rest != 0 {
                 self.memory.set(Global::Spare, self.field(Record::new(head, rest), NEXT));
             } else {
                 rest = self.split_last();
-                is_ready = 1;
             }
             // Without a record for the rest the block keeps the whole range.
             if rest != 0 {
@@ -168,11 +172,12 @@ impl<M: Memory> Kernel<M> {
         self.write_hint(place, record.link(head));
         let span = span(place, length);
         if span > self.memory.wide(WideGlobal::Span) {
-            self.memory.set_wide(WideGlobal::Span, span);
+            self.hand_out(span);
         }
         // A place without a mark says that the length is one.
         self.set_field(record, PLACE, place);
-        self.memory.set(Global::Ready, is_ready);
+        // The table may have less room now than what was ready counted on.
+        self.memory.set(Global::Ready, 1);
         Handle::new(u64::from(place))
     }
 

@@ -35,6 +35,9 @@ impl<M: Memory> Kernel<M> {
             assert_eq!(self.memory.byte(head, at), 0, "the anchor is all zeros");
         }
 
+        let (span, whole) = (self.memory.wide(WideGlobal::Span), self.memory.wide(WideGlobal::Whole));
+        assert_eq!(whole, span.saturating_sub(7), "eight bytes begin at all but the last seven");
+
         let mut seen = BTreeSet::new();
         let free = self.check_row(&mut seen);
         assert_eq!(free, self.check_bins(free.len()), "the bins hold the free ranges");

@@ -1,7 +1,7 @@
 //! The kernel's type, its birth and its `reset`.
 
 use crate::Memory;
-use crate::layout::{BINS, FIRST_HANDLE, RECORD};
+use crate::layout::{BINS, FIRST_HANDLE, HEADER, RECORD};
 use crate::memory::{Global, WideGlobal};
 use crate::record::{PLACE, PREV, Record};
 
@@ -22,7 +22,15 @@ impl<M: Memory> Kernel<M> {
     /// It relies on the globals alone, whatever a host may have written over the table.
     #[inline(never)]
     pub fn reset(&mut self) {
-        self.note_used();
+        self.note_table();
+        // If a growth was cut, pages of others count if the table has moved behind them.
+        if self.memory.get(Global::HoleNext) <= self.head() {
+            self.memory.set(Global::HoleEnd, self.memory.get(Global::HoleNext));
+        }
+        // What is to be cleared, with the header of a block that is not yet counted.
+        let end = (self.memory.wide(WideGlobal::Span) as u32).wrapping_add(FIRST_HANDLE + 2 * HEADER);
+        self.memory.set(Global::Used, self.memory.get(Global::Used).max(end));
+        self.memory.set_wide(WideGlobal::Whole, 0);
         self.memory.set_wide(WideGlobal::Span, 0);
         self.memory.set_wide(WideGlobal::InputLength, 0);
         self.memory.set_wide(WideGlobal::InputOffset, 0);

@@ -81,6 +81,8 @@ globals! {
     WideGlobal(u64) {
         /// Bytes from the first handle to the end of what was handed out.
         Span "get span" "set span",
+        /// At how many of them eight bytes begin that were handed out: seven less, or 0.
+        Whole "get whole" "set whole",
         /// The input register: an address.
         InputOffset "get input_offset" "set input_offset",
         /// The input register: a length.

@@ -38,8 +38,9 @@ impl<M: Memory> Kernel<M> {
     /// Eight bytes at an address, or 0 (M-1, M-2).
     #[inline(always)]
     pub fn load_u64(&self, address: Address) -> u64 {
-        let is_inside = has_eight(distance(address), self.memory.wide(WideGlobal::Span));
-        self.memory.long(choose(self.head(), is_inside, address.get()), 0)
+        let anchor = self.head();
+        let is_inside = distance(address) < self.memory.wide(WideGlobal::Whole);
+        self.memory.long(choose(anchor, is_inside, address.get()), 0)
     }
 
     /// Writes the byte at an address, or nothing (M-1).
@@ -53,12 +54,12 @@ impl<M: Memory> Kernel<M> {
     /// Writes eight bytes at an address, but none past the end (M-1, M-2).
     #[inline(always)]
     pub fn store_u64(&mut self, address: Address, mut value: u64) {
-        if !self.is_handed_out(address) {
-            return;
-        }
-        let left = self.memory.wide(WideGlobal::Span).wrapping_sub(distance(address));
-        if left < 8 {
+        if distance(address) >= self.memory.wide(WideGlobal::Whole) {
+            if !self.is_handed_out(address) {
+                return;
+            }
             // What lies behind the end is written back as it was.
+            let left = self.memory.wide(WideGlobal::Span).wrapping_sub(distance(address));
             let old = self.memory.long(address.get() as u32, 0);
             value ^= (value ^ old) & u64::MAX << (left * 8);
         }
