@@ -227,7 +227,7 @@ def _need(program: str) -> str:
     return found
 
 
-def _expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - it reads as a sentence
+def _expect(holds: bool, otherwise: str) -> None:
     if not holds:
         raise RehearsalError(otherwise)
 

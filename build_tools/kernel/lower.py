@@ -161,7 +161,7 @@ class _Lowering:
         left = [number for number in bodies if number not in aliases]
         numbers = {old: new for new, old in enumerate(left)}
         numbers.update({number: numbers[target] for number, target in aliases.items()})
-        types = sorted({self.old.function_types[number] for number in left})
+        types = list(dict.fromkeys(self.old.function_types[number] for number in left))
         memory = self.old.section(SectionId.MEMORY)
         sections = {
             SectionId.TYPE: [

@@ -20,7 +20,7 @@ def compile_with(argv: list[str], **environment: str) -> None:
     if shutil.which(argv[0]) is None:
         pytest.skip(f"`{argv[0]}` is not on PATH")
     done = subprocess.run(
-        argv, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+        argv, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240, check=False
     )
     if done.returncode != 0:
         pytest.skip(f"`{' '.join(argv)}` failed: {done.stderr[-300:]}")

@@ -217,6 +217,22 @@ def test_alloc_is_bounded_but_for_growth(workshop: Workshop) -> None:
     assert growth / LIVE < CONSTANT, "growth costs too much even when shared by all calls"
 
 
+FILLS = {"64-bytes": (64, 64, 200), "to-1000-bytes": (1, 1000, 200), "2-to-8-kb": (2000, 8000, 350)}
+BULK = 16
+"""So many bytes that are cleared or copied count as one instruction in C-5; in fuel each counts one."""
+
+
+@pytest.mark.parametrize(("least", "most", "limit"), FILLS.values(), ids=FILLS)
+def test_filling_costs_each_block_its_share(least: int, most: int, limit: int, workshop: Workshop) -> None:
+    """C-5: as far as fuel can tell, which does not say what was cleared or copied."""
+    rng = random.Random(1)  # noqa: S311 - the same lengths in every run
+    instance = workshop.instantiate()
+    instance.call("reset")
+    blocks = 10_000
+    fuel = sum(instance.count("alloc", rng.randint(least, most))[1] for _ in range(blocks))
+    assert fuel / blocks <= SCENARIOS[0].limit + (limit - SCENARIOS[0].limit) * BULK
+
+
 LIVES = {
     "nothing": (0, 0),
     "one-small": (1, 16),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
@@ -33,6 +34,7 @@ PLACEHOLDERS = """
   (import "global" "set span" (func $set_span (param i64)))
   (import "global" "get count" (func $get_count (result i32)))
   (import "global" "set count" (func $set_count (param i32)))"""
+OWN_GLOBAL = re.compile(r"\(mut (i32|i64)\) \(i\d\d\.const (\d+)\)")
 
 
 class _Uses(BinaryReaderObjdumpPrepass):  # type: ignore[misc]  # the library is not typed
@@ -159,13 +161,22 @@ def make_raw(generator: Generator, abi: Abi, own: list[str]) -> str:
 
 @pytest.fixture(scope="session")
 def unlowered(generator: Generator, abi: Abi) -> bytes:
-    """What a linker makes of a kernel whose source names two globals, the last of its own."""
-    text = make_raw(generator, abi, generator.own_globals(abi)[:-2])
-    text = text.replace("(module", f"(module {PLACEHOLDERS}", 1)
+    """What a linker makes of a kernel: all its globals are placeholders still."""
+    imports, uses = "", ""
+    for number, text in enumerate(generator.own_globals(abi)):
+        match = OWN_GLOBAL.search(text)
+        assert match is not None, text
+        kind, value = match.groups()
+        begin = "" if value == "0" else f"={value}"
+        imports += f'(import "global" "get {number}{begin}" (func (result {kind})))'
+        imports += f'(import "global" "set {number}" (func (param {kind})))'
+        uses += f"(call {2 * number + 1} (call {2 * number}))"
+    text = make_raw(generator, abi, [])
+    first = imports.count("(import")
     for index in reversed(range(len(abi.functions))):
-        text = text.replace(f"(func {index})", f"(func {index + 4})")
-    body = "(call $set_count (call $get_count)) (call $set_span (call $get_span))"
-    text = text.replace("(drop (i32.const 0))", body, 1).replace("(global.get 0)", "(i32.const 0)")
+        text = text.replace(f"(func {index})", f"(func {index + first})")
+    text = text.replace("(drop (global.get -1))", "").replace("(global.get 0)", "(i32.const 0)")
+    text = text.replace("(module", f"(module {imports}", 1).replace("(drop (i32.const 0))", uses, 1)
     return add_relocations(bytes(wasmtime.wat2wasm(text)))
 
 

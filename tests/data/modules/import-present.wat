@@ -2,22 +2,24 @@
 (module
   (import "env" "surprise" (table 0 funcref))
   (memory 2)
-  (global (mut i32) (i32.const 0)) ;; own 0
+  (global (mut i32) (i32.const 130172)) ;; own 0
   (global (mut i64) (i64.const 0)) ;; own 1
   (global (mut i64) (i64.const 0)) ;; own 2
-  (global (mut i64) (i64.const 0)) ;; own 3
-  (global (mut i64) (i64.const 0)) ;; own 4
+  (global (mut i32) (i32.const 0)) ;; own 3
+  (global (mut i32) (i32.const 0)) ;; own 4
   (global (mut i64) (i64.const 0)) ;; own 5
   (global (mut i64) (i64.const 0)) ;; own 6
-  (global (mut i32) (i32.const 130784)) ;; own 7
-  (global (mut i32) (i32.const 1)) ;; own 8
+  (global (mut i64) (i64.const 0)) ;; own 7
+  (global (mut i64) (i64.const 0)) ;; own 8
   (global (mut i64) (i64.const 0)) ;; own 9
-  (global (mut i32) (i32.const 0)) ;; own 10
+  (global (mut i64) (i64.const 0)) ;; own 10
   (global (mut i32) (i32.const 0)) ;; own 11
-  (global (mut i32) (i32.const 0)) ;; own 12
-  (global (mut i32) (i32.const 130784)) ;; own 13
-  (global (mut i64) (i64.const 0)) ;; own 14
+  (global (mut i32) (i32.const 130172)) ;; own 12
+  (global (mut i32) (i32.const 0)) ;; own 13
+  (global (mut i32) (i32.const 0)) ;; own 14
   (global (mut i32) (i32.const 0)) ;; own 15
+  (global (mut i64) (i64.const 0)) ;; own 16
+  (global (mut i32) (i32.const 0)) ;; own 17
   (global (mut externref) (ref.null extern))
   (export "memory" (memory 0))
   (func (param i64) (result i64) (i64.const 0) ;; alloc
@@ -54,7 +56,7 @@
   )
   (func (result i64) (i64.const 0) ;; error_get
   )
-  (func (drop (global.get 15)) ;; reset
+  (func (drop (global.get 17)) ;; reset
   )
   (func (result i64) (i64.const 0) ;; memory_bytes
   )
@@ -97,7 +99,7 @@
   (export "extism_reset" (func 17))
   (export "memory_bytes" (func 18))
   (export "extism_memory_bytes" (func 18))
-  (export "extism_context" (global 16))
+  (export "extism_context" (global 18))
   ;; start
   (@custom "producers" "\00")
   (@custom "extism" "1.0.0")
