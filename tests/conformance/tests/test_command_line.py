@@ -202,14 +202,6 @@ def test_interrupted_run_ends_at_once_with_its_adapters(
         os.kill(int(note.read_text()), 0)
 
 
-@pytest.mark.parametrize(
-    ("command", "name"),
-    [("node mine.mjs", "mine"), ("./mine --flag", "mine"), ("python mine.py -v", "mine"), ("-x", "-x")],
-)
-def test_command_line_is_named_after_its_last_word_that_is_no_option(command: str, name: str) -> None:
-    assert adapter_from_command(command).name == name
-
-
 def test_run_of_skips_only_is_red(
     cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path]
 ) -> None:
@@ -299,7 +291,7 @@ def test_replay_prints_each_operation_and_its_answer(
     assert '-> {"id": ' in ran.out
     assert '"op": "call", "instance": "a1", "name": "alloc", "args": ["i64:8"]' in ran.out
     assert '"values": ["i64:1024"]' in ran.out
-    assert "verdict: fail\nstep: steps[0]\nexpected: 8\ngot: 1024\n" in ran.out
+    assert "verdict: fail\nstep: steps[0]\ncall: alloc(8)\nexpected: 8\ngot: 1024\n" in ran.out
 
 
 def test_fail_fast_ends_at_the_first_red_case(
@@ -317,6 +309,9 @@ def test_fail_fast_ends_at_the_first_red_case(
         "node FOLDER/my.mjs kernel": "my",
         "python -u FOLDER/my.mjs --fast": "my",
         "./adapter --fast": "adapter",
+        "./adapter kernel": "adapter",
+        "node not-there.mjs kernel": "not-there",
+        "-x": "-x",
         "python -m adapters.mine kernel": "adapters.mine",
     }.items(),
 )

@@ -29,7 +29,7 @@ def adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     wanted = [
         {
             "module": "no-such-package",
-            "install": "pip install no-such-package",
+            "install": "pip install it",
             "fetch": {"pip": ["package==1"]},
         },
         {"path": "/no/such/header.h", "install": "apt-get install header", "fetch": {"deb": ["header"]}},

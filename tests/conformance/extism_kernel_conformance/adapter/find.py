@@ -87,7 +87,8 @@ def _name_of(argv: Sequence[str]) -> str:
     """Return the name of a command's file: the first word that is one, else the module or the program."""
     if "-m" in argv[1:-1]:
         return argv[argv.index("-m", 1) + 1]
-    files = [word for word in argv[1:] if not word.startswith("-") and Path(word).is_file()]
+    words = [word for word in argv[1:] if not word.startswith("-")]
+    files = [word for word in words if Path(word).is_file()] or [word for word in words if Path(word).suffix]
     return Path((files or argv)[0]).stem or argv[0]
 
 

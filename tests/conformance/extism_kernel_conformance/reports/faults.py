@@ -49,8 +49,8 @@ def _likeness(line: Line) -> tuple[object, ...]:
     An adapter's fault is told by its message, whose ids and sizes differ; a kernel's by what was called,
     expected and seen.
     """
-    if line.get("fault"):
-        return line["verdict"], line["fault"], _NUMBERS.sub("#", line.get("message", line.get("got", "")))
+    if line.get("fault") and line.get("message"):
+        return line["verdict"], line["fault"], _NUMBERS.sub("#", line["message"])
     return line["verdict"], line.get("call"), line.get("expected"), line.get("got"), line.get("message")
 
 
