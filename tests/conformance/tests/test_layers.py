@@ -11,7 +11,7 @@ from tests.layers import Layers, find_circle
 
 PACKAGE = Path(__file__).resolve().parents[1] / "extism_kernel_conformance"
 LAYERS = Layers(
-    PACKAGE, ("base", "wasm", "cases", "adapter", "probe", "play", "lint", "run", "reports", "cli")
+    PACKAGE, ("base", "wasm", "model", "cases", "adapter", "probe", "play", "lint", "run", "reports", "cli")
 )
 
 

@@ -16,6 +16,7 @@ from extism_kernel_conformance.base.files import write_whole
 from extism_kernel_conformance.base.resources import suite_root
 from extism_kernel_conformance.cases.load import load_cases, read_cases
 from extism_kernel_conformance.cli.bundle import write_tarball
+from extism_kernel_conformance.cli.invent import add_invent_options, invent_command
 from extism_kernel_conformance.reports.changes import compare
 from extism_kernel_conformance.reports.html_page import render_html
 from extism_kernel_conformance.reports.junit import render_junit
@@ -37,13 +38,20 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """Add the parsers of these commands."""
-    cases = commands.add_parser("cases", help="list, check or copy the cases")
+    cases = commands.add_parser("cases", help="list, check, copy or invent cases")
     action = cases.add_mutually_exclusive_group(required=True)
     action.add_argument("--list", action="store_true", help="one line for each case")
     action.add_argument("--check", action="store_true", help="report every fault in the case files")
     action.add_argument(
         "--copy", type=Path, metavar="DIR", help="copy cases, plug-ins, schema and documents to a new folder"
     )
+    action.add_argument(
+        "--invent",
+        type=Path,
+        metavar="KERNEL",
+        help="play random programs of a kernel against the model; what it breaks becomes cases, on stdout",
+    )
+    add_invent_options(cases)
     cases.add_argument("--cases", type=Path, metavar="DIR", help="cases of another folder")
     cases.add_argument("--json", action="store_true")
     cases.set_defaults(run=cases_command)
@@ -80,10 +88,12 @@ def add_commands(commands: Commands) -> None:
 
 
 def cases_command(args: argparse.Namespace) -> int:
-    """List, check or copy the cases."""
+    """List, check, copy or invent cases."""
     folder: Path = args.cases or suite_root() / "cases"
     if args.copy is not None:
         return _copy(args.copy)
+    if args.invent is not None:
+        return invent_command(args)
     case_set, findings = read_cases(folder)
     if args.json:
         rows = [
