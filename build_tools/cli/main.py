@@ -165,6 +165,12 @@ def _add_tools(subparsers: Subparsers) -> None:
     doctor.set_defaults(command=lazy("cli.tools", "doctor"))
     bench = subparsers.add_parser("bench", help="count the cost of every export on a staged kernel")
     bench.set_defaults(command=lazy("cli.tools", "bench"))
+    proof = subparsers.add_parser(
+        "prove", help="prove of a finished module, for every argument and state, what guests cannot do"
+    )
+    proof.add_argument("file", nargs="?", type=Path, help="default: the staged core flavour")
+    proof.add_argument("--json", action="store_true")
+    proof.set_defaults(command=lazy("cli.proof", "prove"))
     clauses = subparsers.add_parser("clauses", help="list the tests that hold each clause of the contract")
     shape = clauses.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true")

@@ -48,6 +48,7 @@ COMMAND_SETS: dict[str, tuple[str, ...]] = {
     "conformance": ("dev",),
     "downstream": ("dev",),
     "attest": ("dev",),
+    "prove": ("dev",),
     "wheel": ("dev",),
     "reproduce": ("dev",),
     "publish": ("dev",),

@@ -18,6 +18,7 @@ LAYERS = Layers(
         "wasm",
         "toolchain",
         "kernel",
+        "proof",
         "bench",
         "ecosystems",
         "downstream",

@@ -1,0 +1,122 @@
+"""The proof of the staged kernel, and mutants of its guards that it refuses (C-1 L-3 M-1 M-2 M-3 M-4 R-1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("z3", reason="the proof needs z3: `python -m build_tools test` installs it")
+
+from wasmtime import wat2wasm
+
+from build_tools.base.errors import ModuleMalformedError
+from build_tools.base.project import find_project
+from build_tools.kernel.values import FILENAMES
+from build_tools.proof.claims import CLAIMS, check_claims, execute
+from build_tools.proof.code import read_program
+from build_tools.proof.paths import count_longest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from build_tools.proof.claims import Verdict
+    from build_tools.proof.code import Instruction
+
+OPCODES = {"i64.lt_u": 0x54, "i64.gt_u": 0x56, "i64.le_u": 0x58, "i64.ge_u": 0x5A}
+OFF_BY_ONE = {"i64.lt_u": "i64.le_u", "i64.le_u": "i64.lt_u", "i64.ge_u": "i64.gt_u", "i64.gt_u": "i64.ge_u"}
+REVERSED = {"i64.lt_u": "i64.ge_u", "i64.le_u": "i64.gt_u", "i64.ge_u": "i64.lt_u", "i64.gt_u": "i64.le_u"}
+BOUND = 700
+
+
+@pytest.fixture(scope="module")
+def kernel() -> bytes:
+    path = find_project().package / FILENAMES["core"]
+    if not path.is_file():
+        pytest.skip("no kernel is staged: `python -m build_tools kernel`")
+    return path.read_bytes()
+
+
+def broken(data: bytes, export: str) -> list[Verdict]:
+    run = execute(read_program(data), export)
+    return [each for each in check_claims(run, CLAIMS[export]) if each.counterexample is not None]
+
+
+@pytest.mark.parametrize("export", CLAIMS)
+def test_every_claim_is_proved(export: str, kernel: bytes) -> None:
+    assert broken(kernel, export) == []
+
+
+def walk(code: tuple[Instruction, ...]) -> Iterator[Instruction]:
+    for each in code:
+        yield each
+        yield from walk((*each.body, *each.orelse))
+
+
+def mutate_guards(data: bytes, export: str, change: dict[str, str]) -> Iterator[bytes]:
+    """Yield the module once for each comparison of an export, with that comparison changed."""
+    program = read_program(data)
+    for each in walk(program.functions[program.exports[export]].body):
+        if each.name in change:
+            changed = bytearray(data)
+            assert changed[each.at] == OPCODES[each.name]
+            changed[each.at] = OPCODES[change[each.name]]
+            yield bytes(changed)
+
+
+MUTANTS = {
+    "load_u8-off-by-one": ("load_u8", OFF_BY_ONE),
+    "store_u8-off-by-one": ("store_u8", OFF_BY_ONE),
+    "input_load_u8-off-by-one": ("input_load_u8", OFF_BY_ONE),
+    "load_u64-reversed": ("load_u64", REVERSED),
+    "store_u64-reversed": ("store_u64", REVERSED),
+    "input_load_u64-reversed": ("input_load_u64", REVERSED),
+}
+
+
+@pytest.mark.parametrize(("export", "change"), MUTANTS.values(), ids=MUTANTS)
+def test_changed_guard_is_refused_with_the_argument(
+    export: str, change: dict[str, str], kernel: bytes
+) -> None:
+    refused = next(filter(None, (broken(each, export) for each in mutate_guards(kernel, export, change))), [])
+    assert refused, "no changed guard was refused"
+    assert all("argument 0 = 0x" in str(each.counterexample) for each in refused)
+
+
+def test_longest_path_of_each_export_is_within_the_bound(kernel: bytes) -> None:
+    longest = count_longest(read_program(kernel))
+    assert {name: length for name, length in longest.items() if length > BOUND} == {}
+
+
+def module(body: str) -> bytes:
+    return bytes(wat2wasm(f'(module (memory 2) (func (export "reset") {body}))'))
+
+
+@pytest.mark.parametrize(("body", "message"), [("(loop nop)", "loop"), ("(drop (f32.const 1))", "f32.const")])
+def test_code_that_is_not_modelled_is_refused_by_name(body: str, message: str) -> None:
+    with pytest.raises(ModuleMalformedError, match=f"contains `{message}`"):
+        read_program(module(body))
+
+
+def test_recursion_has_no_longest_path() -> None:
+    with pytest.raises(ModuleMalformedError, match="can call itself"):
+        count_longest(read_program(module("call 0")))
+
+
+PATHS = {
+    "straight": ("(drop (i32.const 1))", 2),
+    "longer-branch": ("(if (i32.const 0) (then) (else (drop (i32.const 1))))", 4),
+    "skipped-by-a-branch": ("(block (br 0) (drop (i32.const 1)))", 2),
+    "branch-not-taken": ("(block (br_if 0 (i32.const 0)) (drop (i32.const 1)))", 4),
+    "return": ("(return) (drop (i32.const 1))", 1),
+}
+
+
+@pytest.mark.parametrize(("body", "length"), PATHS.values(), ids=PATHS)
+def test_longest_path_counts_as_fuel_does(body: str, length: int) -> None:
+    assert count_longest(read_program(module(body)))["reset"] == length
+
+
+def test_module_without_the_exports_is_refused() -> None:
+    with pytest.raises(ModuleMalformedError, match="reads 0 globals"):
+        execute(read_program(module("")), "reset")
