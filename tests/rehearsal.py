@@ -149,15 +149,9 @@ class Rehearsal:
             '[source.crates-io]\nreplace-with = "files"\n'
             f"[source.files]\nlocal-registry = {json.dumps(str(registry))}\n"
         )
-        run(
-            cargo,
-            "vendor",
-            "--quiet",
-            "vendor",
-            cwd=project,
-            env={"CARGO_HOME": str(self.root / "cargo-home")},
-        )
-        return _files(project / "vendor" / name)
+        home = self.root / "cargo-home"
+        run(cargo, "fetch", "--quiet", cwd=project, env={"CARGO_HOME": str(home)})  # `vendor` asks crates.io
+        return _files(home / "registry" / "src")
 
     def nuget(self) -> Digests:
         """Fill a folder feed; read the package that lies there."""
