@@ -10,7 +10,7 @@ import wasmtime
 
 from .conftest import wat_path
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "extism_kernel_pkg" / "host" / "README.md"
 HEADING = "## Write a host"
 
 PRINTED = {

@@ -288,7 +288,7 @@ def test_arguments_of_another_program_stay_unread(
 
 
 def test_readme_has_the_exit_codes() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "build_tools" / "README.md").read_text(encoding="utf-8")
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
     assert codes == {int(code) for code in ExitCode}
 
