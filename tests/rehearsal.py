@@ -58,13 +58,19 @@ class Rehearsal:
         run_build_tools(self.checkout, "wheel", "--out", self.dist, "--prebuilt", prebuilt)
         for name in ECOSYSTEMS:
             run_build_tools(self.checkout, "package", name, "--out", self.packages / name)
-        again = ["reproduce", "--prebuilt", prebuilt, "--against", self.dist]
+        again: list[str | Path] = ["reproduce", "--prebuilt", prebuilt, "--against", self.dist]
         run_build_tools(self.checkout, *again, "--sums", self.root / "rebuilt.sums")
 
     def pypi(self) -> Digests:
         """Upload with `publish` to an index that fails after one file; install with pip."""
         with _index(self.root / "pypi") as (url, folder):
-            command = ["publish", "--dist", self.dist, "--rebuilt", self.root / "rebuilt.sums"]
+            command: list[str | Path] = [
+                "publish",
+                "--dist",
+                self.dist,
+                "--rebuilt",
+                self.root / "rebuilt.sums",
+            ]
             command += ["--index", f"{url}/legacy/", "--simple", f"{url}/simple"]
             env = {"TWINE_USERNAME": USER, "TWINE_PASSWORD": PASSWORD}
             (folder / "refuse-after").write_text("1")
@@ -75,7 +81,7 @@ class Rehearsal:
             run_build_tools(self.checkout, *command, env=env)
             target = self.root / "pypi-installed"
             wanted = f"extism-kernel=={to_pep440(self.version)}"
-            options = ["--index-url", f"{url}/simple", "--target", target, wanted]
+            options: list[str | Path] = ["--index-url", f"{url}/simple", "--target", target, wanted]
             run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", *options, cwd=self.root)
         return _files(target / "extism_kernel_pkg")
 
@@ -92,7 +98,7 @@ class Rehearsal:
             (project / ".npmrc").write_text(settings + f"cache={self.root / 'npm-cache'}\n")
             (project / "package.json").write_text('{"private": true}\n')
             tarball = find_only(self.packages / "npm", "*.tgz")
-            publish = [npm, "publish", "--tag", "rehearsal", tarball]
+            publish: list[str | Path] = [npm, "publish", "--tag", "rehearsal", tarball]
             _expect(run(*publish, cwd=project, check=False).returncode != 0, "npm: taken while out of order")
             run(*publish, cwd=project)
             _expect(run(*publish, cwd=project, check=False).returncode != 0, "npm: taken twice")

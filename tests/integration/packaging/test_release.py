@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from build_tools.base.errors import ReleaseRefusedError
+from build_tools.base.process import run as run_tool
 from build_tools.base.project import Project
 from build_tools.kernel.version import read_version
 from build_tools.release import prepare
@@ -135,7 +136,7 @@ class CutError(Exception):
 def test_a_run_that_was_cut_is_gone_on_with(
     project: Project, cut: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = prepare.run
+    real = run_tool
 
     def cutting(argv: list[str | os.PathLike[str]], **options: object) -> str:
         if argv[:2] == ["git", cut]:
