@@ -81,12 +81,15 @@ def memory_end(state: State) -> Value:
 def invariant(state: State, roles: dict[str, int]) -> Formula:
     """Return what holds between any two instructions that change state.
 
-    What was handed out ends eight bytes or more below `head`, which lies inside memory; and what a register
-    describes lies below `head` too, so that a host that takes it without a check stays inside memory.
+    What was handed out ends eight bytes or more below `head`, which lies inside memory. `whole` is 0, or so much
+    less than `span` that eight bytes fit behind any place below it. What a register describes lies below
+    `head` too, so that a host that takes it without a check stays inside memory.
     """
     span, head = (wide(state.globals[roles[name]]) for name in ("span", "head"))
+    whole = state.globals[roles["whole"]]
     end = FIRST_HANDLE + span
     return z3.And(
+        z3.Or(whole == 0, z3.And(z3.ULE(whole, MEMORY_MAX), z3.ULE(whole + ZERO_BYTES - 1, span))),
         z3.UGE(state.pages, LEAST_PAGES),
         z3.ULE(state.pages, MOST_PAGES),
         z3.ULE(span, MEMORY_MAX),

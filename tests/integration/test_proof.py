@@ -104,16 +104,16 @@ def test_recursion_has_no_longest_path() -> None:
 
 
 PATHS = {
-    "straight": ("(drop (i32.const 1))", 2),
-    "longer-branch": ("(if (i32.const 0) (then) (else (drop (i32.const 1))))", 4),
-    "skipped-by-a-branch": ("(block (br 0) (drop (i32.const 1)))", 2),
-    "branch-not-taken": ("(block (br_if 0 (i32.const 0)) (drop (i32.const 1)))", 4),
-    "return": ("(return) (drop (i32.const 1))", 1),
+    "straight": ("(drop (i32.const 1))", 1),
+    "longer-branch": ("(if (i32.const 0) (then) (else (drop (i32.const 1))))", 3),
+    "skipped-by-a-branch": ("(block (br 0) (drop (i32.const 1)))", 1),
+    "branch-not-taken": ("(block (br_if 0 (i32.const 0)) (drop (i32.const 1)))", 3),
+    "return": ("(return) (drop (i32.const 1))", 0),
 }
 
 
 @pytest.mark.parametrize(("body", "length"), PATHS.values(), ids=PATHS)
-def test_longest_path_counts_as_fuel_does(body: str, length: int) -> None:
+def test_longest_path_is_counted_in_instructions(body: str, length: int) -> None:
     assert count_longest(read_program(module(body)))["reset"] == length
 
 
