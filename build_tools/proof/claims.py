@@ -81,9 +81,9 @@ def memory_end(state: State) -> Value:
 def invariant(state: State, roles: dict[str, int]) -> Formula:
     """Return what holds between any two instructions that change state.
 
-    What was handed out ends eight bytes or more below `head`, which lies inside memory. `whole` is 0, or so much
-    less than `span` that eight bytes fit behind any place below it. What a register describes lies below
-    `head` too, so that a host that takes it without a check stays inside memory.
+    What was handed out ends eight bytes or more below `head`, which lies inside memory. `whole` is 0, or so
+    much less than `span` that eight bytes fit behind any place below it. What a register describes lies
+    below `head` too, so that a host that takes it without a check stays inside memory.
     """
     span, head = (wide(state.globals[roles[name]]) for name in ("span", "head"))
     whole = state.globals[roles["whole"]]

@@ -24,8 +24,8 @@ GETTERS = {
 def find_roles(program: Program) -> dict[str, int]:
     """Return the numbers of the registers' globals, of `head`, `span` and `whole`.
 
-    A getter reads one global; `load_u8` compares with `span` and reads `head`, `load_u64` with `whole`. Raises
-    `ModuleMalformedError` for a module whose exports read others.
+    A getter reads one global; `load_u8` compares with `span` and reads `head`, `load_u64` with `whole`.
+    Raises `ModuleMalformedError` for a module whose exports read others.
     """
     roles = {role: _only(program, export, set()) for export, role in GETTERS.items()}
     roles["span"] = _only(program, "load_u8", {roles["head"]})
