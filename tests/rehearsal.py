@@ -106,6 +106,7 @@ class Rehearsal:
             run(npm, "install", "--no-audit", "--no-fund", wanted, cwd=project)
         finally:
             server.shutdown()
+            server.server_close()
         return _files(project / "node_modules" / "extism-kernel")
 
     def maven(self) -> Digests:

@@ -103,3 +103,7 @@ def start(root: Path, name: str, kernel: Path) -> Iterator[Adapter]:
     finally:
         with contextlib.suppress(OSError):
             end(child)
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what was not yet sent
+                    pipe.close()
