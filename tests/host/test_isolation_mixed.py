@@ -29,9 +29,15 @@ SECONDS = 10
 
 
 def describe(error: BaseException) -> str:
-    """Return an error with its causes and contexts, as a log would show them."""
+    """Return an error with its causes and contexts, as a log would show them.
+
+    The runtime's own error lists frames of the guest, which differ from call to call: it is left out
+    unless it tells a secret of anybody.
+    """
     text = f"{type(error).__name__}: {error}"
     link = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if type(link).__name__ == "CallEndedError" and "secret" not in str(link):
+        link = None
     return text if link is None else f"{text} <- {describe(link)}"
 
 
