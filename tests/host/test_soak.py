@@ -39,7 +39,7 @@ def test_memory_and_threads_stay_flat() -> None:
 @needs_statm
 def test_growth_is_found() -> None:
     kept: list[bytes] = []
-    course = soak.observe("leak", 20, lambda count: kept.extend(b"x" * 2**20 for _ in range(count)))
+    course = soak.observe("leak", 100, lambda count: kept.extend(b"x" * 2**20 for _ in range(count)))
     assert course.growth >= 16 * 2**20
     assert not course.is_flat
     assert soak.observe("none", 20, lambda _: None).is_flat

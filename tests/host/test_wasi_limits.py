@@ -22,6 +22,7 @@ from extism_kernel_pkg.host import (
     WasiOptions,
 )
 from extism_kernel_pkg.host.wasi_files import MAX_OPEN_FILES
+from tests.processes import patience
 
 from .conftest import number, wat, wat_path
 
@@ -188,7 +189,7 @@ def test_what_wasi_does_at_length_ends_with_the_time_limit(compiled: CompiledPlu
         began = time.process_time()
         with pytest.raises(PluginTimeoutError):
             plugin.call(export)
-        assert time.process_time() - began < 5
+        assert time.process_time() - began < patience(5)
         assert len(plugin.call("random")) == 16
 
 
@@ -208,7 +209,7 @@ def test_million_empty_lines_are_logged_within_the_time_limit(
         began = time.process_time()
         with pytest.raises(PluginTimeoutError):
             plugin.call("say_for_ever", "x")
-        assert time.process_time() - began < 5
+        assert time.process_time() - began < patience(5)
 
 
 def test_address_that_the_runtime_refuses_is_a_trap(plugin: Plugin) -> None:

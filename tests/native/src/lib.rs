@@ -92,8 +92,7 @@ pub extern "C" fn xk_fault(twin: &mut Twin) -> *const c_char {
 // SAFETY: nothing else has the prefix.
 #[unsafe(no_mangle)]
 pub extern "C" fn xk_at(twin: &mut Twin, address: u64, length: u64) -> *mut u8 {
-    twin.bytes(address, length)
-        .map_or(ptr::null_mut(), <[u8]>::as_mut_ptr)
+    twin.bytes(address, length).map_or(ptr::null_mut(), <[u8]>::as_mut_ptr)
 }
 
 /// The pages there are.

@@ -20,11 +20,7 @@ impl Twin {
     pub fn new(limit: u32, traps: bool) -> Self {
         let mut memory = TestMemory::new(limit);
         memory.traps = traps;
-        Self {
-            kernel: PlainKernel::new(memory),
-            fault: None,
-            told: CString::default(),
-        }
+        Self { kernel: PlainKernel::new(memory), fault: None, told: CString::default() }
     }
 
     /// Runs a call. A panic ends here: it becomes the fault, and the answer is 0.
@@ -72,6 +68,5 @@ impl Twin {
 /// What a panic said.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words")
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
 }
