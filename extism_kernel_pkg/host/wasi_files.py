@@ -29,6 +29,8 @@ _TYPE_IN_STAT: Final = 16
 _VECTOR: Final = struct.Struct("<II")
 _MAX_VECTORS: Final = 1024
 _AT_ONCE: Final = 65536
+_OUTPUT_AT_ONCE: Final = 4096
+"""Bytes of output between two looks at the time limit: they may be that many empty lines, each one logged."""
 _FIRST_DESCRIPTOR: Final = 3
 
 _TYPES: Final[dict[str, str]] = {
@@ -116,8 +118,8 @@ class GuestFiles:
         for address, length in _VECTOR.iter_unpack(memory.read(vectors, count * _VECTOR.size)):
             if address + length > size:
                 return EFAULT
-            for at in range(address, address + length, _AT_ONCE):
-                data = memory.read(at, min(_AT_ONCE, address + length - at))
+            for at in range(address, address + length, _OUTPUT_AT_ONCE):
+                data = memory.read(at, min(_OUTPUT_AT_ONCE, address + length - at))
                 self._guest.output.write(descriptor, data)
                 self._guest.interrupter.check()
             done += length
