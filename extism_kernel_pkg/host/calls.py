@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from wasmtime import FuncType, TrapCode, ValType
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 Extern = Any
 """A pointer to an `extern_t`: a function, memory or anything else of a store."""
+
+OwnedStore = Any
+"""A store that is freed with the last reference to this pointer."""
 
 _MAX_VALUES: Final = 16
 _WORD: Final = 2**64 - 1
@@ -76,6 +80,11 @@ class FunctionTypes(dict["Signature", FuncType]):
         return self.setdefault(signature, FuncType(params, results))
 
 
+def new_store(engine: Engine) -> OwnedStore:
+    """Make a store. It is freed by C and not by a `__del__`: Python drops a `KeyboardInterrupt` in there."""
+    return ffi.gc(lib.wasmtime_store_new(address_of(engine), NULL, NULL), lib.wasmtime_store_delete)
+
+
 class StoreCalls:
     """One store and its calls, by one thread at a time.
 
@@ -83,7 +92,9 @@ class StoreCalls:
     the call.
     """
 
-    def __init__(self, engine: Engine, types: FunctionTypes, check: Callable[[], None]) -> None:
+    def __init__(
+        self, store: OwnedStore, engine: Engine, types: FunctionTypes, check: Callable[[], None]
+    ) -> None:
         self._engine = engine
         self._types = types
         self._check = check
@@ -92,9 +103,8 @@ class StoreCalls:
         self._words = ffi.cast("uint64_t *", self._values)
         self._trap = ffi.new("void **")
         self._kept: list[Any] = []
-        self._store = ffi.gc(
-            lib.wasmtime_store_new(address_of(engine), NULL, NULL), lib.wasmtime_store_delete
-        )
+        self._owned = ref(store)  # owned by the plug-in alone, which nothing refers to in a circle
+        self._store = ffi.cast(ffi.typeof(store), store)
         self.context = lib.wasmtime_store_context(self._store)
         on_epoch = ffi.callback(ON_EPOCH, self._on_epoch, NULL, self._stop_at_epoch)
         self._kept.append(on_epoch)
@@ -103,7 +113,9 @@ class StoreCalls:
 
     def close(self) -> None:
         """Free the store; nothing of it can be used any more."""
-        ffi.release(self._store)
+        store = self._owned()
+        if store is not None:
+            ffi.release(store)
         self._kept.clear()  # they refer to this object, and so to themselves
 
     def forget(self) -> None:

@@ -208,13 +208,16 @@ class Plugin:
 
     def _link(self, name: str) -> LinkedPlugin:
         """Make an instance. Runs guest code: start functions and the language runtime's."""
+        from extism_kernel_pkg.host.calls import new_store  # noqa: PLC0415
         from extism_kernel_pkg.host.linking import LinkedPlugin  # noqa: PLC0415
         from extism_kernel_pkg.host.store import GuestStore  # noqa: PLC0415
 
+        self._store = new_store(self._plan.compiler.engine)
         guest = GuestStore(
+            self._store,
             self._plan.compiler,
-            self._interrupter,
-            self._output,
+            interrupter=self._interrupter,
+            output=self._output,
             given_folders=len(self._plan.allowed_paths),
             fuel_limit=self._fuel_limit,
         )
@@ -265,12 +268,6 @@ class Plugin:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        """Free the instance of a plug-in that nobody closed: wasmtime's table of callbacks holds on to it."""
-        linked = getattr(self, "_linked", None)  # absent if `__init__` failed
-        if linked is not None:
-            linked.guest.calls.close()
 
     def _take_turn(self) -> _Turn:
         """Return the right to use the instance, which ends when nobody refers to it any more.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from extism_kernel_pkg.host.budget import PageBudget
-    from extism_kernel_pkg.host.calls import Extern
+    from extism_kernel_pkg.host.calls import Extern, OwnedStore
     from extism_kernel_pkg.host.compiling import Compiler
     from extism_kernel_pkg.host.output import GuestOutput
     from extism_kernel_pkg.host.store_memory import StoreMemory
@@ -45,16 +45,18 @@ _PLENTY: Final = 2**62
 class GuestStore:
     """A store, and what became of the call in it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that a store needs
         self,
+        store: OwnedStore,
         compiler: Compiler,
+        *,
         interrupter: Interrupter,
         output: GuestOutput,
         given_folders: int,
         fuel_limit: int | None = None,
     ) -> None:
         check_stack()
-        self.calls = StoreCalls(compiler.engine, compiler.types, interrupter.check)
+        self.calls = StoreCalls(store, compiler.engine, compiler.types, interrupter.check)
         self.engine = compiler.engine
         self.interrupter = interrupter
         self.output = output

@@ -18,6 +18,7 @@ import socket
 import ssl
 import threading
 from typing import TYPE_CHECKING, Final
+from weakref import finalize
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -79,6 +80,11 @@ def _tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+def _close_all(connections: dict[tuple[str, str, int], HTTPConnection]) -> None:
+    while connections:
+        connections.popitem()[1].close()
+
+
 class Transport:
     """Keeps a connection to each origin and sends one request at a time.
 
@@ -93,6 +99,7 @@ class Transport:
         self._max_response_bytes = max_response_bytes
         self._use_environment_proxies = use_environment_proxies
         self._kept: dict[tuple[str, str, int], HTTPConnection] = {}
+        self._finalizer: finalize[..., object] | None = None
         self._process = os.getpid()
 
     def exchange(self, request: HttpRequest, url: Url) -> HttpResponse:
@@ -129,15 +136,16 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections that were kept."""
-        while self._kept:
-            self._kept.popitem()[1].close()
-
-    def __del__(self) -> None:
-        self.close()
+        if self._finalizer is not None:
+            self._finalizer.detach()
+            self._finalizer = None
+        _close_all(self._kept)
 
     def _keep(self, origin: tuple[str, str, int], connection: HTTPConnection) -> None:
         if not connection.is_closed:
             self._kept[origin] = connection
+            if self._finalizer is None:  # why no `__del__`, `new_store` says
+                self._finalizer = finalize(self, _close_all, self._kept)
         if len(self._kept) > MAX_KEPT:
             self._kept.pop(next(iter(self._kept))).close()
 

@@ -246,6 +246,22 @@ def test_plugin_that_nobody_closed_is_freed() -> None:
     assert linked() is None
 
 
+def test_interrupt_cannot_be_lost_where_a_closed_plugin_is_dropped() -> None:
+    """Python ignores what a signal raises in a `__del__` or a callback of a weak reference."""
+    plugin = Plugin({"wasm": [wat("kit")]})
+    plugin.call("echo")
+    plugin.close()
+    entered: list[str] = []
+    dropped = weakref.ref(plugin)
+    sys.setprofile(lambda frame, event, _: entered.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        del plugin
+    finally:
+        sys.setprofile(None)
+    assert dropped() is None
+    assert entered == []
+
+
 FORKING = """
 import os, signal
 from extism_kernel_pkg.host import Plugin
