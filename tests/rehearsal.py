@@ -189,7 +189,7 @@ def rehearse(root: Path, *, is_strict: bool) -> list[str]:
             left_out.append(f"{registry.__name__}: {error}")
             continue
         _expect(found == rehearsal.digests, f"{registry.__name__}: {found}, not {rehearsal.digests}")
-        print(f"{registry.__name__}: broken midway, gone on with, installed; the digests are the same")
+        print(f"{registry.__name__}: broken midway, resumed, installed; the digests are the same")
     return left_out
 
 

@@ -28,7 +28,7 @@ class TwinFaultError(Exception):
 
 
 def find_obstacle(project: Project, cargo: str | None) -> str | None:
-    """Return why the twin cannot be built here, with what mends it, or `None` if it can."""
+    """Return why the twin cannot be built here, with the remedy, or `None` if it can."""
     if cargo is None:
         return "no `cargo` on PATH; install Rust from https://rustup.rs, or set EXTISM_KERNEL_CARGO"
     if shutil.which("cc") is None:

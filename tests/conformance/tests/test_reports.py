@@ -268,11 +268,11 @@ def test_changes_since_an_older_report_are_told(
         cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "--no-lint", "--report", path)
         return path
 
-    old = run("old.jsonl", same=1024, breaks=1024, mends=1, gone=1024)
-    new = run("new.jsonl", same=1024, breaks=1, mends=1024, new=1024)
+    old = run("old.jsonl", same=1024, breaks=1024, heals=1, gone=1024)
+    new = run("new.jsonl", same=1024, breaks=1, heals=1024, new=1024)
     told = cli("report", new, "--since", old).out
     assert "newly red: toy/breaks on" in told
-    assert "no longer red: toy/mends on" in told
+    assert "no longer red: toy/heals on" in told
     assert "not in the older report: toy/new on" in told
     assert "only in the older report: toy/gone on" in told
     assert "toy/same" not in told

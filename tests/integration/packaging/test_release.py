@@ -1,4 +1,4 @@
-"""`release` in a scratch checkout: refused with every reason, made whole, gone on with after it was cut."""
+"""`release` in a scratch checkout: refused with every reason, made whole, continued after it was cut."""
 
 from __future__ import annotations
 

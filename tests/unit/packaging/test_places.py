@@ -68,7 +68,7 @@ def test_every_form_is_changed_and_nothing_else(tree: Path, tmp_path: Path) -> N
 def test_the_project_names_its_version_where_it_must() -> None:
     project = find_project()
     if not (project.root / ".git").exists():
-        pytest.skip("not a git checkout (mend it with `git clone`)")
+        pytest.skip("not a git checkout (fix it with `git clone`)")
     files = {place.file for place in find_places(project.root, read_version(project.cargo_toml))}
     assert files >= {"kernel-src/Cargo.toml", "kernel-src/Cargo.lock", "tests/native/Cargo.lock"}
     assert "CHANGELOG.md" not in files

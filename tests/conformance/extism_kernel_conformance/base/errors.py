@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
 
 
 class SuiteError(Exception):
-    """Something the person at the keyboard can mend; never a verdict about a kernel."""
+    """Something that the user can correct; never a verdict about a kernel."""
 
     code: ClassVar[str] = "suite"
     exit_code: ClassVar[ExitCode] = ExitCode.USAGE

@@ -1,4 +1,4 @@
-"""The commands that talk to adapters: run, lint, replay, adapters."""
+"""The commands that start adapters: run, lint, replay, adapters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP server on the loopback that plug-ins of the sdk profile talk to."""
+"""The HTTP server on the loopback that serves plug-ins of the sdk profile."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SdkServer(http.server.ThreadingHTTPServer):
         return f"http://localhost:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: that a client leaves in the middle is what some cases are about."""
+        """Print nothing: that a client leaves in the middle is what some cases are about."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

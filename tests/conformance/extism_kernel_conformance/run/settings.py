@@ -60,7 +60,7 @@ def parse_level(text: str) -> tuple[int, int]:
         raise UsageError(f"`{text}` is no suite level", hint="write it as `1.2`")
     level, own = (int(parts[0]), int(parts[1])), suite_info().version
     major, minor = (int(part) for part in own.split(".")[:2])
-    if level > (major, minor):  # its cases are not here: a green run would say nothing of them
+    if level > (major, minor):  # its cases are not here: a green run would leave them out
         raise UsageError(
             f"suite level {text} is newer than this suite, {own}",
             hint=f"install a newer suite, or ask for `--suite-level {major}.{minor}`",

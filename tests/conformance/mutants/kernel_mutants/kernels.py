@@ -16,7 +16,7 @@ _PATIENCE = 60.0
 
 
 class KernelNotFoundError(Exception):
-    """A kernel cannot be had on this machine; the text ends with the command that would mend it."""
+    """A kernel cannot be had on this machine; the text ends with the command that would get it."""
 
 
 def find_staged_kernel() -> Path:
