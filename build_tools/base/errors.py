@@ -278,6 +278,18 @@ class ReleaseRefusedError(BuildToolsError):
         self.findings = tuple(findings)
 
 
+class SiteRefusedError(BuildToolsError):
+    """Links of the site lead nowhere, or it would load something from elsewhere; none was written."""
+
+    code = "site-refused"
+    exit_code = ExitCode.FINDINGS
+
+    def __init__(self, rendered: str, *, where: str) -> None:
+        super().__init__(
+            f"no site was written\n{rendered}", where=where, hint="correct the Markdown that is named"
+        )
+
+
 class IndexUnreachableError(BuildToolsError):
     """The index did not answer, so whether the version is there already cannot be known."""
 

@@ -180,6 +180,9 @@ def _add_tools(subparsers: Subparsers) -> None:
         "conformance", help="judge the staged kernel on runtimes, or run a command of the suite"
     )
     suite.set_defaults(command=lazy("cli.tools", "conformance"))
+    site = subparsers.add_parser("site", help="build the site from the Markdown of this repository")
+    site.add_argument("--out", type=Path, metavar="DIR", help="default: build/site/")
+    site.set_defaults(command=lazy("cli.tools", "site"))
     completion = subparsers.add_parser("completion", help="print a script that completes these commands")
     completion.add_argument("shell", choices=SHELLS)
     completion.set_defaults(command=_print_completion)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from build_tools.checks.clauses import render_markdown as render_coverage
 from build_tools.checks.doctor import can_build, examine, may_build
 from build_tools.checks.doctor import render as render_diagnoses
 from build_tools.kernel.values import FILENAMES
+from build_tools.release.site import build_site
 from build_tools.toolchain.find import Search
 
 if TYPE_CHECKING:
@@ -61,6 +63,17 @@ def doctor(args: argparse.Namespace) -> int:
         else render_diagnoses(diagnoses)
     )
     return ExitCode.DONE if can_build(diagnoses) or may_build(diagnoses) else ExitCode.TOOLCHAIN
+
+
+def site(args: argparse.Namespace) -> int:
+    """Build the site from the Markdown of the checkout."""
+    project = find_project()
+    out = args.out or project.root / "build" / "site"
+    count = build_site(project, out.absolute())
+    print(
+        f"{count} pages in {out}; to look at them: python -m http.server --directory {shlex.quote(str(out))}"
+    )
+    return ExitCode.DONE
 
 
 def bench(args: argparse.Namespace) -> int:

@@ -53,6 +53,7 @@ COMMAND_SETS: dict[str, tuple[str, ...]] = {
     "reproduce": ("dev",),
     "publish": ("dev",),
     "relock": ("dev",),
+    "site": ("site",),
     "doctor": READS_TOML,
     "clauses": READS_TOML,
     "completion": READS_TOML,

@@ -1,11 +1,15 @@
-"""Links of a README that work on an index, which shows the text and none of the files beside it."""
+"""Links of Markdown that is shown elsewhere than in the repository: on a package index, or on the site."""
 
 from __future__ import annotations
 
 import posixpath
 import re
+from typing import TYPE_CHECKING
 
-__all__ = ["absolute_links", "link_base"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["absolute_links", "link_base", "map_links"]
 
 FENCE = re.compile(r"^\s*(```|~~~)")
 CODE = re.compile(r"(`+[^`]+`+)")
@@ -19,20 +23,25 @@ def link_base(repository: str, version: str, folder: str = "") -> str:
 
 def absolute_links(text: str, base: str) -> str:
     """Return Markdown with each relative link made one below `base`; code and links to headings stay."""
+    return map_links(text, lambda target: _join(base, target))
+
+
+def map_links(text: str, change: Callable[[str], str]) -> str:
+    """Return Markdown with the target of each relative link changed; code and links to headings stay."""
     in_code = False
     lines = []
     for line in text.split("\n"):
         if FENCE.match(line):
             in_code = not in_code
-        lines.append(line if in_code else _replace(line, base))
+        lines.append(line if in_code else _replace(line, change))
     return "\n".join(lines)
 
 
-def _replace(line: str, base: str) -> str:
+def _replace(line: str, change: Callable[[str], str]) -> str:
     """Replace the links outside of inline code; a link whose text is code keeps its target outside."""
     parts = CODE.split(line)
     return "".join(
-        part if at % 2 else LINK.sub(lambda match: f"]({_join(base, match[1])})", part)
+        part if at % 2 else LINK.sub(lambda match: f"]({change(match[1])})", part)
         for at, part in enumerate(parts)
     )
 

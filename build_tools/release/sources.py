@@ -12,7 +12,7 @@ from build_tools.base.process import run
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["copy_sources"]
+__all__ = ["copy_sources", "list_sources"]
 
 NOT_SOURCES = (
     ".git",
@@ -40,6 +40,17 @@ def copy_sources(root: Path, target: Path) -> None:
         if (root / name).is_file():
             make_folder((target / name).parent)
             shutil.copy2(root / name, target / name)
+
+
+def list_sources(root: Path) -> list[str]:
+    """Return the names, with slashes, of the files that `copy_sources` copies."""
+    names = _tracked(root)
+    if names is None:
+        found = (
+            path.relative_to(root) for path in root.rglob("*") if not path.name.endswith((".pyc", ".part"))
+        )
+        names = sorted(path.as_posix() for path in found if not set(NOT_SOURCES) & set(path.parts))
+    return [name for name in names if (root / name).is_file()]
 
 
 def _tracked(root: Path) -> list[str] | None:
