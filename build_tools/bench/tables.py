@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
+from build_tools.base.errors import ContractError
 from build_tools.bench.cycles import ALONE
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def render_markdown(
 ) -> str:
     """Return the text of COSTS.md."""
     names = [each.name for each in all_costs]
-    sizes = [(each.name, f"{each.size:,}", f"`{each.sha256[:DIGEST_SHOWN]}`") for each in all_costs]
+    sizes = [_size_row(each.name, each.size, each.sha256) for each in all_costs]
     parts = [
         PREFACE,
         "## Size (C-4)",
@@ -77,6 +79,21 @@ def render_markdown(
     if cycles:
         parts += [CYCLES, _table(_cycle_header("n", all_costs), _cycle_rows(cycles))]
     return "\n\n".join(parts)
+
+
+def replace_size(text: str, name: str, size: int, sha256: str) -> str:
+    """Return the text of COSTS.md with another size, in bytes, and another digest of one kernel.
+
+    For a kernel whose stamp alone has changed: its code, and so every figure, is the same. Raises
+    ContractError if the text has no such row.
+    """
+    row = "| " + " | ".join(_size_row(name, size, sha256)) + " |"
+    pattern = rf"^\| {re.escape(name)} \| [\d,]+ \| `[0-9a-f]{{{DIGEST_SHOWN}}}` \|$"
+    changed, count = re.subn(pattern, row, text, count=1, flags=re.MULTILINE)
+    if not count:
+        hint = "python -m build_tools bench --worst --against upstream --markdown"
+        raise ContractError([f"there is no size of `{name}`"], where="kernel-src/COSTS.md", hint=hint)
+    return changed
 
 
 def costs_to_data(
@@ -96,6 +113,10 @@ def costs_to_data(
         "kernels": [dataclasses.asdict(each) for each in all_costs],
         "cycles": [dataclasses.asdict(cycle) for cycle in cycles],
     }
+
+
+def _size_row(name: str, size: int, sha256: str) -> tuple[str, str, str]:
+    return name, f"{size:,}", f"`{sha256[:DIGEST_SHOWN]}`"
 
 
 def _cost_rows(scenarios: Sequence[Scenario], all_costs: Sequence[Costs]) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ that ended midway leaves the checkout as it was, and the same command goes on.
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import json
 import sys
 import tempfile
@@ -20,9 +21,11 @@ from build_tools.base.findings import Finding
 from build_tools.base.process import run
 from build_tools.base.project import Project
 from build_tools.kernel.canonical import RECORD_COMMAND, read_canonical
+from build_tools.kernel.values import FILENAMES
 from build_tools.kernel.version import PATTERN, check_version, read_version
 from build_tools.release.changelog import date_unreleased, has_unreleased, open_unreleased
 from build_tools.release.known import remember
+from build_tools.release.pending import remove_pending
 from build_tools.release.places import Place, find_places, set_version
 from build_tools.release.provenance import find_source
 from extism_kernel_pkg.vendored.known import order
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "next_version", "prepare_next", "prepare_release"]
 
 BRANCH = "main"
-BETWEEN = "-rc.0"  # of builds between releases: before all that is released, and the shortest stamp
+# Of builds between releases. SemVer, PEP 440 and Maven order this before the release; they differ on `dev`.
+BETWEEN = "-rc.0"
 Outcome = Literal["committed", "present", "would-commit"]
 
 
@@ -224,6 +228,8 @@ def _make_commit(
             _remember_release(scratch, current)
         set_version(project.root, current, version, into=tree)
         _write_changelog(scratch, version, date)
+        if "-" not in version and date is not None:
+            remove_pending(tree)
         if current != version:
             _record(scratch)
         run(["git", "add", "--update"], cwd=tree, env=env)
@@ -257,9 +263,17 @@ def _remember_release(scratch: Project, version: str) -> None:
 
 
 def _record(scratch: Project) -> None:
-    """Make the kernel of the scratch copy and write its digests there; nothing is staged in the package."""
+    """Make the kernel of the scratch copy and write its digests there, and its size into COSTS.md.
+
+    Nothing is staged in the package.
+    """
     out = scratch.root.parent / "kernel"
     command = [sys.executable, "-m", "build_tools", "--no-bootstrap", "kernel", "--record", "--json"]
     made = json.loads(run([*command, "--out", str(out)], cwd=scratch.root))
     if not made["canonical"]:
         raise ContractError([made["canonical_reason"]], where=scratch.canonical_json, hint=RECORD_COMMAND)
+    tables = importlib.import_module("build_tools.bench.tables")  # needs wasmtime, and `--help` must not
+    file = next(each for each in made["files"] if each["name"] == FILENAMES["context"])
+    costs = scratch.kernel_src / "COSTS.md"
+    text = read_bounded(costs).decode()
+    write_whole(costs, tables.replace_size(text, "ours", file["size"], file["sha256"]).encode())

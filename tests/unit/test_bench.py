@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from build_tools.base.errors import ExitCode, ModuleMalformedError
+from build_tools.base.errors import ContractError, ExitCode, ModuleMalformedError
 from build_tools.base.files import sha256_of
 from build_tools.bench import upstream
 from build_tools.bench.costs import Kernel, measure
 from build_tools.bench.cycles import ALONE, Cycle, time_cycles
 from build_tools.bench.scenarios import SCENARIOS, Scenario
-from build_tools.bench.tables import render_costs, render_markdown
+from build_tools.bench.tables import render_costs, render_markdown, replace_size
 from build_tools.bench.upstream import UpstreamError, fetch_upstream
 from build_tools.cli import main as cli
 
@@ -71,6 +71,14 @@ def test_call_that_fails_is_a_failure_and_not_an_error(body: str, message: str) 
     assert message in cost.failure
     assert f"tried: bad(): {message}" in render_costs([calls()], [costs], []) or "bad()" in cost.failure
     assert "| fails |" in render_markdown([calls()], [costs], [])
+
+
+def test_size_of_a_kernel_is_replaced_alone() -> None:
+    text = "| ours | 3,381 | `e2e2f00d8f6f2660` |\n| upstream | 3,474 | `d1389b31abecf23e` |\n"
+    changed = replace_size(text, "ours", 12345, "0123456789abcdef" * 4)
+    assert changed == text.replace("3,381 | `e2e2f00d8f6f2660`", "12,345 | `0123456789abcdef`")
+    with pytest.raises(ContractError, match="no size of `theirs`"):
+        replace_size(text, "theirs", 1, "0" * 64)
 
 
 NO_KERNELS = {

@@ -70,6 +70,8 @@ def test_release_and_the_version_after_it(project: Project) -> None:
     build = [sys.executable, "-m", "build_tools", "--no-bootstrap"]
     staged = json.loads(run(*build, "kernel", "--json", cwd=project.root).stdout)
     assert (staged["version"], staged["canonical"]) == (VERSION, True)
+    assert "until the first release" not in (project.root / "README.md").read_text()
+    assert f"`{staged['files'][0]['sha256'][:16]}`" in (project.kernel_src / "COSTS.md").read_text()
     tests = [f"tests/unit/{name}" for name in SENSITIVE]
     run(sys.executable, "-m", "pytest", "-q", "-m", "not slow", *tests, cwd=project.root)
 

@@ -6,9 +6,11 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from scikit_build_core.metadata.regex import dynamic_metadata
 
-from build_tools.base.project import find_project
-from build_tools.kernel.version import read_version
+from build_tools.base.project import find_project, read_toml
+from build_tools.kernel.version import read_version, to_pep440
+from build_tools.release.pending import drop_pending
 from build_tools.release.places import find_places, set_version
 from build_tools.release.prepare import next_version
 
@@ -74,9 +76,25 @@ def test_the_project_names_its_version_where_it_must() -> None:
     assert "CHANGELOG.md" not in files
 
 
+@pytest.mark.parametrize("version", ["1.0.0", "1.0.0-alpha.1", "1.20.3-beta.10", "1.0.0-rc.0"])
+def test_metadata_spells_the_version_as_python_does(version: str, tmp_path: Path) -> None:
+    project = find_project()
+    (settings,) = read_toml(project.root / "pyproject.toml")["tool"]["dynamic-metadata"]
+    path = tmp_path / "Cargo.toml"
+    path.write_text(f'[package]\nversion = "{version}"\n')
+    options = {name: settings[name] for name in ("regex", "remove")}
+    assert dynamic_metadata("version", {"input": str(path), **options}) == to_pep440(version)
+
+
 @pytest.mark.parametrize(
     ("version", "following"),
     [("1.0.0", "1.0.1-rc.0"), ("1.2.9", "1.2.10-rc.0"), ("1.0.0-rc.1", "1.0.0-rc.2")],
 )
 def test_next_version_comes_after(version: str, following: str) -> None:
     assert next_version(version) == following
+
+
+def test_what_holds_until_the_first_release_is_left_out() -> None:
+    pending = "<!-- until the first release -->\nNothing yet.\n\nNothing.\n<!-- end -->\n"
+    assert drop_pending(f"One.\n\n{pending}\nTwo.\n\n{pending}") == "One.\n\nTwo.\n"
+    assert drop_pending("One <!-- end -->\n") == "One <!-- end -->\n"
