@@ -77,6 +77,11 @@ class AdapterProcess:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def send(self, line: bytes) -> None:
         """Queue one line; it never blocks, and a dead adapter shows when the answer is awaited."""
         self._out.put(line)
