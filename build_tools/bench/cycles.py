@@ -18,7 +18,7 @@ from build_tools.base.errors import ModuleMalformedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from build_tools.bench.costs import Kernel
+    from build_tools.bench.metered import NamedModule
 
 KIBIBYTE = 1024
 ROUNDS = {64 * KIBIBYTE: 50, KIBIBYTE * KIBIBYTE: 4, 64 * KIBIBYTE * KIBIBYTE: 1}
@@ -76,7 +76,7 @@ class Cycle:
     median: float
 
 
-def time_cycles(kernels: Sequence[Kernel], rounds: dict[int, int] | None = None) -> tuple[Cycle, ...]:
+def time_cycles(kernels: Sequence[NamedModule], rounds: dict[int, int] | None = None) -> tuple[Cycle, ...]:
     """Return cycles for each length and kernel: with all of the block in use, and with a message's bytes.
 
     The last of each are those of the host alone.

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PLENTY = 1_000_000_000
+    from build_tools.bench.metered import Instance
+
 BLOCK = 64
 MANY = 1000
 MEGABYTE = 1 << 20
@@ -24,20 +25,6 @@ INVENTED = (
     *(1, 7, 8, 57, 4095, 65_535, 65_536, (1 << 31) - 8, 1 << 31, (1 << 32) - 8, 1 << 32, (1 << 32) + 1024),
     *(1 << 48, 1 << 63, (1 << 64) - 16, (1 << 64) - 1),
 )
-
-
-class CallFailedError(Exception):
-    """A call trapped, or did not end."""
-
-
-class Instance(Protocol):
-    """What a scenario needs of an instance."""
-
-    def call(self, name: str, *args: int) -> int:
-        """Return what an export returns."""
-
-    def count(self, name: str, *args: int) -> tuple[int, int]:
-        """Return what an export returns and the fuel that it took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from build_tools.base.errors import ContractError
 from build_tools.bench.cycles import ALONE
+from build_tools.bench.groups import render_arguments, render_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from build_tools.bench.costs import Cost, Costs
     from build_tools.bench.cycles import Cycle
+    from build_tools.bench.groups import PlayedGroup
     from build_tools.bench.scenarios import Scenario
 
 DIGEST_SHOWN = 16
@@ -21,15 +23,17 @@ KIBIBYTE = 1024
 PREFACE = """\
 # What the kernel costs
 
-Made by `python -m build_tools bench --worst --against upstream --markdown`. What else can be compared,
-`python -m build_tools bench --help` says. *upstream* is the kernel in use before this one.
+Made by `python -m build_tools bench --worst --traces --against upstream --allocators --markdown`. What else
+can be compared, `python -m build_tools bench --help` says. *upstream* is the kernel in use before this one.
 
 Figures are WebAssembly instructions per call, as wasmtime's fuel counts them: one for each instruction that
 runs and one for entering a function; `block`, `loop`, `else`, `end`, `nop`, `drop`, `return` and
 `unreachable` are free; each byte of a `memory.fill` or `memory.copy` counts one. They are the same on every
 machine. A figure is the most expensive call of its row; where two are given, the mean and then that, and the
-mean is what counts. *At most* is what the clause allows; the clauses stand in [CONTRACT.md](CONTRACT.md). The
-last rows are crowds of blocks that are freed in disorder; they are for ours alone."""
+mean is what counts. *At most* is what the clause allows; the clauses stand in [CONTRACT.md](CONTRACT.md).
+*Longest path* is the most that any call can cost in any state, read off the code, bulk bytes aside; a module
+with loops has none. The last rows of the calls are crowds of blocks that are freed in disorder; they
+are for ours alone."""
 CYCLES = """\
 ## The cycle of a host
 
@@ -46,12 +50,20 @@ def is_over(scenario: Scenario, cost: Cost) -> bool:
     return cost.failure is not None or figure > scenario.limit
 
 
-def render_costs(scenarios: Sequence[Scenario], all_costs: Sequence[Costs], cycles: Sequence[Cycle]) -> str:
+def render_costs(
+    scenarios: Sequence[Scenario],
+    all_costs: Sequence[Costs],
+    cycles: Sequence[Cycle],
+    groups: Sequence[PlayedGroup] = (),
+) -> str:
     """Return everything as text for a terminal."""
     lines = [f"{each.name}: {each.size:,} bytes, sha256 {each.sha256}" for each in all_costs]
     rows = [("instructions per call", "clause", "at most", *(each.name for each in all_costs))]
     rows += _cost_rows(scenarios, all_costs)
     lines += ["", *_align(rows)]
+    for group in groups:
+        header, played = render_group(group)
+        lines += ["", group.title, *_align([header, *played]), *render_arguments(group)]
     if cycles:
         lines += ["", *_align([_cycle_header("reset, alloc(n)", all_costs), *_cycle_rows(cycles)])]
     failures = [
@@ -64,18 +76,27 @@ def render_costs(scenarios: Sequence[Scenario], all_costs: Sequence[Costs], cycl
 
 
 def render_markdown(
-    scenarios: Sequence[Scenario], all_costs: Sequence[Costs], cycles: Sequence[Cycle]
+    scenarios: Sequence[Scenario],
+    all_costs: Sequence[Costs],
+    cycles: Sequence[Cycle],
+    groups: Sequence[PlayedGroup] = (),
 ) -> str:
     """Return the text of COSTS.md."""
     names = [each.name for each in all_costs]
     sizes = [_size_row(each.name, each.size, each.sha256) for each in all_costs]
+    code = [(each.name, f"{each.loops:,}", _path(each)) for each in all_costs]
     parts = [
         PREFACE,
         "## Size (C-4)",
         _table(("kernel", "bytes", "sha256 begins"), sizes),
+        "## Code (C-1)",
+        _table(("kernel", "loops", "longest path"), code),
         "## Instructions per call",
         _table(("call", "clause", "at most", *names), _cost_rows(scenarios, all_costs)),
     ]
+    for group in groups:
+        lines = "\n".join(f"- {line}" for line in render_arguments(group))
+        parts += [f"## {group.title}", group.text, _table(*render_group(group)), *filter(None, (lines,))]
     if cycles:
         parts += [CYCLES, _table(_cycle_header("n", all_costs), _cycle_rows(cycles))]
     return "\n\n".join(parts)
@@ -91,13 +112,16 @@ def replace_size(text: str, name: str, size: int, sha256: str) -> str:
     pattern = rf"^\| {re.escape(name)} \| [\d,]+ \| `[0-9a-f]{{{DIGEST_SHOWN}}}` \|$"
     changed, count = re.subn(pattern, row, text, count=1, flags=re.MULTILINE)
     if not count:
-        hint = "python -m build_tools bench --worst --against upstream --markdown"
+        hint = "python -m build_tools bench --worst --traces --against upstream --allocators --markdown"
         raise ContractError([f"there is no size of `{name}`"], where="kernel-src/COSTS.md", hint=hint)
     return changed
 
 
 def costs_to_data(
-    scenarios: Sequence[Scenario], all_costs: Sequence[Costs], cycles: Sequence[Cycle]
+    scenarios: Sequence[Scenario],
+    all_costs: Sequence[Costs],
+    cycles: Sequence[Cycle],
+    groups: Sequence[PlayedGroup] = (),
 ) -> dict[str, Any]:
     """Return everything for JSON."""
     return {
@@ -112,11 +136,16 @@ def costs_to_data(
         ],
         "kernels": [dataclasses.asdict(each) for each in all_costs],
         "cycles": [dataclasses.asdict(cycle) for cycle in cycles],
+        "traces": [group.to_data() for group in groups],
     }
 
 
 def _size_row(name: str, size: int, sha256: str) -> tuple[str, str, str]:
     return name, f"{size:,}", f"`{sha256[:DIGEST_SHOWN]}`"
+
+
+def _path(costs: Costs) -> str:
+    return "-" if costs.longest_path is None else f"{costs.longest_path:,}"
 
 
 def _cost_rows(scenarios: Sequence[Scenario], all_costs: Sequence[Costs]) -> list[tuple[str, ...]]:

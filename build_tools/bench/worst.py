@@ -13,7 +13,7 @@ from build_tools.bench.scenarios import CONSTANT, Scenario
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from build_tools.bench.scenarios import Instance
+    from build_tools.bench.metered import Instance
 
 COUNTS = (20_000, 100_000)
 MIXES: tuple[tuple[str, Callable[[random.Random], int]], ...] = (

@@ -10,7 +10,7 @@ import pytest
 
 from build_tools.base.cache import find_cache
 from build_tools.base.project import find_project
-from build_tools.bench.costs import Kernel, Workshop
+from build_tools.bench.metered import NamedModule, Workshop
 from build_tools.kernel.pipeline import Request, make_kernel
 from build_tools.kernel.stage import read_staged
 from build_tools.kernel.values import FILENAMES, INFO_FILENAME
@@ -36,12 +36,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> StagedKernel:
 
 
 @pytest.fixture(scope="session")
-def kernel(built: StagedKernel) -> Kernel:
+def kernel(built: StagedKernel) -> NamedModule:
     """The context flavour's bytes."""
-    return Kernel(name="ours", data=(built.folder / FILENAMES["context"]).read_bytes())
+    return NamedModule(name="ours", data=(built.folder / FILENAMES["context"]).read_bytes())
 
 
 @pytest.fixture(scope="session")
-def workshop(kernel: Kernel) -> Workshop:
+def workshop(kernel: NamedModule) -> Workshop:
     """The kernel, compiled once; it makes fresh instances."""
     return Workshop(kernel)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import wasmtime
 
-from build_tools.bench.costs import U64, Instance, Kernel, Workshop
+from build_tools.bench.metered import U64, Instance, NamedModule, Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ class Metered:
 
     def __init__(self, data: bytes) -> None:
         add_meter = cast("Callable[[bytes], bytes]", _suite("mutants.kernel_mutants.meter").add_meter)
-        self.workshop = Workshop(Kernel(name="metered", data=add_meter(data)))
+        self.workshop = Workshop(NamedModule(name="metered", data=add_meter(data)))
 
     def instantiate(self) -> Cuttable:
         """Return a fresh instance."""

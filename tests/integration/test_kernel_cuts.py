@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from build_tools.bench.costs import Kernel, Workshop
-from build_tools.bench.scenarios import CallFailedError
+from build_tools.bench.metered import CallFailedError, NamedModule, Workshop
 from tests.integration.kernel_support import (
     Cuttable,
     Metered,
@@ -28,7 +27,7 @@ from tests.integration.kernel_support import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from build_tools.bench.costs import Instance
+    from build_tools.bench.metered import Instance
 
 MARK = b"\xc7"
 AFTER = (40, 1, 1000, 64, 3000, 8, 65_535, 64)
@@ -47,7 +46,7 @@ def places(total: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def metered(kernel: Kernel) -> Metered:
+def metered(kernel: NamedModule) -> Metered:
     return Metered(kernel.data)
 
 
@@ -408,9 +407,9 @@ def snapshot(instance: Instance, handles: list[int]) -> tuple[object, ...]:
     return pages(instance), registers(instance), lengths, contents, instance.call("memory_bytes")
 
 
-def test_limiter_that_traps_finds_the_state_unchanged(kernel: Kernel) -> None:
+def test_limiter_that_traps_finds_the_state_unchanged(kernel: NamedModule) -> None:
     """A-3, L-3: memory is asked for before anything is written."""
-    trapping = Workshop(Kernel(name="trapping", data=with_trapping_growth(kernel.data)))
+    trapping = Workshop(NamedModule(name="trapping", data=with_trapping_growth(kernel.data)))
     instance, twin = trapping.instantiate(), trapping.instantiate()
     handles = []
     for each in (instance, twin):
@@ -431,9 +430,9 @@ def test_limiter_that_traps_finds_the_state_unchanged(kernel: Kernel) -> None:
         assert instance.call("alloc", length) == twin.call("alloc", length), "as if nothing had been asked"
 
 
-def test_instance_serves_the_next_call_after_a_limiter_trapped(kernel: Kernel) -> None:
+def test_instance_serves_the_next_call_after_a_limiter_trapped(kernel: NamedModule) -> None:
     """L-3: the calls of a host that kills the guest and goes on."""
-    trapping = Workshop(Kernel(name="trapping", data=with_trapping_growth(kernel.data)))
+    trapping = Workshop(NamedModule(name="trapping", data=with_trapping_growth(kernel.data)))
     fresh = [trapping.instantiate().call("alloc", 64)]
     instance: Instance = trapping.instantiate()
     for _ in range(3):

@@ -11,7 +11,7 @@ import wasmtime
 from tests.integration.kernel_support import PAGE, pages, read, registers, write
 
 if TYPE_CHECKING:
-    from build_tools.bench.costs import Instance, Workshop
+    from build_tools.bench.metered import Instance, Workshop
 
 LENGTHS = (1, 8, 1000, 65_535, 65_536, 100_000, 131_072, 1 << 20, (1 << 20) + 1, 5_000_000, 1 << 26)
 OWN = 2300

@@ -13,7 +13,7 @@ from tests.integration.kernel_programs import CHURN, HOSTILE, programs, run_prog
 from tests.integration.kernel_support import ModuleMachine
 
 if TYPE_CHECKING:
-    from build_tools.bench.costs import Workshop
+    from build_tools.bench.metered import Workshop
     from tests.integration.kernel_programs import Program
 
 

@@ -15,7 +15,7 @@ from build_tools.wasm.module import Module, parse_module
 from extism_kernel_pkg import _wasm
 
 if TYPE_CHECKING:
-    from build_tools.bench.costs import Workshop
+    from build_tools.bench.metered import Workshop
     from build_tools.kernel.abi import Abi
     from build_tools.kernel.values import Flavour, StagedKernel
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import extism_kernel_pkg
 from build_tools.base.errors import ToolFailedError
 from build_tools.base.project import find_project
-from build_tools.bench.costs import Kernel, Workshop
+from build_tools.bench.metered import NamedModule, Workshop
 from build_tools.checks.run import find_cargo
 from build_tools.kernel.abi import read_abi
 from tests.integration.kernel_programs import CHURN, HOSTILE, LIVES, programs, run_program
@@ -57,7 +57,7 @@ def staged() -> Workshop:
         data = extism_kernel_pkg.kernel_bytes()
     except extism_kernel_pkg.KernelResourceError as error:
         pytest.skip(f"no kernel is staged ({error}); `python -m build_tools kernel` makes one")
-    return Workshop(Kernel(name="staged", data=data))
+    return Workshop(NamedModule(name="staged", data=data))
 
 
 def compare(twin: Twin, staged: Workshop, program: Program, limit: int) -> None:

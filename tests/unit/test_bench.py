@@ -11,8 +11,9 @@ import wasmtime
 from build_tools.base.errors import ContractError, ExitCode, ModuleMalformedError
 from build_tools.base.files import sha256_of
 from build_tools.bench import upstream
-from build_tools.bench.costs import Kernel, measure
+from build_tools.bench.costs import measure
 from build_tools.bench.cycles import ALONE, Cycle, time_cycles
+from build_tools.bench.metered import NamedModule
 from build_tools.bench.scenarios import SCENARIOS, Scenario
 from build_tools.bench.tables import render_costs, render_markdown, replace_size
 from build_tools.bench.upstream import UpstreamError, fetch_upstream
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from build_tools.bench.scenarios import Instance
+    from build_tools.bench.metered import Instance
 
 Capture = pytest.CaptureFixture[str]
 
 
-def module(body: str) -> Kernel:
+def module(body: str) -> NamedModule:
     text = f'(module (memory (export "memory") 1) {body})'
-    return Kernel(name="tried", data=bytes(wasmtime.wat2wasm(text)))
+    return NamedModule(name="tried", data=bytes(wasmtime.wat2wasm(text)))
 
 
 def calls(*names: str) -> Scenario:
@@ -146,7 +147,7 @@ def test_cycles_are_shown_as_a_ratio() -> None:
 
 
 def test_cycles_end_with_those_of_the_host_alone(sound: bytes) -> None:
-    cycles = time_cycles([Kernel(name="tried", data=sound)], {65_536: 1})
+    cycles = time_cycles([NamedModule(name="tried", data=sound)], {65_536: 1})
     assert [cycle.kernel for cycle in cycles] == ["tried", ALONE] * 2
 
 
