@@ -1,4 +1,4 @@
-"""C-1 to C-4, counted in fuel on the staged module. Nothing here looks at a clock."""
+"""C-1 to C-5, counted in fuel on the staged module. Nothing here looks at a clock."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from build_tools.base.project import find_project
-from build_tools.bench.costs import U64, Cost, Instance, measure
+from build_tools.bench.costs import Cost, measure
+from build_tools.bench.groups import GROUPS
+from build_tools.bench.guests import LOOPS
+from build_tools.bench.metered import U64
+from build_tools.bench.play import play_trace
+from build_tools.bench.runtimes import RUNTIMES
 from build_tools.bench.scenarios import CONSTANT, RESET, SCENARIOS
 from build_tools.bench.tables import is_over
+from build_tools.bench.traces import FILLS
 from build_tools.bench.worst import WORST
 from tests.integration.kernel_support import hostile_values, pages
 
 if TYPE_CHECKING:
-    from build_tools.bench.costs import Kernel, Workshop
+    from build_tools.bench.metered import Instance, NamedModule, Workshop
     from build_tools.bench.scenarios import Scenario
+    from build_tools.bench.traces import Trace
     from build_tools.kernel.values import StagedKernel
 
 LIVE = 20_000
@@ -25,7 +32,7 @@ ON_HANDLES = ("length", "length_unsafe", "free", "error_set")
 
 
 @pytest.fixture(scope="module")
-def counted(kernel: Kernel) -> dict[str, Cost]:
+def counted(kernel: NamedModule) -> dict[str, Cost]:
     return {cost.scenario: cost for cost in measure(kernel).costs}
 
 
@@ -44,7 +51,7 @@ def test_bound_trips_on_a_dear_or_failed_scenario(failure: str | None) -> None:
     assert is_over(scenario, cost)
 
 
-def test_size_is_in_its_bound(kernel: Kernel) -> None:
+def test_size_is_in_its_bound(kernel: NamedModule) -> None:
     """C-4."""
     assert len(kernel.data) <= SIZE_LIMIT
 
@@ -217,20 +224,15 @@ def test_alloc_is_bounded_but_for_growth(workshop: Workshop) -> None:
     assert growth / LIVE < CONSTANT, "growth costs too much even when shared by all calls"
 
 
-FILLS = {"64-bytes": (64, 64, 200), "to-1000-bytes": (1, 1000, 200), "2-to-8-kb": (2000, 8000, 350)}
-BULK = 16
-"""So many bytes that are cleared or copied count as one instruction in C-5; in fuel each counts one."""
+SHORT_FILLS = [trace for trace in FILLS if len(trace.operations()) <= LIVE]
 
 
-@pytest.mark.parametrize(("least", "most", "limit"), FILLS.values(), ids=FILLS)
-def test_filling_costs_each_block_its_share(least: int, most: int, limit: int, workshop: Workshop) -> None:
-    """C-5: as far as fuel can tell, which does not say what was cleared or copied."""
-    rng = random.Random(1)  # noqa: S311 - the same lengths in every run
-    instance = workshop.instantiate()
-    instance.call("reset")
-    blocks = 10_000
-    fuel = sum(instance.count("alloc", rng.randint(least, most))[1] for _ in range(blocks))
-    assert fuel / blocks <= SCENARIOS[0].limit + (limit - SCENARIOS[0].limit) * BULK
+@pytest.mark.parametrize("trace", SHORT_FILLS, ids=lambda trace: trace.name)
+def test_filling_costs_each_block_its_share(trace: Trace, kernel: NamedModule) -> None:
+    """C-5: the mean of an `alloc` while memory fills; `bench --traces` has the longer ones."""
+    played = play_trace(kernel, trace)
+    assert played.end is None
+    assert played.mean <= trace.goal
 
 
 LIVES = {
@@ -256,7 +258,8 @@ def test_reset_is_bounded_after_any_life(count: int, length: int, workshop: Work
 
 
 COSTS = find_project().kernel_src / "COSTS.md"
-COMMAND = "python -m build_tools bench --worst --against upstream --markdown"
+RUNTIMES_PAGE = COSTS.with_name("RUNTIMES.md")
+COMMAND = "python -m build_tools bench --worst --traces --against upstream --allocators --markdown"
 REFRESH = f"{COMMAND} > kernel-src/COSTS.md"
 
 
@@ -268,7 +271,25 @@ def test_table_of_costs_has_every_scenario() -> None:
         assert f"| {scenario.name} | {scenario.clause} | {scenario.limit:,} |" in text, f"run `{REFRESH}`"
 
 
-def test_table_of_costs_is_of_this_kernel(kernel: Kernel, built: StagedKernel) -> None:
+def test_tables_of_traces_have_every_trace_and_argue_each_miss() -> None:
+    """C-5, and the goals that no clause has."""
+    text = COSTS.read_text(encoding="utf-8")
+    for group in GROUPS:
+        assert f"## {group.title}\n" in text, f"run `{REFRESH}`"
+        for trace in group.traces:
+            assert f"| {trace.name} | {trace.goal:,} |" in text, f"run `{REFRESH}`"
+    assert ": missed." not in text
+
+
+def test_page_of_runtimes_has_every_loop() -> None:
+    text = RUNTIMES_PAGE.read_text(encoding="utf-8")
+    assert "`python -m build_tools bench --runtimes --against upstream --markdown`" in text
+    for runtime in RUNTIMES:
+        for loop in LOOPS:
+            assert f"\n| {runtime} | {loop} |" in text
+
+
+def test_table_of_costs_is_of_this_kernel(kernel: NamedModule, built: StagedKernel) -> None:
     """C-1 to C-4: bytes, and so figures, are the same only where the compiler is."""
     if not built.toolchain.endswith("from rustup; release toolchain"):
         pytest.skip(f"built with {built.toolchain}; install what kernel-src/rust-toolchain.toml pins")
