@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extism_kernel_pkg._wasm import HEADER
+from extism_kernel_pkg.vendored.blob import PIECE
+from extism_kernel_pkg.vendored.streams import BROKEN, MAGICS, make_decompressor
 from extism_kernel_pkg.vendored.texts import (
     ARCHIVES_IN_BASE64,
     BACK,
@@ -14,9 +16,10 @@ from extism_kernel_pkg.vendored.texts import (
     KERNEL_MAX,
     decode_base64,
 )
+from extism_kernel_pkg.vendored.zips import LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from extism_kernel_pkg.vendored.blob import Blob
     from extism_kernel_pkg.vendored.budget import Budget
@@ -36,6 +39,13 @@ FORMS = {
     "find_escapes": "string with escapes",
     "find_wat": "string of the text format",
 }
+STREAM = re.compile(rb"\x1f\x8b\x08[\0-\x1f]|\x78[\x01\x5e\x9c\xda]|BZh[1-9]1AY&SY|\xfd7zXZ\0")
+STREAM_HEAD = 10
+"""Bytes that the longest of these signs has."""
+STREAM_KINDS = {0x1F: "gzip", 0x78: "zlib", 0x42: "bzip2", 0xFD: "xz"}
+TRIAL = 512
+"""Bytes that show whether a sign is one: the two of zlib are in any binary by chance."""
+ARCHIVES = (LOCAL, *MAGICS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +127,58 @@ def _decode(blob: Blob, offset: int) -> Iterator[bytes]:
         if end:
             return
     yield decode_base64(rest)
+
+
+def find_streams(
+    blob: Blob, begin: int, is_covered: Callable[[int], bool], budget: Budget
+) -> Iterator[tuple[int, str]]:
+    """Yield offset and kind of each compressed stream that has a module or an archive in it.
+
+    What other streams hold is only unpacked, not looked into. Raises `BudgetError`.
+    """
+    end = begin
+    for base in range(0, blob.size, CHUNK):
+        budget.check()
+        text = blob.read(base, CHUNK + TRIAL)
+        for match in STREAM.finditer(text, 0, min(CHUNK + STREAM_HEAD - 1, len(text))):
+            at = match.start()
+            if at >= CHUNK or base + at < end or is_covered(base + at):
+                continue
+            budget.check()
+            kind = STREAM_KINDS[text[at]]
+            if not _may_begin(kind, text[at : at + TRIAL]):
+                continue
+            has_content, size = _probe(kind, blob, base + at, budget)
+            end = base + at + size
+            if has_content:
+                yield base + at, kind
+
+
+def _may_begin(kind: str, head: bytes) -> bool:
+    try:
+        make_decompressor(kind).decompress(head, TRIAL)
+    except BROKEN:
+        return False
+    return True
+
+
+def _probe(kind: str, blob: Blob, offset: int, budget: Budget) -> tuple[bool, int]:
+    """Say whether a stream has a module or an archive in it, and how many bytes it is long; 0 if broken."""
+    machine = make_decompressor(kind)
+    has_content, seen, tail = False, 0, b""
+    try:
+        for piece in blob.pieces(offset):
+            seen += len(piece)
+            rest = piece
+            while rest or not machine.needs_input:
+                out = machine.decompress(rest, PIECE)
+                rest = b""
+                budget.spend(len(out))
+                window = tail + out
+                has_content = has_content or HEADER in window or (not tail and window.startswith(ARCHIVES))
+                tail = window[1 - len(HEADER) :]
+                if machine.eof:
+                    return has_content, seen - len(machine.unused_data)
+    except BROKEN:
+        pass
+    return has_content, 0

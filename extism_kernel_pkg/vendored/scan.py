@@ -17,7 +17,7 @@ from extism_kernel_pkg.vendored.budget import (
     BudgetError,
     UnreadableError,
 )
-from extism_kernel_pkg.vendored.embedded import find_archives, find_candidates
+from extism_kernel_pkg.vendored.embedded import find_archives, find_candidates, find_streams
 from extism_kernel_pkg.vendored.identify import Identified, identify
 from extism_kernel_pkg.vendored.texts import KERNEL_MAX
 
@@ -289,3 +289,14 @@ def _embedded(
         if not covered.has(offset):
             blob = spool(_collect(pieces, []), budget)
             yield Item(where=f"{item.where}!/base64 at byte {offset:#x}", blob=blob, is_ours=True)
+    for offset, kind in find_streams(item.blob, begin, covered.has, budget):
+        yield from _embedded_stream(item, offset, kind, budget)
+
+
+def _embedded_stream(item: Item, offset: int, kind: str, budget: Budget) -> Iterator[Skipped | Item]:
+    where = f"{item.where}!/{kind} at byte {offset:#x}"
+    faults: list[UnreadableError] = []
+    blob = spool(_collect(streams.decompress(kind, item.blob.pieces(offset)), faults), budget)
+    yield Item(where=where, blob=blob, is_ours=True)
+    for error in faults:
+        yield Skipped(where=where, reason=str(error))

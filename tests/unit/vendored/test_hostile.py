@@ -101,6 +101,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "escape-anchors": lambda: b"\\0asm\\1\\0\\0\\0\\1" * MIB,
     "spaces-in-an-array": lambda: b"0,97,115" + b" " * (20 * MIB),
     "quotes": lambda: b"AGFzbQEAAAA" + b'"' * (20 * MIB),
+    "beginnings-of-zlib": lambda: b"\x78\x9c" * MIB,
     "local-headers-of-zips": lambda: b"PK\3\4" * (4 * MIB),
     "ends-of-zips": lambda: b"PK\5\6" * (4 * MIB),
     "directory-of-nothing": lambda: _directory_of_nothing(300_000),
