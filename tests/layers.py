@@ -53,6 +53,21 @@ class Layers:
             if self.order.index(other.split(".", maxsplit=1)[0]) > rank
         }
 
+    def find_faults(self) -> list[str]:
+        """Return what breaks the order, one line each: folders, stray modules, imports upward, a circle."""
+        folders = {path.parent.name for path in self.package.glob("*/__init__.py")}
+        faults = [f"{name}/: not in the order" for name in sorted(folders - set(self.order))]
+        faults += [f"{name}/: in the order, but not there" for name in sorted(set(self.order) - folders)]
+        stray = {path.name for path in self.package.glob("*.py")} - {"__init__.py", "__main__.py"}
+        faults += [f"{name}: lies beside the packages" for name in sorted(stray)]
+        if faults:
+            return faults  # what has no rank cannot be compared
+        for name in self.modules:
+            upward = self.find_upward(name, self.parse(name))
+            faults += [f"{name}: imports {other}, from a later package" for other in sorted(upward)]
+        circle = find_circle(self.read_edges())
+        return [*faults, f"a circle of imports: {' -> '.join(circle)}"] if circle else faults
+
     def read_edges(self) -> dict[str, set[str]]:
         """Return for each module the modules it imports, both dotted."""
         names = {_dotted(path.relative_to(self.package).as_posix()) for path in self.package.rglob("*.py")}

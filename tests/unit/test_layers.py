@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.layers import Layers, find_circle
+from tests.layers import Layers
 
 PACKAGE = Path(__file__).resolve().parents[2] / "build_tools"
 LAYERS = Layers(
@@ -29,31 +29,53 @@ LAYERS = Layers(
 )
 
 
-def test_order_names_every_package() -> None:
-    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert folders == set(LAYERS.order)
+def test_order_names_every_package_and_no_module_imports_upward() -> None:
+    assert LAYERS.find_faults() == []
 
 
-def test_no_module_lies_beside_the_packages() -> None:
-    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py"}
+def write_modules(folder: Path, modules: dict[str, str]) -> Path:
+    """Make a package with these modules."""
+    package = folder / "package"
+    for name, text in modules.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return package
 
 
-@pytest.mark.parametrize("name", LAYERS.modules)
-def test_module_imports_only_from_packages_before(name: str) -> None:
-    assert LAYERS.find_upward(name, LAYERS.parse(name)) == set(), f"the order is {' '.join(LAYERS.order)}"
+FIRST_AND_SECOND = {"first/__init__.py": "", "second/__init__.py": ""}
 
 
-def test_no_circle_of_imports_is_left() -> None:
-    assert find_circle(LAYERS.read_edges()) == []
+@pytest.mark.parametrize(
+    ("modules", "fault"),
+    [
+        ({"third/__init__.py": ""}, "third/: not in the order"),
+        ({"stray.py": ""}, "stray.py: lies beside the packages"),
+        (
+            {"first/a.py": "from package.second.b import x\n", "second/b.py": "x = 1\n"},
+            "first/a.py: imports second.b.x, from a later package",
+        ),
+        (
+            {"first/a.py": "import package.first.b\n", "first/b.py": "import package.first.a\n"},
+            "a circle of imports: first.a -> first.b -> first.a",
+        ),
+    ],
+    ids=["folder", "stray", "upward", "circle"],
+)
+def test_fault_of_the_order_is_found(modules: dict[str, str], fault: str, tmp_path: Path) -> None:
+    package = write_modules(tmp_path, FIRST_AND_SECOND | modules)
+    assert Layers(package, ("first", "second")).find_faults() == [fault]
+
+
+def test_folder_that_is_not_there_is_found(tmp_path: Path) -> None:
+    package = write_modules(tmp_path, FIRST_AND_SECOND)
+    faults = Layers(package, ("first", "second", "third")).find_faults()
+    assert faults == ["third/: in the order, but not there"]
 
 
 def test_import_from_a_later_package_is_found() -> None:
     tree = ast.parse("from build_tools.cli.main import main\nfrom build_tools import base\n")
     assert LAYERS.find_upward("kernel/abi.py", tree) == {"cli.main.main"}
-
-
-def test_circle_is_found() -> None:
-    assert find_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
 def test_conformance_suite_never_imports_build_tools() -> None:
