@@ -23,6 +23,8 @@ from .conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from build_tools.checks.clauses import Citation
+
 Capture = pytest.CaptureFixture[str]
 
 CONTRACT = ROOT / "kernel-src" / "CONTRACT.md"
@@ -36,17 +38,23 @@ def test_contract_states_every_clause_from_the_start() -> None:
     assert first - set(read_clauses(CONTRACT)) == set()
 
 
-@pytest.mark.parametrize("clause", read_clauses(CONTRACT))
-def test_clause_is_held_by_a_test(clause: str) -> None:
-    assert group([clause], find_citations(ROOT))[clause], f"no test or case cites {clause}"
+@pytest.fixture(scope="module")
+def citations() -> list[Citation]:
+    """What the tests and cases of this checkout cite; reading them all takes a second."""
+    return find_citations(ROOT)
 
 
-def test_tests_cite_only_clauses_that_exist() -> None:
+def test_each_clause_is_held_by_a_test(citations: list[Citation]) -> None:
+    groups = group(read_clauses(CONTRACT), citations)
+    assert [clause for clause, found in groups.items() if not found] == [], "no test or case cites these"
+
+
+def test_tests_cite_only_clauses_that_exist(citations: list[Citation]) -> None:
     clauses = set(read_clauses(CONTRACT))
     topics = {clause[0] for clause in clauses}
     unknown = {
         (each.file, each.name, each.clause)
-        for each in find_citations(ROOT)
+        for each in citations
         if each.clause[0] in topics
         and each.clause not in clauses
         and each.file != "tests/unit/test_clauses.py"
@@ -54,8 +62,8 @@ def test_tests_cite_only_clauses_that_exist() -> None:
     assert unknown == set()
 
 
-def test_coverage_is_up_to_date() -> None:
-    groups = group(read_clauses(CONTRACT), find_citations(ROOT))
+def test_coverage_is_up_to_date(citations: list[Citation]) -> None:
+    groups = group(read_clauses(CONTRACT), citations)
     hint = "run `python -m build_tools clauses --markdown > kernel-src/COVERAGE.md`"
     assert COVERAGE.read_text(encoding="utf-8") == render_markdown(groups) + "\n", hint
 
