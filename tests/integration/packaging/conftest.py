@@ -13,6 +13,7 @@ import pytest
 from build_tools.ecosystems import ECOSYSTEMS
 from tests.integration.packaging.clients import need_cargo
 from tests.integration.packaging.support import (
+    PACKED_VARIABLE,
     BuildTools,
     PackageIndex,
     Release,
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 TOOLCHAIN_MISSING = 3
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Pack alike data once in a run; see tests/packed/sitecustomize.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PACKED_VARIABLE, str(make_once(tmp_path_factory, "packed", lambda _: None)))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +55,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def own_checkout(tmp_path: Path) -> Path:
+def own_checkout(checkout: Path, tmp_path: Path) -> Path:
     """A clean checkout that the test may change."""
-    return make_checkout(tmp_path / "own-checkout")
+    # With what Python compiled there (times are copied, too), but not what it is just writing.
+    unfinished = shutil.ignore_patterns("*.pyc.*")
+    return Path(shutil.copytree(checkout, tmp_path / "own-checkout", symlinks=True, ignore=unfinished))
 
 
 @pytest.fixture(scope="session")

@@ -9,19 +9,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from build_tools.base.cache import find_cache
 from build_tools.base.project import find_project
-from build_tools.env import pip as installer
 from build_tools.kernel.version import read_version
 from build_tools.release.changelog import date_unreleased
 from build_tools.release.sources import copy_sources
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Done = subprocess.CompletedProcess[str]
 Env = Mapping[str, str]
@@ -33,6 +29,9 @@ OWNERS_SETTINGS = (
     "EXTISM_KERNEL_PREBUILT",
     "PYTHONPATH",
 )
+# Names a folder of this run for packed data (see tests/packed/sitecustomize.py), where it is set.
+PACKED_VARIABLE = "EXTISM_KERNEL_TEST_PACKED"
+PACKED_ONCE = Path(__file__).resolve().parents[2] / "packed"
 
 
 class BuildTools(Protocol):
@@ -75,8 +74,11 @@ def run(*argv: str | Path, cwd: Path, check: bool = True, env: Env | None = None
         "UV_SYSTEM_CERTS": "1",
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_COMPILE": "1",  # most of what is installed is imported once or never
         "NO_COLOR": "1",
     }
+    if PACKED_VARIABLE in environ:
+        environ["PYTHONPATH"] = str(PACKED_ONCE)
     done = subprocess.run(
         [os.fspath(part) for part in argv],
         cwd=cwd,
@@ -135,14 +137,14 @@ def find_only(folder: Path, pattern: str) -> Path:
 
 
 def new_venv(folder: Path, python: str | Path = sys.executable) -> Path:
-    """Make an empty virtual environment and return its Python."""
-    if python != sys.executable:  # it was chosen because it can do this by itself
-        run(python, "-m", "venv", folder, cwd=folder.parent)
-        return folder / "bin" / "python"
+    """Make an empty virtual environment without pip, and return its Python: `pip_of` installs there."""
     run(python, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
-    made = folder / "bin" / "python"
-    installer.add_pip(made, find_cache())
-    return made
+    return folder / "bin" / "python"
+
+
+def pip_of(python: Path) -> list[str | Path]:
+    """Return the command of pip for an environment: ours, run by its Python; its own takes 6 s to install."""
+    return [sys.executable, "-m", "pip", "--python", python]
 
 
 def digest(path: Path) -> str:

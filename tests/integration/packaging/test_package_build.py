@@ -18,7 +18,7 @@ from build_tools.base.archive import parse_tar_gz, parse_zip
 from build_tools.base.project import find_project, read_toml
 from build_tools.env.pythons import SUPPORTED, find_python
 from build_tools.release.wheelfile import check_wheel
-from tests.integration.packaging.support import digest, find_only, new_venv, run
+from tests.integration.packaging.support import digest, find_only, new_venv, pip_of, run
 
 if TYPE_CHECKING:
     from tests.integration.packaging.support import BuildTools, Done, Release
@@ -113,7 +113,7 @@ def test_wheel_carries_the_compiled_kernel(release: Release, kernel: Path) -> No
 def test_suites_wheel_runs_alone(release: Release, tmp_path: Path) -> None:
     wheel = find_only(release.folder, "extism_kernel_conformance-*.whl")
     python = new_venv(tmp_path / "venv")
-    run(python, "-m", "pip", "install", "-q", "--no-index", wheel, cwd=tmp_path)
+    run(*pip_of(python), "install", "-q", "--no-index", wheel, cwd=tmp_path)
     listed = run(python.parent / "extism-kernel-conformance", "cases", "--list", cwd=tmp_path).stdout
     assert len(listed.splitlines()) > 100
 
@@ -152,7 +152,7 @@ def test_python_builds_the_same_wheel_from_the_sdist_without_a_compiler(
         "EXTISM_KERNEL_RUSTC": "/nonexistent",
         "EXTISM_KERNEL_PREBUILT": str(prebuilt),
     }
-    run(python, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, release.sdist, cwd=tmp_path, env=env)
+    run(*pip_of(python), "wheel", "--no-deps", "-w", tmp_path, release.sdist, cwd=tmp_path, env=env)
     assert digest(only_wheel(tmp_path)) == digest(release.wheel)
 
 
@@ -174,12 +174,12 @@ def test_lowest_versions_of_the_ranges_build_the_same_wheel(
     lowest = lowest_requirements(checkout)
     assert any(pin.startswith("scikit-build-core==") for pin in lowest)
     assert any(pin.startswith("wasmtime==") for pin in lowest)
-    done = run(python, "-m", "pip", "install", "-q", *lowest, "cmake", "ninja", cwd=tmp_path, check=False)
+    done = run(*pip_of(python), "install", "-q", *lowest, "cmake", "ninja", cwd=tmp_path, check=False)
     if done.returncode != 0:
         pytest.skip(f"the lowest versions cannot be installed here: {done.stderr[-300:]}")
     options = ["--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
     env = {"EXTISM_KERNEL_PREBUILT": str(prebuilt)}
-    run(python, "-m", "pip", "wheel", *options, release.sdist, cwd=tmp_path, env=env)
+    run(*pip_of(python), "wheel", *options, release.sdist, cwd=tmp_path, env=env)
     assert digest(only_wheel(tmp_path)) == digest(release.wheel)
 
 
@@ -240,16 +240,16 @@ def test_finished_kernel_is_packaged_without_any_library_for_modules(
     lock = find_project().tools / "requirements" / "build-system.txt"
     pins = [line.split()[0] for line in lock.read_text().splitlines() if "==" in line]
     kept = [pin for pin in pins if not pin.startswith(("wasmtime", "wasm-tools", "tomli", "exceptiongroup"))]
-    run(python, "-m", "pip", "install", "-q", *kept, cwd=tmp_path)
+    run(*pip_of(python), "install", "-q", *kept, cwd=tmp_path)
     for library in ("wasmtime", "wasm_tools"):
         assert run(python, "-c", f"import {library}", cwd=tmp_path, check=False).returncode != 0
     env = {"EXTISM_KERNEL_PREBUILT": str(prebuilt), "EXTISM_KERNEL_RUSTC": "/nonexistent"}
     options = ["--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
-    run(python, "-m", "pip", "wheel", *options, release.sdist, cwd=tmp_path, env=env)
+    run(*pip_of(python), "wheel", *options, release.sdist, cwd=tmp_path, env=env)
     assert digest(only_wheel(tmp_path)) == digest(release.wheel)
     # Alone, without its info, the module cannot be judged there.
     alone = Path(shutil.copy(prebuilt, tmp_path))
-    again: list[str | Path] = [python, "-m", "pip", "wheel", *options, release.sdist]
+    again: list[str | Path] = [*pip_of(python), "wheel", *options, release.sdist]
     done = run(
         *again,
         cwd=tmp_path,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.packaging.clients import python_tools
-from tests.integration.packaging.support import digest, new_venv, run
+from tests.integration.packaging.support import digest, new_venv, pip_of, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def said(kernel: Path) -> str:
 
 def test_kernel_is_found_in_an_installed_wheel(release: Release, said: str, tmp_path: Path) -> None:
     python = new_venv(tmp_path / "venv")
-    run(python, "-m", "pip", "install", "-q", "--no-index", release.wheel, cwd=tmp_path)
+    run(*pip_of(python), "install", "-q", "--no-index", release.wheel, cwd=tmp_path)
     assert run(python, "-I", "-c", PROGRAM, cwd=tmp_path).stdout == said
 
 
@@ -93,7 +93,7 @@ def test_kernel_is_found_in_an_editable_install(
 ) -> None:
     python = new_venv(tmp_path / "venv")
     options = ["-q", "--config-settings", f"kernel.prebuilt={prebuilt}"]
-    run(python, "-m", "pip", "install", *options, "-e", own_checkout, cwd=tmp_path)
+    run(*pip_of(python), "install", *options, "-e", own_checkout, cwd=tmp_path)
     assert not list((own_checkout / "extism_kernel_pkg").glob("*.wasm")), (
         "the kernel is beside, not in, the tree"
     )

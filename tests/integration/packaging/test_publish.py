@@ -20,7 +20,7 @@ from build_tools.release.distributions import read_distributions
 from build_tools.release.proofs import check_against_tree
 from build_tools.release.wheelfile import find_member, normalise_wheel
 from tests.integration.packaging.package_index import PASSWORD, USER
-from tests.integration.packaging.support import commit, digest, new_venv, run
+from tests.integration.packaging.support import commit, digest, new_venv, pip_of, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +106,7 @@ def test_release_goes_up_once_and_comes_back_with_the_same_kernel(
     )
     python = new_venv(tmp_path / "venv")
     options = ["--require-hashes", "--index-url", f"{index.url}/simple", "-r", str(requirements)]
-    run(python, "-m", "pip", "install", "-q", *options, cwd=tmp_path)
+    run(*pip_of(python), "install", "-q", *options, cwd=tmp_path)
     code = "import extism_kernel_pkg; print(extism_kernel_pkg.KERNEL_SHA256)"
     installed = run(python, "-I", "-c", code, cwd=tmp_path).stdout.strip()
     members = parse_zip(release.wheel.read_bytes(), release.wheel.name)
