@@ -16,7 +16,7 @@ from build_tools.kernel.facts import facts_to_data, render_facts
 from build_tools.kernel.pipeline import guess_flavour
 from build_tools.kernel.validate import Expectation, check_module
 from build_tools.release.toolchains import compare_toolchains
-from build_tools.wasm.module import find_invalidity, parse_module
+from build_tools.wasm.module import parse_module
 
 if TYPE_CHECKING:
     import argparse
@@ -29,7 +29,7 @@ def inspect(args: argparse.Namespace) -> int:
     """Show one screen of facts; of a malformed module what can be read, and then the error."""
     data = files.read_bounded(args.file)
     module = parse_module(data)
-    reason = find_invalidity(data)
+    reason = module.invalidity
     error = None
     if reason is not None:
         hint = "it may have been cut short; fetch or build it again"
@@ -47,8 +47,9 @@ def abi_check(args: argparse.Namespace) -> int:
     """List findings on any module."""
     abi = read_abi(find_project().abi_toml)
     data = files.read_bounded(args.file)
-    flavour = args.flavour or guess_flavour(data, abi) or "context"
-    findings = check_module(data, Expectation(abi=abi, flavour=flavour))
+    module = parse_module(data)
+    flavour = args.flavour or guess_flavour(module, abi) or "context"
+    findings = check_module(module, Expectation(abi=abi, flavour=flavour))
     if args.json:
         result = {"file": str(args.file), "flavour": flavour, "findings": findings_to_data(findings)}
         print(to_json(result))
@@ -64,7 +65,7 @@ def _read_valid(path: Path) -> Module:
     """Return a module's facts. Raises `ModuleMalformedError` for one that is not valid."""
     data = files.read_bounded(path)
     module = parse_module(data)
-    reason = find_invalidity(data) or "; ".join(module.faults)
+    reason = module.invalidity or "; ".join(module.faults)
     if reason:
         hint = "it may have been cut short; fetch or build it again"
         raise ModuleMalformedError(f"is no valid module: {reason}", where=str(path), hint=hint)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from build_tools.base import files
 from build_tools.base.errors import PlaceholderError
 from build_tools.kernel.values import PRODUCERS_SECTION, LoweredModule
-from build_tools.wasm.module import find_invalidity
+from build_tools.wasm.module import parse_module
 from extism_kernel_pkg import _wasm
 from extism_kernel_pkg._wasm import SectionId, encode_unsigned, encode_vector
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from build_tools.kernel.values import CompiledModule
+    from build_tools.wasm.module import Module
 
     Parts = list[bytes | int]
 
@@ -56,29 +57,35 @@ RELOCATIONS, FUNCTION_INDEX = "reloc.CODE", 0
 
 
 def lower_module(compiled: CompiledModule) -> LoweredModule:
-    """Return the module with globals in place of placeholders. Raises `PlaceholderError` with all faults."""
-    data = lower(compiled.data)
+    """Return the module with globals in place of placeholders.
+
+    Raises `PlaceholderError` with all faults, and as `parse_module` does.
+    """
+    module = lower(parse_module(compiled.data))
     return LoweredModule(
-        data=data, sha256=files.sha256_of(data), version=compiled.version, toolchain=compiled.toolchain
+        module=module,
+        sha256=files.sha256_of(module.data),
+        version=compiled.version,
+        toolchain=compiled.toolchain,
     )
 
 
-def lower(data: bytes) -> bytes:
-    """Return a module whose placeholders are globals: the same bytes if it has none.
+def lower(module: Module) -> Module:
+    """Return a module whose placeholders are globals: the same one if it has none.
 
     An invalid module comes back as it is; what is wrong with it is for the validator to say.
     Raises `PlaceholderError` with all faults.
     """
-    if find_invalidity(data) is not None:
-        return data
-    module = _wasm.read_module(data)
-    if all(entry.module not in MODULES for entry in module.imports):
-        return data
-    lowering = _Lowering(module)
+    if module.invalidity is not None:
+        return module
+    module.parts.check()
+    if all(entry.module not in MODULES for entry in module.parts.imports):
+        return module
+    lowering = _Lowering(module.parts)
     problems = [*lowering.read_imports(), *lowering.check_rest()]
     if problems:
         raise PlaceholderError(problems)
-    return lowering.module()
+    return parse_module(lowering.module())
 
 
 class _Lowering:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from build_tools.base.project import Project
     from build_tools.kernel.abi import Abi
     from build_tools.kernel.values import Flavour, LoweredModule, StagedKernel, StampedModule
+    from build_tools.wasm.module import Module
 
 
 log = logging.getLogger(__name__)
@@ -167,15 +168,15 @@ def validate(lowered: LoweredModule, abi: Abi, *, where: str, allowed: frozenset
     A module that was finished before (a prebuilt kernel) is held against its own flavour, so that a foreign
     or an old one is refused rather than stamped anew.
     """
-    flavour = guess_flavour(lowered.data, abi)
+    flavour = guess_flavour(lowered.module, abi)
     version = lowered.version if flavour else None
-    findings = check_module(lowered.data, Expectation(abi=abi, flavour=flavour, version=version))
+    findings = check_module(lowered.module, Expectation(abi=abi, flavour=flavour, version=version))
     return ValidatedModule(lowered=lowered, warnings=_refuse(findings, where, allowed))
 
 
-def guess_flavour(data: bytes, abi: Abi) -> Flavour | None:
+def guess_flavour(module: Module, abi: Abi) -> Flavour | None:
     """Return the flavour that a finished module claims to be, or `None` for one without first names."""
-    names = {export.name for export in parse_module(data).exports}
+    names = {export.name for export in module.exports}
     if not any(function.alias in names for function in abi.functions):
         return None
     owned = {entry.name for entry in abi.globals if "context" in entry.flavours}
@@ -189,7 +190,8 @@ def check_stamped(
     found: list[Finding] = []
     for module in modules:
         expectation = Expectation(abi=abi, flavour=module.flavour, version=version)
-        found += _refuse(check_module(module.data, expectation), FILENAMES[module.flavour], allowed)
+        parsed = module.module or parse_module(module.data)
+        found += _refuse(check_module(parsed, expectation), FILENAMES[module.flavour], allowed)
     return tuple(found)
 
 

@@ -39,7 +39,7 @@ ORDER = (1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11)
 def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> StampedModule:
     """Return one flavour of a validated module, the same bytes for the same input."""
     lowered = module.lowered
-    raw = parse_module(lowered.data)
+    raw = lowered.module
     sections = {
         section.id: raw.data[section.offset : section.offset + section.size]
         for section in raw.sections
@@ -70,8 +70,14 @@ def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> Stamped
     data += encode_custom(PRODUCERS_SECTION, _producers(raw, lowered.toolchain))
     data += encode_custom(VERSION_SECTION, lowered.version.encode())
     data += encode_custom(ABI_SECTION, str(abi.version).encode())
-    features = tuple(sorted(parse_module(data).features))
-    return StampedModule(flavour=flavour, data=data, sha256=files.sha256_of(data), features=features)
+    stamped = parse_module(data)
+    return StampedModule(
+        flavour=flavour,
+        data=data,
+        sha256=files.sha256_of(data),
+        features=tuple(sorted(stamped.features)),
+        module=stamped,
+    )
 
 
 def _kept_globals(raw: Module, abi: Abi) -> int:

@@ -31,7 +31,7 @@ NUMBERS = ("i32", "i64", "f32", "f64")
 
 def check_structure(module: Module, abi: Abi, features: tuple[str, ...]) -> Iterator[Finding]:
     """Yield all findings on a finished module; `features` are those that its flavour may use."""
-    parts = _wasm.Module(module.data)
+    parts = module.parts
     yield from _check_sections(parts, module, abi)
     yield from _check_globals(parts, abi, features)
     for code, finding in _check_calls(module):

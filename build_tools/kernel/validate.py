@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from build_tools.base.findings import Finding
 from build_tools.kernel import structure
 from build_tools.kernel.values import ABI_SECTION, PRODUCERS_SECTION, STAMPS, VERSION_SECTION
-from build_tools.wasm.module import find_invalidity, parse_module
-from extism_kernel_pkg._wasm import InvalidModuleError, read_module
+from extism_kernel_pkg._wasm import InvalidModuleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,18 +72,14 @@ CODES: dict[str, str] = {
 }
 
 
-def check_module(data: bytes, expectation: Expectation) -> list[Finding]:
-    """Return all findings on a module.
-
-    Raises `NotAModuleError` or `ModuleMalformedError` for bytes that do not even start like a module.
-    """
-    module = parse_module(data)
-    reason = find_invalidity(data)
+def check_module(module: Module, expectation: Expectation) -> list[Finding]:
+    """Return all findings on a module."""
+    reason = module.invalidity
     if reason is None and module.faults:
         reason = "; ".join(module.faults)
     if reason is None:
         try:
-            read_module(data)
+            module.parts.check()
         except InvalidModuleError as error:
             reason = str(error)
     if reason is not None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from build_tools.base.findings import Artifact, Finding
     from build_tools.toolchain.values import Toolchain
+    from build_tools.wasm.module import Module
 
 Flavour = Literal["context", "core"]
 FLAVOURS: tuple[Flavour, ...] = ("context", "core")
@@ -40,7 +41,7 @@ class CompiledModule:
 class LoweredModule:
     """A compiled kernel with globals in place of placeholders: not yet checked, not yet stamped."""
 
-    data: bytes
+    module: Module
     sha256: str
     version: str
     toolchain: Toolchain | None
@@ -56,12 +57,16 @@ class ValidatedModule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StampedModule:
-    """One flavour with both generations of names and its versions inside; not yet on disk."""
+    """One flavour with both generations of names and its versions inside; not yet on disk.
+
+    `module` is what was parsed of the data, `None` where nothing was: a finished kernel is packaged unread.
+    """
 
     flavour: Flavour
     data: bytes
     sha256: str
     features: tuple[str, ...]
+    module: Module | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

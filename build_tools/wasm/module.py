@@ -6,6 +6,7 @@ valid is wasmtime's word (`find_invalidity`).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from wasm_tools.visitor import BinaryReaderObjdumpPrepass
 
 from build_tools.base.errors import ModuleMalformedError, NotAModuleError
 from build_tools.wasm.features import MVP, feature_of
+from extism_kernel_pkg import _wasm
 from extism_kernel_pkg._wasm import HEADER, MAGIC
 
 if TYPE_CHECKING:
@@ -62,9 +64,12 @@ class Memory:
     has_custom_page_size: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: two of its values are found when they are asked for
 class Module:
-    """What a module says about itself; nothing here has been judged."""
+    """What a module says about itself; nothing here has been judged.
+
+    The stages of a build hand it on, so that each string of bytes is parsed once.
+    """
 
     data: bytes = field(repr=False)
     sections: tuple[Section, ...]
@@ -87,6 +92,16 @@ class Module:
     def size(self) -> int:
         """Bytes of the whole file."""
         return len(self.data)
+
+    @functools.cached_property
+    def parts(self) -> _wasm.Module:
+        """The same module as the strict reader has it; every part raises `InvalidModuleError`."""
+        return _wasm.Module(self.data)
+
+    @functools.cached_property
+    def invalidity(self) -> str | None:
+        """Why wasmtime refuses the module, or `None` if it is valid."""
+        return find_invalidity(self.data)
 
     def find_custom(self, name: str) -> list[bytes]:
         """Return the content of every custom section of that name."""

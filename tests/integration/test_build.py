@@ -44,7 +44,9 @@ def test_kernel_keeps_the_contract(flavour: Flavour, built: StagedKernel) -> Non
     """S-1 to S-7 and C-4, on the module as staged."""
     data = (built.folder / FILENAMES[flavour]).read_bytes()
     abi = read_abi(find_project().abi_toml)
-    assert check_module(data, Expectation(abi=abi, flavour=flavour, version=built.version)) == []
+    assert (
+        check_module(parse_module(data), Expectation(abi=abi, flavour=flavour, version=built.version)) == []
+    )
 
 
 def test_flavours_are_the_same_code(built: StagedKernel) -> None:

@@ -38,7 +38,7 @@ def test_surface_has_no_finding(staged: Staged, abi: Abi, built: StagedKernel) -
     """S-1, S-2, S-3, S-4, S-5, S-7, C-4."""
     flavour, module = staged
     expectation = Expectation(abi=abi, flavour=flavour, version=built.version)
-    assert check_module(module.data, expectation) == []
+    assert check_module(parse_module(module.data), expectation) == []
 
 
 def test_module_stands_alone_with_one_memory(staged: Staged) -> None:

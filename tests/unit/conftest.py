@@ -17,6 +17,7 @@ from wasm_tools.visitor import BinaryReaderObjdumpPrepass
 from build_tools.kernel.abi import Abi, read_abi
 from build_tools.kernel.values import LoweredModule, ValidatedModule
 from build_tools.kernel.version import read_version
+from build_tools.wasm.module import parse_module
 from extism_kernel_pkg._wasm import encode_custom, encode_unsigned, encode_vector
 
 if TYPE_CHECKING:
@@ -182,7 +183,9 @@ def unlowered(generator: Generator, abi: Abi) -> bytes:
 
 @pytest.fixture(scope="session")
 def validated(raw: bytes) -> ValidatedModule:
-    return ValidatedModule(lowered=LoweredModule(data=raw, sha256="", version=VERSION, toolchain=None))
+    return ValidatedModule(
+        lowered=LoweredModule(module=parse_module(raw), sha256="", version=VERSION, toolchain=None)
+    )
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,19 @@ from build_tools.base import files
 from build_tools.base.errors import DiskFullError, ExitCode, FileMissingError, FindingsError, ReadOnlyError
 from build_tools.base.project import find_project
 from build_tools.cli.main import main
+from build_tools.kernel import pipeline
 from build_tools.kernel.pipeline import Request, make_kernel
+from build_tools.kernel.validate import Expectation, check_module
 from build_tools.kernel.values import FILENAMES, INFO_FILENAME
+from build_tools.wasm import module as module_facts
+from extism_kernel_pkg import _wasm
 
 from .conftest import CURRENT, VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from build_tools.base.findings import Finding
     from build_tools.kernel.values import StagedKernel
 
 NAMES = {*FILENAMES.values(), INFO_FILENAME}
@@ -55,6 +63,48 @@ def test_prebuilt_module_is_staged_without_a_compiler(request_: Request) -> None
     assert info["schema"] == 1
     assert info["toolchain"] == {"origin": "prebuilt", "is_release": False}
     assert "allowed_findings" not in info
+
+
+@pytest.fixture
+def parses(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
+    """Count, for each reader of structure, how often it begins with each string of bytes."""
+    counts: Counter[tuple[str, str]] = Counter()
+
+    def count(owner: type[object], name: str) -> None:
+        real: Callable[[object, bytes], None] = vars(owner)["__init__"]
+
+        def init(self: object, data: bytes) -> None:
+            counts[name, files.sha256_of(data)] += 1
+            real(self, data)
+
+        monkeypatch.setattr(owner, "__init__", init)
+
+    count(module_facts._Facts, "facts")
+    count(_wasm.Module, "parts")
+    return counts
+
+
+@pytest.mark.parametrize("linked", ["raw", "unlowered"])
+def test_each_string_of_bytes_is_parsed_once(
+    linked: str, request_: Request, request: pytest.FixtureRequest, parses: Counter[tuple[str, str]]
+) -> None:
+    assert request_.prebuilt is not None
+    request_.prebuilt.write_bytes(request.getfixturevalue(linked))
+    make_kernel(request_)
+    # The linker's module, the lowered one where that is another, and both flavours.
+    count = 3 if linked == "raw" else 4
+    assert sorted(parses.values()) == [1] * (2 * count)
+
+
+def test_stage_that_parses_again_is_counted(
+    request_: Request, parses: Counter[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(module: module_facts.Module, expectation: Expectation) -> list[Finding]:
+        return check_module(module_facts.parse_module(module.data), expectation)
+
+    monkeypatch.setattr(pipeline, "check_module", again)
+    make_kernel(request_)
+    assert max(parses.values()) == 2
 
 
 @pytest.mark.parametrize("linked", ["raw", "unlowered"])

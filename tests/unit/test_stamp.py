@@ -50,7 +50,9 @@ def test_stamp_makes_a_kernel_without_findings(
     validated: ValidatedModule, abi: Abi, flavour: Flavour
 ) -> None:
     stamped = stamp_module(validated, abi, flavour)
-    assert check_module(stamped.data, Expectation(abi=abi, flavour=flavour, version=VERSION)) == []
+    assert (
+        check_module(parse_module(stamped.data), Expectation(abi=abi, flavour=flavour, version=VERSION)) == []
+    )
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -87,7 +89,9 @@ TABLE_USES = {
 @pytest.mark.parametrize(("old", "new"), TABLE_USES.values(), ids=TABLE_USES)
 def test_stamp_keeps_a_table_that_something_uses(old: str, new: str, raw_text: str, abi: Abi) -> None:
     data = bytes(wasmtime.wat2wasm(raw_text.replace(old, new, 1)))
-    module = ValidatedModule(lowered=LoweredModule(data=data, sha256="", version=VERSION, toolchain=None))
+    module = ValidatedModule(
+        lowered=LoweredModule(module=parse_module(data), sha256="", version=VERSION, toolchain=None)
+    )
     assert 4 in {entry.id for entry in parse_module(stamp_module(module, abi, "core").data).sections}
 
 
@@ -98,7 +102,9 @@ def test_stamp_leaves_out_a_stack_pointer_that_nothing_moves(raw_text: str, abi:
     text = re.sub(r"\(global\.get \d+\)", "(i32.const 0)", text)
     text = re.sub(r'\(export "__\w+" \(global \d+\)\)', "", text)
     data = bytes(wasmtime.wat2wasm(text))
-    module = ValidatedModule(lowered=LoweredModule(data=data, sha256="", version=VERSION, toolchain=None))
+    module = ValidatedModule(
+        lowered=LoweredModule(module=parse_module(data), sha256="", version=VERSION, toolchain=None)
+    )
     assert parse_module(stamp_module(module, abi, "core").data).globals == ()
     assert parse_module(stamp_module(module, abi, "context").data).globals == ("mut externref",)
 
@@ -121,7 +127,9 @@ def test_stamp_of_a_stamped_kernel_changes_nothing(validated: ValidatedModule, a
     for flavour in FLAVOURS:
         once = stamp_module(validated, abi, flavour)
         again = ValidatedModule(
-            lowered=LoweredModule(data=once.data, sha256=once.sha256, version=VERSION, toolchain=None)
+            lowered=LoweredModule(
+                module=parse_module(once.data), sha256=once.sha256, version=VERSION, toolchain=None
+            )
         )
         for other in FLAVOURS:
             assert stamp_module(again, abi, other) == stamp_module(validated, abi, other)
@@ -141,7 +149,7 @@ def test_stamp_refuses_a_global_that_it_cannot_keep(raw: bytes, sound_text: str,
     text = text.replace('"memory" (memory 0))', '"memory" (memory 0)) (export "extra" (global 1))')
     data = bytes(wasmtime.wat2wasm(text))
     module: Any = ValidatedModule(
-        lowered=LoweredModule(data=data, sha256="", version=VERSION, toolchain=None)
+        lowered=LoweredModule(module=parse_module(data), sha256="", version=VERSION, toolchain=None)
     )
     with pytest.raises(ModuleMalformedError, match="not an integer constant"):
         stamp_module(module, abi, "core")

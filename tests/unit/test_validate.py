@@ -10,6 +10,7 @@ from build_tools.base.errors import ModuleMalformedError, NotAModuleError
 from build_tools.kernel.abi import REFUSABLE
 from build_tools.kernel.structure import find_circle
 from build_tools.kernel.validate import CHECKS, CODES, Expectation, check_module
+from build_tools.wasm.module import parse_module
 from extism_kernel_pkg._wasm import HEADER, Section, SectionId, encode_name, read_sections
 
 from .conftest import MODULES, VERSION, load_generator
@@ -33,7 +34,8 @@ def strict(abi: Abi) -> Abi:
 
 
 def check(data: bytes, abi: Abi, flavour: Flavour | None = "context") -> list[str]:
-    return [f.code for f in check_module(data, Expectation(abi=abi, flavour=flavour, version=VERSION))]
+    expectation = Expectation(abi=abi, flavour=flavour, version=VERSION)
+    return [f.code for f in check_module(parse_module(data), expectation)]
 
 
 def test_sound_module_has_no_findings(sound: bytes, abi: Abi) -> None:
@@ -82,7 +84,7 @@ def test_core_flavour_may_not_have_the_context_global(sound: bytes, abi: Abi) ->
 
 def test_stamp_of_any_version_will_do_where_none_is_named(abi: Abi) -> None:
     data = bytes(wasmtime.wat2wasm((MODULES / "stamp-differs.wat").read_text(encoding="utf-8")))
-    assert check_module(data, Expectation(abi=abi, flavour="context")) == []
+    assert check_module(parse_module(data), Expectation(abi=abi, flavour="context")) == []
 
 
 NOT_MODULES = {
@@ -113,7 +115,7 @@ def test_module_cut_anywhere_is_invalid_and_never_a_crash(sound: bytes, abi: Abi
 def test_checks_are_pure(sound: bytes, abi: Abi) -> None:
     expectation = Expectation(abi=abi, flavour="context", version=VERSION)
     assert len(CHECKS) == len({check.__name__ for check in CHECKS})
-    assert check_module(sound, expectation) == check_module(sound, expectation)
+    assert check_module(parse_module(sound), expectation) == check_module(parse_module(sound), expectation)
 
 
 @pytest.mark.parametrize("code", REFUSABLE)
