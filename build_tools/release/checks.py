@@ -5,11 +5,14 @@ Each check yields findings and stops at none; `build_tools.release.publish` uplo
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_tools.base.errors import PythonEnvironmentError, ToolFailedError
+from build_tools.base.errors import PythonEnvironmentError
 from build_tools.base.files import read_bounded, sha256_of
 from build_tools.base.findings import Finding
 from build_tools.base.process import run
@@ -203,11 +206,25 @@ def _check_sbom(project: Project, distributions: Distributions, version: str) ->
 
 
 def _check_metadata(distributions: Distributions) -> Iterator[Finding]:
-    every = (*distributions.artifacts, *distributions.suite)
+    paths = [str(each.path) for each in (*distributions.artifacts, *distributions.suite)]
     try:
-        run_twine("check", "--strict", *(str(artifact.path) for artifact in every))
-    except ToolFailedError as error:
-        message = f"twine check --strict: {error.output.strip()}"
+        from twine.commands.check import check  # noqa: PLC0415 - a release tool, absent in plain builds
+        from twine.exceptions import TwineException  # noqa: PLC0415 - the same
+    except ImportError:
+        raise not_installed("twine") from None
+    said = io.StringIO()
+    handler, logger = logging.StreamHandler(said), logging.getLogger("twine")
+    logger.addHandler(handler)
+    try:
+        with contextlib.redirect_stdout(said):
+            has_failed = check(paths, strict=True)
+    except TwineException as error:  # bytes that it cannot read as a distribution at all
+        has_failed = True
+        said.write(str(error))
+    finally:
+        logger.removeHandler(handler)
+    if has_failed:
+        message = f"twine check --strict: {said.getvalue().strip()}"
         yield Finding(code="metadata-invalid", where=distributions.wheel.name, message=message)
 
 

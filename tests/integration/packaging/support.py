@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,7 +17,9 @@ from typing import Protocol
 
 import pytest
 
-from build_tools.base.project import find_project
+from build_tools.base.project import Project, find_project
+from build_tools.cli import release as release_commands
+from build_tools.cli.main import main
 from build_tools.kernel.version import read_version
 from build_tools.release.changelog import date_unreleased
 from build_tools.release.sources import copy_sources
@@ -100,6 +105,29 @@ def run_build_tools(
     return run(
         sys.executable, "-m", "build_tools", "--no-bootstrap", *arguments, cwd=checkout, check=check, env=env
     )
+
+
+def call_publish(checkout: Path, *arguments: str | Path, env: Env) -> Done:
+    """Run `publish` of a checkout in this process, with our sources, which are the checkout's.
+
+    The libraries that check a release take a process three seconds to import.
+    """
+    argv = ["publish", *(os.fspath(argument) for argument in arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release_commands, "find_project", lambda: Project(checkout))
+        patch.setenv("NO_COLOR", "1")
+        for name in OWNERS_SETTINGS:
+            patch.delenv(name, raising=False)
+        for name, value in env.items():
+            patch.setenv(name, value)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = main(argv)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
 
 def make_checkout(folder: Path) -> Path:

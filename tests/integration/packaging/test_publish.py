@@ -20,7 +20,7 @@ from build_tools.release.distributions import read_distributions
 from build_tools.release.proofs import check_against_tree
 from build_tools.release.wheelfile import find_member, normalise_wheel
 from tests.integration.packaging.package_index import PASSWORD, USER
-from tests.integration.packaging.support import commit, digest, new_venv, pip_of, run
+from tests.integration.packaging.support import call_publish, commit, digest, new_venv, pip_of, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,20 +35,20 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def publish(build_tools: BuildTools, index: PackageIndex, kernel: Path) -> Callable[..., Done]:
+def publish(index: PackageIndex, kernel: Path) -> Callable[..., Done]:
     """Publish a release from a checkout to the index."""
     if not json.loads((kernel / "kernel_info.json").read_bytes())["toolchain"]["is_release"]:
         pytest.skip("not the release toolchain, so publish refuses (fix it with `rustup toolchain install`)")
 
     def call(checkout: Path, release: Release, *options: str, **env: str) -> Done:
-        arguments = ["publish", "--index", f"{index.url}/legacy/", "--simple", f"{index.url}/simple"]
+        arguments = ["--index", f"{index.url}/legacy/", "--simple", f"{index.url}/simple"]
         rebuilt = release.folder / "rebuilt.sums"
         if not rebuilt.exists():
             sums = [f"{digest(path)}  {path.name}\n" for path in release.folder.glob("extism_kernel*")]
             rebuilt.write_text("".join(sums))
         arguments += ["--rebuilt", str(rebuilt)]
         environ = CREDENTIALS | env
-        done = build_tools(checkout, *arguments, "--dist", release.folder, *options, check=False, env=environ)
+        done = call_publish(checkout, *arguments, "--dist", release.folder, *options, env=environ)
         assert PASSWORD not in done.stdout + done.stderr
         return done
 
