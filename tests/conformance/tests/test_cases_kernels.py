@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from extism_kernel_conformance.cases.steps import Cut
 from extism_kernel_conformance.run.known_failures import load_known_failures
+
+if TYPE_CHECKING:
+    from extism_kernel_conformance.cases.load import Case
 
 SUITE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(SUITE / "mutants"))
@@ -17,6 +23,8 @@ sys.path.insert(0, str(SUITE / "mutants"))
 from kernel_mutants.kernels import KernelNotFoundError, fetch_sdk_kernel, find_staged_kernel  # noqa: E402 - see above
 from kernel_mutants.trial import Trial, load_trial_cases  # noqa: E402
 
+# A prime, so that the cuts of that kernel's loop fall on each of its instructions.
+EVERY = 23
 TOPICS = sorted({case.id.partition("/")[0] for case in load_trial_cases(SUITE / "cases")})
 
 
@@ -40,6 +48,20 @@ def test_staged_kernel_keeps_every_promise_to_the_instruction(topic: str, trial:
     }
 
 
+def thin(case: Case) -> Case:
+    """Return the case with fewer places where a reset is cut: that kernel's clears memory byte by byte.
+
+    Two cases cut it at thousands of neighbouring places in that loop, and took six sevenths of the time.
+    """
+    steps = [
+        replace(each, every=each.every * EVERY)
+        if isinstance(each, Cut) and each.call.name == "reset"
+        else each
+        for each in case.steps
+    ]
+    return replace(case, steps=tuple(steps))
+
+
 def test_kernel_of_an_sdk_fails_on_just_the_known_defects(trial: Trial) -> None:
     try:
         data = fetch_sdk_kernel().read_bytes()
@@ -50,7 +72,7 @@ def test_kernel_of_an_sdk_fails_on_just_the_known_defects(trial: Trial) -> None:
     known = _known_failures(hashlib.sha256(data).hexdigest())
     found = {
         case.id: failure
-        for case in trial.cases.values()
+        for case in map(thin, trial.cases.values())
         if (failure := trial.play(case, kernel, math.inf)) is not None
     }
     assert sorted(found.keys() - known.keys()) == [], "fails, but is not listed"
