@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,15 @@ import pytest
 
 from build_tools.ecosystems import ECOSYSTEMS
 from tests.integration.packaging.clients import need_cargo
+from tests.integration.packaging.package_index import PASSWORD
+from tests.integration.packaging.publishing import CREDENTIALS
 from tests.integration.packaging.support import (
     PACKED_VARIABLE,
     BuildTools,
     PackageIndex,
     Release,
+    call_publish,
+    digest,
     find_release,
     make_checkout,
     run_build_tools,
@@ -24,7 +29,9 @@ from tests.integration.packaging.support import (
 from tests.once import make_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tests.integration.packaging.support import Done
 
 HERE = Path(__file__).resolve().parent
 TOOLCHAIN_MISSING = 3
@@ -119,6 +126,27 @@ def release(checkout: Path, prebuilt: Path, tmp_path_factory: pytest.TempPathFac
 def own_release(release: Release, tmp_path: Path) -> Release:
     """A copy of the release that the test may change."""
     return find_release(Path(shutil.copytree(release.folder, tmp_path / "own-release")))
+
+
+@pytest.fixture
+def publish(index: PackageIndex, kernel: Path) -> Callable[..., Done]:
+    """Publish a release from a checkout to the index."""
+    if not json.loads((kernel / "kernel_info.json").read_bytes())["toolchain"]["is_release"]:
+        pytest.skip("not the release toolchain, so publish refuses (fix it with `rustup toolchain install`)")
+
+    def call(checkout: Path, release: Release, *options: str, **env: str) -> Done:
+        arguments = ["--index", f"{index.url}/legacy/", "--simple", f"{index.url}/simple"]
+        rebuilt = release.folder / "rebuilt.sums"
+        if not rebuilt.exists():
+            sums = [f"{digest(path)}  {path.name}\n" for path in release.folder.glob("extism_kernel*")]
+            rebuilt.write_text("".join(sums))
+        arguments += ["--rebuilt", str(rebuilt)]
+        environ = CREDENTIALS | env
+        done = call_publish(checkout, *arguments, "--dist", release.folder, *options, env=environ)
+        assert PASSWORD not in done.stdout + done.stderr
+        return done
+
+    return call
 
 
 @pytest.fixture
