@@ -26,6 +26,8 @@ from kernel_mutants.trial import Trial, load_trial_cases  # noqa: E402
 # A prime, so that the cuts of that kernel's loop fall on each of its instructions.
 EVERY = 23
 TOPICS = sorted({case.id.partition("/")[0] for case in load_trial_cases(SUITE / "cases")})
+# More than half of the time of all topics together.
+SLOW = frozenset(("cuts", "hostile"))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,9 @@ def trial() -> Trial:
     return Trial(load_trial_cases(SUITE / "cases"))
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize(
+    "topic", [pytest.param(topic, marks=pytest.mark.slow) if topic in SLOW else topic for topic in TOPICS]
+)
 def test_staged_kernel_keeps_every_promise_to_the_instruction(topic: str, trial: Trial) -> None:
     try:
         kernel = trial.accept(find_staged_kernel().read_bytes())
@@ -62,6 +66,7 @@ def thin(case: Case) -> Case:
     return replace(case, steps=tuple(steps))
 
 
+@pytest.mark.slow
 def test_kernel_of_an_sdk_fails_on_just_the_known_defects(trial: Trial) -> None:
     try:
         data = fetch_sdk_kernel().read_bytes()

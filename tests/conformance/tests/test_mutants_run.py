@@ -69,6 +69,7 @@ def store_case(few_cases: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_sample_of_mutants_is_mostly_killed(tmp_path: Path) -> None:
     """By the cheap half of the cases: each is played on the kernel first, and all take a minute."""
     need_node()

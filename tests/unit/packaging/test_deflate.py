@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
 import zlib
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +16,9 @@ from hypothesis import strategies as st
 from build_tools.base.deflate import CODE_BITS_MAX, code_lengths, deflate, gzip_deterministic
 from build_tools.base.files import sha256_of
 from build_tools.base.project import find_project
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TEXT = b"".join(b"%d times %d is %d.\n" % (at, at, at * at) for at in range(3000))
 SAMPLES = {
@@ -67,3 +74,30 @@ def test_code_lengths_fill_the_tree_within_the_limit(counts: list[int]) -> None:
 def test_code_lengths_stay_within_the_limit_where_counts_grow_steeply() -> None:
     lengths = code_lengths([3**at for at in range(40)], CODE_BITS_MAX)
     assert max(lengths) == CODE_BITS_MAX
+
+
+TWICE = """
+import sys
+from build_tools.base.deflate import deflate
+from build_tools.base.files import sha256_of
+data = sys.stdin.buffer.read()
+print(sha256_of(deflate(data)), sha256_of(deflate(data)))
+"""
+
+
+def test_what_tests_packed_once_is_the_same_and_is_packed_no_more(tmp_path: Path) -> None:
+    """tests/packed is put before the packer by the tests of packaging alone."""
+    root = find_project().root
+    variables = {"PYTHONPATH": f"{root / 'tests' / 'packed'}{os.pathsep}{root}"}
+    env = os.environ | variables | {"EXTISM_KERNEL_TEST_PACKED": str(tmp_path)}
+
+    def pack() -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", TWICE], input=TEXT, env=env, capture_output=True, check=True
+        )
+        return done.stdout.decode().split()
+
+    assert pack() == [sha256_of(deflate(TEXT))] * 2
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(b"what was kept")
+    assert pack() == [sha256_of(b"what was kept")] * 2
