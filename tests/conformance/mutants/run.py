@@ -78,12 +78,18 @@ def _run(args: argparse.Namespace) -> int:
     for verdict in wrong:
         print(f"listed as equivalent, but {verdict.killer} kills it: {verdict.mutant.key}")
     if args.score is not None:
-        part = "" if len(chosen) == len(mutants) else " (a part of them: not the suite's score)"
-        command = f"run.py {args.kernel.name} {'--names RAW.wasm ' if args.names else ''}--score SCORE.md"
-        write_score(args.score, kernel, scores, baseline.excluded, f"`{command}`{part}")
+        write_score(args.score, kernel, scores, baseline.excluded, _describe(args, len(verdicts), len(mutants)))
     if args.survivors is not None:
         write_judging(args.survivors, scores)
     return 0 if all(each.is_enough for each in scores) and not wrong else 1
+
+
+def _describe(args: argparse.Namespace, tried: int, total: int) -> str:
+    """Return the command line that gives the score, and what of the campaign it leaves out."""
+    command = f"run.py {args.kernel.name} {'--names RAW.wasm ' if args.names else ''}--score SCORE.md"
+    if args.skip_slow:
+        command += " --skip-slow"
+    return f"`{command}`" if tried == total else f"`{command}` ({tried} of {total} mutants)"
 
 
 def _try(
@@ -94,7 +100,7 @@ def _try(
         find_node()
     start = time.monotonic()
     ledger = Ledger(args.resume, kernel, load_trial_cases(args.cases))
-    baseline = make_baseline(kernel, args.cases, is_quick=not args.no_replay)
+    baseline = make_baseline(kernel, args.cases, is_quick=not args.no_replay, with_slow=not args.skip_slow)
     for case, found in sorted(baseline.excluded.items()):
         print(f"left out, the unbroken kernel fails it: {case}: {found}", file=sys.stderr)
     print(f"{len(baseline.costs)} cases recorded in {time.monotonic() - start:.0f} s", file=sys.stderr)
@@ -104,6 +110,9 @@ def _try(
         print(f"{len(known)} of {len(chosen)} mutants were killed before", file=sys.stderr)
     verdicts = list(known.values())
     left = [number for number in chosen if number not in known]
+    if args.minutes is not None:
+        # In any order, so that what there is time for is spread over all functions.
+        random.Random(args.seed).shuffle(left)  # noqa: S311 - a choice, no secret
     for number, verdict in run_campaign(code, args.cases, baseline, left, jobs=args.jobs):
         verdicts.append(verdict)
         ledger.note(number, verdict)
@@ -116,6 +125,8 @@ def _try(
             )
             if args.survivors is not None:
                 write_judging(args.survivors, score(verdicts, equivalents))
+        if args.minutes is not None and time.monotonic() - start > 60 * args.minutes:
+            break
     return baseline, verdicts
 
 
@@ -150,6 +161,10 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--only", type=Path, metavar="FILE", help="try only the mutants in a file of --survivors"
+    )
+    parser.add_argument("--skip-slow", action="store_true", help="do without the slow cases")
+    parser.add_argument(
+        "--minutes", type=float, metavar="N", help="end after N minutes; the mutants come in any order then"
     )
     parser.add_argument("--list", action="store_true", help="list the mutants instead of trying them")
     parser.add_argument("--no-replay", action="store_true", help="do without Node, many times slower")
