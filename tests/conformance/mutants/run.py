@@ -78,7 +78,9 @@ def _run(args: argparse.Namespace) -> int:
     for verdict in wrong:
         print(f"listed as equivalent, but {verdict.killer} kills it: {verdict.mutant.key}")
     if args.score is not None:
-        write_score(args.score, kernel, scores, baseline.excluded, _describe(args, len(verdicts), len(mutants)))
+        write_score(
+            args.score, kernel, scores, baseline.excluded, _describe(args, len(verdicts), len(mutants))
+        )
     if args.survivors is not None:
         write_judging(args.survivors, scores)
     return 0 if all(each.is_enough for each in scores) and not wrong else 1

@@ -83,7 +83,7 @@ class Baseline:
 
 
 def make_baseline(kernel: bytes, cases: Path, *, is_quick: bool, with_slow: bool = True) -> Baseline:
-    """Play every case, or every quick one, on the unbroken kernel. Raises BaselineError if it is no kernel."""
+    """Play every case, or the quick ones, on the unbroken kernel. Raises BaselineError if it is no kernel."""
     trial = Trial(case for case in load_trial_cases(cases) if with_slow or not case.slow)
     accepted = trial.accept(kernel)
     if accepted is None:
