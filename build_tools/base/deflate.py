@@ -2,7 +2,7 @@
 
 zlib promises that what it packs can be unpacked, not that two of its versions, or zlib-ng in its place,
 pack alike. Archives that are compared by digest over machines and years need that promise. The price is
-time: about a second for each MB.
+time: a second or two for each MB.
 """
 
 from __future__ import annotations
