@@ -29,6 +29,8 @@ def make_files(kernel: Kernel) -> list[Member]:
             for each in fill_templates(
                 "npm",
                 kernel,
+                # npm refuses to make a pre-release what a plain `npm install` gets.
+                TAG="next" if "-" in kernel.version else "latest",
                 CONTEXT_BASE64=base64.b64encode(kernel.module("context")).decode(),
                 CORE_BASE64=base64.b64encode(kernel.module("core")).decode(),
                 CORE_TYPES=_interface(kernel, "core"),

@@ -108,6 +108,12 @@ def test_package_is_taken_for_a_repository_by_provenance(tarball: Path) -> None:
     assert {"author", "bugs", "homepage", "keywords", "license"} <= manifest.keys()
 
 
+def test_prerelease_does_not_become_the_latest_version(tarball: Path) -> None:
+    members = {member.name: member.data for member in parse_tar_gz(tarball.read_bytes(), tarball.name)}
+    manifest: dict[str, Any] = json.loads(members["package/package.json"])
+    assert manifest["publishConfig"] == {"tag": "next" if "-" in manifest["version"] else "latest"}
+
+
 def test_npm_packs_the_package_again_without_complaint(tarball: Path, tmp_path: Path) -> None:
     npm = need("npm", "apt-get install npm")
     (packed,) = json.loads(run(npm, "pack", "--json", "--dry-run", tarball, cwd=tmp_path).stdout)
@@ -118,6 +124,7 @@ def test_npm_packs_the_package_again_without_complaint(tarball: Path, tmp_path: 
 def test_npm_would_publish_the_package_without_correcting_it(tarball: Path, tmp_path: Path) -> None:
     npm = need("npm", "apt-get install npm")
     done = run(npm, "publish", "--dry-run", tarball, cwd=tmp_path, check=False)
+    assert "must specify a tag" not in done.stderr, "a pre-release would become the latest version"
     if "ENEEDAUTH" not in done.stderr and done.returncode != 0:
         pytest.skip(f"npm cannot ask its registry: {done.stderr[-200:]}")
     assert "auto-corrected" not in done.stderr
