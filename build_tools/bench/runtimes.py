@@ -206,6 +206,6 @@ what no kernel can save.
 
 The loop stands in the kernel's own module, so its calls are direct; a guest's go from one instance to
 another. *copy* is `store_u64` of what `input_load_u64` returns. *alloc and free* is
-of 64 bytes, 1,000 times after `reset`, and *fill* is 10,000 blocks of 64 bytes, which live, in memory that has grown
-before. The kernel's state lies in globals that the linker's relocations place
+of 64 bytes, 1,000 times after `reset`, and *fill* is 10,000 blocks of 64 bytes, which live, in memory that
+has grown before. The kernel's state lies in globals that the linker's relocations place
 (`build_tools/kernel/lower.py`), upstream's in memory."""
