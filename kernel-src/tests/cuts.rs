@@ -4,6 +4,8 @@
 mod common;
 #[path = "cuts/journal.rs"]
 mod journal;
+#[path = "cuts/known.rs"]
+mod known;
 #[path = "cuts/model.rs"]
 mod model;
 #[path = "cuts/sabotage.rs"]
@@ -15,11 +17,14 @@ mod states;
 
 use std::io::Write;
 
+use common::{PlainKernel, kernel};
+use extism_kernel::FIRST_HANDLE;
 use sabotage::Sabotage;
 use search::Search;
 
 /// Calls after a cut.
 const DEPTH: u32 = 4;
+const FIRST: u64 = FIRST_HANDLE as u64;
 
 #[test]
 fn after_every_cut_every_sequence_of_calls_keeps_the_contract() {
@@ -54,4 +59,50 @@ fn a_kernel_that_counts_a_record_too_early_is_found_out() {
 #[test]
 fn a_kernel_that_forgets_too_early_what_was_used_is_found_out() {
     find_out(Sabotage::SpanEndsEarly, "is not clean");
+}
+
+/// Brings a kernel into a state, cuts `alloc(length)` in it at every place, and goes on with each.
+fn after_any_cut(setup: fn(&mut PlainKernel), length: u64, go_on: fn(&mut PlainKernel)) {
+    for changes in 0.. {
+        let mut kernel = kernel(8);
+        setup(&mut kernel);
+        if !kernel.cut(changes, |kernel| _ = kernel.alloc(length)) {
+            assert!(changes > 5, "the call changes something");
+            return;
+        }
+        kernel.error_set(0);
+        go_on(&mut kernel);
+    }
+}
+
+#[test]
+fn after_any_cut_no_length_goes_on_for_ever() {
+    let setup = |kernel: &mut PlainKernel| {
+        let first = kernel.alloc(2000);
+        kernel.alloc(16);
+        kernel.free(first);
+    };
+    after_any_cut(setup, 16, |kernel| {
+        kernel.alloc(1100);
+        for address in 0..FIRST + 8192 {
+            assert!([0, 16, 1100, 2000].contains(&kernel.length(address)));
+        }
+    });
+}
+
+#[test]
+fn after_any_cut_no_bytes_are_handed_out_twice() {
+    let setup = |kernel: &mut PlainKernel| {
+        let first = kernel.alloc(0x4000);
+        kernel.free(first);
+    };
+    after_any_cut(setup, 0x349, |kernel| {
+        let freed = kernel.alloc(0x4ae);
+        kernel.free(freed);
+        let mut blocks = [0xd1fc, 0x62f, 0x67].map(|length| (kernel.alloc(length), length));
+        blocks.sort_unstable();
+        for pair in blocks.windows(2) {
+            assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{blocks:x?}");
+        }
+    });
 }

@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use extism_kernel::Address;
 
 use crate::common::Cut;
-use crate::model::{Case, FIRST, Span, Whole};
+use crate::known::{FIRST, Span};
+use crate::model::{Case, Whole};
 
 /// One step or call: its words.
 pub type Words = Vec<&'static str>;
