@@ -61,7 +61,10 @@ impl<M: Memory> Kernel<M> {
             // What lies behind the end is written back as it was.
             let left = self.memory.wide(WideGlobal::Span).wrapping_sub(distance(address));
             let old = self.memory.long(address.get() as u32, 0);
-            value ^= (value ^ old) & u64::MAX << (left * 8);
+            // More than eight are left where an `alloc` was cut that had noted the end, but not `Whole` (L-3).
+            if left < 8 {
+                value ^= (value ^ old) & u64::MAX << (left * 8);
+            }
         }
         self.memory.set_long(address.get() as u32, 0, value);
     }
