@@ -169,7 +169,9 @@ def _add_tools(subparsers: Subparsers) -> None:
         "prove", help="prove of a finished module, for every argument and state, what guests cannot do"
     )
     proof.add_argument("file", nargs="?", type=Path, help="default: the staged core flavour")
-    proof.add_argument("--json", action="store_true")
+    shape = proof.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true")
+    shape.add_argument("--markdown", action="store_true", help="print the text of kernel-src/PROOF.md")
     proof.set_defaults(command=lazy("cli.proof", "prove"))
     clauses = subparsers.add_parser("clauses", help="list the tests that hold each clause of the contract")
     shape = clauses.add_mutually_exclusive_group()

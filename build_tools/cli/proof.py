@@ -11,6 +11,7 @@ from build_tools.base.findings import to_json
 from build_tools.base.progress import Progress
 from build_tools.base.project import find_project
 from build_tools.kernel.values import FILENAMES
+from build_tools.proof.page import render_page
 from build_tools.proof.prove import Proof
 from build_tools.proof.prove import prove as prove_module
 
@@ -24,7 +25,9 @@ def prove(args: argparse.Namespace) -> int:
     data = files.read_bounded(path)
     with Progress(f"proving {path.name}"):
         proof = prove_module(data)
-    if args.json:
+    if args.markdown and proof.is_complete:
+        print(render_page(proof.longest), end="")
+    elif args.json:
         print(to_json({"file": str(path), "complete": proof.is_complete, **dataclasses.asdict(proof)}))
     else:
         print(render_proof(proof))

@@ -15,6 +15,7 @@ from build_tools.base.project import find_project
 from build_tools.kernel.values import FILENAMES
 from build_tools.proof.claims import CLAIMS, check_claims, execute
 from build_tools.proof.code import read_program
+from build_tools.proof.page import render_page
 from build_tools.proof.paths import count_longest
 
 if TYPE_CHECKING:
@@ -86,6 +87,13 @@ def test_changed_guard_is_refused_with_the_argument(
 def test_longest_path_of_each_export_is_within_the_bound(kernel: bytes) -> None:
     longest = count_longest(read_program(kernel))
     assert {name: length for name, length in longest.items() if length > BOUND} == {}
+
+
+def test_page_says_what_is_proved(kernel: bytes) -> None:
+    page = find_project().kernel_src / "PROOF.md"
+    assert page.read_text(encoding="utf-8") == render_page(count_longest(read_program(kernel))), (
+        "write it anew: `python -m build_tools prove --markdown > kernel-src/PROOF.md`"
+    )
 
 
 def module(body: str) -> bytes:
