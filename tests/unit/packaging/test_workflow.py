@@ -16,6 +16,8 @@ JOBS = dict(re.findall(r"^  ([a-z]+):\n((?:(?:    .*)?\n)+)", WORKFLOW.split("\n
 TOOLCHAIN = "rustup show active-toolchain || rustup toolchain install"
 REGISTRIES = {"pypi", "npm", "maven", "crates", "nuget"}
 BUILDING = {"build", "prove"}
+COMPARES = "diff --recursive packages again"
+PACKAGES = ("npm", "maven", "crate", "go", "nuget", "c")
 RETIRED = re.compile(r"\b(?:macos-1[0-4]|ubuntu-20\.04|windows-20(?:16|19))\b")
 
 
@@ -35,9 +37,8 @@ def test_every_job_is_known() -> None:
 
 @pytest.mark.parametrize("job", sorted(BUILDING))
 def test_builders_run_nothing_but_our_commands_and_may_write_nothing(job: str) -> None:
-    assert [
-        line for line in runs(job) if not line.startswith("python -m build_tools ") and line != TOOLCHAIN
-    ] == []
+    foreign = [line for line in runs(job) if not line.startswith("python -m build_tools ")]
+    assert set(foreign) <= {TOOLCHAIN, COMPARES}
     assert "run: |" not in JOBS[job]
     assert permissions(job) == set()
 
@@ -52,8 +53,20 @@ def test_our_commands_exist_with_their_options() -> None:
 
 def test_release_publishes_what_was_built_once() -> None:
     assert WORKFLOW.count("build_tools wheel") == 1
-    for name in ("npm", "maven", "crate", "go", "nuget", "c"):
-        assert WORKFLOW.count(f"build_tools package {name} ") == 1, name
+    for name in PACKAGES:
+        assert WORKFLOW.count(f"build_tools package {name} --out packages/{name}\n") == 1, name
+        assert JOBS["build"].count(f"build_tools package {name} ") == 1, name
+
+
+def test_every_package_is_made_again_and_compared_before_it_is_published() -> None:
+    made, again = (
+        [line.partition(" --out ")[0] for line in runs(job) if re.search(r" (?:package|sbom) ", line)]
+        for job in ("build", "prove")
+    )
+    assert again == made
+    lines = runs("prove")
+    assert "python -m build_tools kernel" in lines
+    assert lines.index(COMPARES) > max(at for at, line in enumerate(lines) if "--out again/" in line)
 
 
 @pytest.mark.parametrize("job", sorted(REGISTRIES))
