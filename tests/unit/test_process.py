@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -123,6 +123,29 @@ def test_interrupt_lets_a_tool_tidy_up(tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     child.wait(30)
     assert (tmp_path / "tidied").exists()
+
+
+def test_interrupt_while_a_tool_is_started_leaves_no_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = []
+
+    class Popen(subprocess.Popen[str]):
+        """Interrupted where its own child already runs, and before anybody else knows of it."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as they come
+            super().__init__(*args, **options)
+            pids.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run([sys.executable, "-c", "import time; time.sleep(100)"], cwd=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [is_alive(pid) for pid in pids] == [False]
 
 
 def test_output_that_is_not_utf8_is_no_crash(tmp_path: Path) -> None:
