@@ -35,13 +35,11 @@ if TYPE_CHECKING:
 
     from wasmtime import Engine, Linker, Module, WasiConfig
 
+    from extism_kernel_pkg.host.capi import OwnedStore
     from extism_kernel_pkg.host.contract import Signature
 
 Extern = Any
 """A pointer to an `extern_t`: a function, memory or anything else of a store."""
-
-OwnedStore = Any
-"""A store that is freed with the last reference to this pointer."""
 
 _MAX_VALUES: Final = 16
 _WORD: Final = 2**64 - 1
@@ -78,11 +76,6 @@ class FunctionTypes(dict["Signature", FuncType]):
     def __missing__(self, signature: Signature) -> FuncType:
         params, results = ([getattr(ValType, name)() for name in names] for names in signature)
         return self.setdefault(signature, FuncType(params, results))
-
-
-def new_store(engine: Engine) -> OwnedStore:
-    """Make a store. It is freed by C and not by a `__del__`: Python drops a `KeyboardInterrupt` in there."""
-    return ffi.gc(lib.wasmtime_store_new(address_of(engine), NULL, NULL), lib.wasmtime_store_delete)
 
 
 class StoreCalls:

@@ -8,12 +8,15 @@ hands the exception on.
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cffi
 from wasmtime import _ffi as bindings
 
 from extism_kernel_pkg.host.versions import INSTALL
+
+if TYPE_CHECKING:
+    from wasmtime import Engine
 
 _DECLARATIONS: Final = """
 typedef struct { uint64_t store_id; void *private; } function_t;
@@ -112,3 +115,12 @@ def check_layout() -> None:
 
 
 check_layout()
+
+
+OwnedStore = Any
+"""A store that is freed with the last reference to this pointer."""
+
+
+def new_store(engine: Engine) -> OwnedStore:
+    """Make a store. It is freed by C and not by a `__del__`: Python drops a `KeyboardInterrupt` in there."""
+    return ffi.gc(lib.wasmtime_store_new(address_of(engine), NULL, NULL), lib.wasmtime_store_delete)

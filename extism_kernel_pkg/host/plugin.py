@@ -208,7 +208,7 @@ class Plugin:
 
     def _link(self, name: str) -> LinkedPlugin:
         """Make an instance. Runs guest code: start functions and the language runtime's."""
-        from extism_kernel_pkg.host.calls import new_store  # noqa: PLC0415
+        from extism_kernel_pkg.host.capi import new_store  # noqa: PLC0415
         from extism_kernel_pkg.host.linking import LinkedPlugin  # noqa: PLC0415
         from extism_kernel_pkg.host.store import GuestStore  # noqa: PLC0415
 

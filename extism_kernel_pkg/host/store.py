@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from extism_kernel_pkg.host.budget import PageBudget
-    from extism_kernel_pkg.host.calls import Extern, OwnedStore
+    from extism_kernel_pkg.host.calls import Extern
+    from extism_kernel_pkg.host.capi import OwnedStore
     from extism_kernel_pkg.host.compiling import Compiler
     from extism_kernel_pkg.host.output import GuestOutput
     from extism_kernel_pkg.host.store_memory import StoreMemory

@@ -64,7 +64,7 @@ def run(body: str, *args: str) -> None:
         check=False,
         timeout=120,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done.stderr
 
 
 @pytest.fixture(params=["{}", '{"timeout_ms": 60_000}'], ids=["no-limit", "limit"])
