@@ -15,14 +15,20 @@ from weakref import ref
 from wasmtime import FuncType, TrapCode, ValType
 
 from extism_kernel_pkg.host.capi import (
+    BYTE,
+    BYTES,
     EXTERN,
     EXTERNS,
     FUNCTION,
     HOST_FUNCTION,
     INSTANCE,
+    INT,
     MEMORY,
     NULL,
     ON_EPOCH,
+    POINTER,
+    VALUES,
+    WORD,
     address_of,
     ffi,
     item_of,
@@ -92,9 +98,9 @@ class StoreCalls:
         self._types = types
         self._check = check
         self._failure: BaseException | None = None
-        self._values = ffi.new("value_t[]", _MAX_VALUES)
-        self._words = ffi.cast("uint64_t *", self._values)
-        self._trap = ffi.new("void **")
+        self._values = ffi.new(VALUES, _MAX_VALUES)
+        self._words = ffi.cast(WORD, self._values)
+        self._trap = ffi.new(POINTER)
         self._kept: list[Any] = []
         self._owned = ref(store)  # owned by the plug-in alone, which nothing refers to in a circle
         self._store = ffi.cast(ffi.typeof(store), store)
@@ -106,8 +112,7 @@ class StoreCalls:
 
     def close(self) -> None:
         """Free the store; nothing of it can be used any more."""
-        store = self._owned()
-        if store is not None:
+        if (store := self._owned()) is not None:
             ffi.release(store)
         self._kept.clear()  # they refer to this object, and so to themselves
 
@@ -126,7 +131,7 @@ class StoreCalls:
 
     def fuel(self) -> int:
         """Return how much fuel is left."""
-        left = ffi.new("uint64_t *")
+        left = ffi.new(WORD)
         lib.wasmtime_context_get_fuel(self.context, left)
         return left[0]  # type: ignore[no-any-return]
 
@@ -253,7 +258,7 @@ class StoreCalls:
             return CallEndedError(_text(lib.wasm_trap_message, trap), code=_code(trap), failure=failure)
         if error:
             error = ffi.gc(error, lib.wasmtime_error_delete)
-            status = ffi.new("int *")
+            status = ffi.new(INT)
             has_status = failure is None and lib.wasmtime_error_exit_status(error, status)
             return CallEndedError(
                 _text(lib.wasmtime_error_message, error),
@@ -265,14 +270,14 @@ class StoreCalls:
 
 def set_stdin(config: WasiConfig, data: bytes) -> None:
     """Let a guest read these bytes from its standard input."""
-    given = ffi.new("bytes_t *")
+    given = ffi.new(BYTES)
     lib.wasm_byte_vec_new(given, len(data), data)
     lib.wasi_config_set_stdin_bytes(address_of(config), given)
 
 
 def _text(read: Callable[[Any, Any], None], source: Any) -> str:  # noqa: ANN401 - cffi's
     """Return the message of a trap or an error; that of a trap ends with a zero."""
-    message = ffi.new("bytes_t *")
+    message = ffi.new(BYTES)
     read(source, message)
     try:
         return ffi.unpack(message.data, message.size).rstrip(b"\0").decode(errors="replace")  # type: ignore[no-any-return]
@@ -281,7 +286,7 @@ def _text(read: Callable[[Any, Any], None], source: Any) -> str:  # noqa: ANN401
 
 
 def _code(trap: Any) -> TrapCode | None:  # noqa: ANN401 - cffi's
-    code = ffi.new("uint8_t *")
+    code = ffi.new(BYTE)
     if not lib.wasmtime_trap_code(trap, code):
         return None
     return TrapCode(code[0]) if code[0] in TrapCode._value2member_map_ else None

@@ -80,7 +80,18 @@ EXTERNS: Final[Any] = ffi.typeof("extern_t[]")
 INSTANCE: Final[Any] = ffi.typeof("instance_t *")
 _CHAR: Final[Any] = ffi.typeof("char *")
 _VOID: Final[Any] = ffi.typeof("void *")
+BYTES: Final[Any] = ffi.typeof("bytes_t *")
+BYTE: Final[Any] = ffi.typeof("uint8_t *")
+INT: Final[Any] = ffi.typeof("int *")
+POINTER: Final[Any] = ffi.typeof("void **")
+VALUES: Final[Any] = ffi.typeof("value_t[]")
+WORD: Final[Any] = ffi.typeof("uint64_t *")
 _ITEM: Final[int] = ffi.offsetof("extern_t", "of")
+
+# All types and functions are made here and not where a call first needs them: one that an interrupt leaves
+# half-made ends in a callback of a weak reference, where Python drops the next interrupt.
+for _name in dir(lib):
+    getattr(lib, _name)
 
 FUNCTION: Final = bindings.WASMTIME_EXTERN_FUNC.value
 MEMORY: Final = bindings.WASMTIME_EXTERN_MEMORY.value
