@@ -6,6 +6,7 @@ ends. So a thread that could not hold as much makes no calls.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from typing import Any, Final
@@ -71,6 +72,7 @@ def _windows() -> int:
     return int(high[0] - low[0])
 
 
+@functools.cache  # what was garbage would be freed in Python code that cffi runs, where an interrupt is lost
 def _library(declarations: str, name: str | None = None) -> tuple[Any, Any]:
     ffi: Any = cffi.FFI()
     ffi.cdef(declarations)

@@ -245,3 +245,23 @@ def test_cancellation_ends_its_own_call_alone() -> None:
     interrupter.start(None)
     interrupter.check()
     interrupter.finish()
+
+
+def test_first_call_leaves_no_garbage_that_is_freed_in_python_code() -> None:
+    """Python drops the interrupt that comes there; the collector can run at any moment."""
+    run("""
+        import gc
+        gc.disable()
+        gc.collect()
+        plugin = Plugin('(module (func (export "f")))')
+        plugin.call("f")
+        plugin.close()
+        entered = []
+        def note(frame, event, _):
+            if event == "call":
+                entered.append((frame.f_code.co_filename, frame.f_code.co_name))
+        sys.setprofile(note)
+        gc.collect()
+        sys.setprofile(None)
+        assert entered == [], entered
+    """)
