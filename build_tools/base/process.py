@@ -12,12 +12,12 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from build_tools.base.errors import DiskFullError, ToolFailedError, ToolNotFoundError, ToolTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -141,50 +141,47 @@ def _start(  # noqa: PLR0913 - private; mirrors `run`
     install: str | None,
 ) -> subprocess.Popen[str]:
     log.debug("+ %s", command)
-    with _held_signals() as came:
-        try:
-            child = subprocess.Popen(
-                [os.fspath(part) for part in argv],
-                cwd=cwd,
-                env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output if output in {None, subprocess.PIPE} else subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                # A group of its own, so that an interrupted build can end the compiler's children too.
-                start_new_session=True,
-            )
-        except FileNotFoundError:
-            name = os.fspath(argv[0])
-            raise ToolNotFoundError(name, install=install or f"your system's package of {name}") from None
-        except PermissionError:
-            raise ToolFailedError(command, 126, "the file may not be executed") from None
-        except OSError as error:
-            raise ToolFailedError(command, 126, error.strerror or str(error)) from None
-    if came:
-        end(child)
-        signal.raise_signal(came[0])
-    return child
+    try:
+        return start_child(
+            [os.fspath(part) for part in argv],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output if output in {None, subprocess.PIPE} else subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except FileNotFoundError:
+        name = os.fspath(argv[0])
+        raise ToolNotFoundError(name, install=install or f"your system's package of {name}") from None
+    except PermissionError:
+        raise ToolFailedError(command, 126, "the file may not be executed") from None
+    except OSError as error:
+        raise ToolFailedError(command, 126, error.strerror or str(error)) from None
 
 
-@contextlib.contextmanager
-def _held_signals() -> Iterator[list[int]]:
-    """Note interrupts and raise none: one inside of `Popen` would leave a child that nobody knows."""
+def start_child(argv: Sequence[str], **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401 - as `Popen` has them
+    """Start a program in a group of its own, so that an interrupted build can end the children of it too.
+
+    An interrupt that comes meanwhile is raised when the program was ended: inside of `Popen` it would leave
+    one that nobody knows. Raises what `subprocess.Popen` raises.
+    """
     came: list[int] = []
     held = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(
-                signal.getsignal(number)
-            ):  # what is ignored or ends the process stays so, in the child too
-                held[number] = signal.signal(number, lambda number, _frame: came.append(number))
+            if callable(signal.getsignal(number)):  # what is ignored stays ignored, in the child too
+                held[number] = signal.signal(number, lambda number, _: came.append(number))
     try:
-        yield came
+        child = subprocess.Popen(argv, text=True, start_new_session=True, **options)
     finally:
         for number, handler in held.items():
             signal.signal(number, handler)
+    if came:
+        end(child)
+        signal.raise_signal(came[0])
+    return child
 
 
 def _finish(

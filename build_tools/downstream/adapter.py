@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from build_tools.base.errors import BuildToolsError, ExitCode
-from build_tools.base.process import end
+from build_tools.base.process import end, start_child
 from build_tools.downstream.suite import suite_command
 
 if TYPE_CHECKING:
@@ -86,15 +86,13 @@ def load_fields(plugin: str, modules: Sequence[tuple[str, bytes]], manifest: obj
 def start(root: Path, name: str, kernel: Path) -> Iterator[Adapter]:
     """Start a configuration of the suite, built if need be, and end it with the body."""
     argv, env = suite_command(root, "start", name, str(kernel))
-    child = subprocess.Popen(
+    child = start_child(
         argv,
         cwd=root,
         env={**os.environ, **env},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
         encoding="utf-8",
-        start_new_session=True,
     )
     try:
         adapter = Adapter(name, child)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_tools.base.errors import ToolFailedError
-from build_tools.base.process import end
+from build_tools.base.process import end, start_child
 from build_tools.base.progress import Progress
 from build_tools.downstream.plugins import find_plugins
 
@@ -62,15 +62,7 @@ def run_tests(cache: Path, kernel: Path | None) -> TestRun:
 def _write_events(argv: list[str], folder: Path, events: Path) -> None:
     """Run the tests; that one fails is an answer, and all that is printed is kept."""
     with events.open("wb") as out:
-        child = subprocess.Popen(
-            argv,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        child = start_child(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
         try:
             child.wait(LIMIT_SECONDS + 300)
         finally:
