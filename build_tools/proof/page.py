@@ -18,9 +18,9 @@ holds, and in each state that the invariant of the globals allows; and that inva
 of these exports again, also when they are cut. *Longest path* is counted off the code: no call, in no
 state, runs more instructions, the bytes that it clears or copies aside (C-1).
 
-`alloc`, `free`, `length`, `reset` and the setters of output and error read links out of memory, and
-of what those say nothing is proved. That these exports leave memory of others alone, never trap and
-keep the invariant is tested: by cutting each call at every change of state and making every sequence
+`alloc`, `free`, `length`, `reset` and the setters of output and error follow links that lie in memory.
+Of them only the bound is proved. That they leave memory of others alone, never trap and keep the
+invariant is tested: by cutting each call at every change of state and making every sequence
 of up to four calls after it (`tests/cuts.rs`), by random programs against a model
 (`tests/shadow.rs`), and by the cases of the conformance suite. [COVERAGE.md](COVERAGE.md) lists the
 tests of each clause.
