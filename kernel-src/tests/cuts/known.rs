@@ -31,7 +31,7 @@ pub struct Known {
     /// Whether nothing was done since `reset`.
     pub is_fresh: bool,
     /// Whether this life began after the cut.
-    pub is_mended: bool,
+    pub is_repaired: bool,
     /// How many lives there were: every life writes another mark.
     pub life: u8,
 }
@@ -48,7 +48,7 @@ impl Known {
         let (input, output) = (self.input, self.output);
         let rest = [
             u64::from(self.is_fresh),
-            u64::from(self.is_mended),
+            u64::from(self.is_repaired),
             input.0,
             input.1,
             output.0,
@@ -68,7 +68,7 @@ impl Known {
         (self.output_freed, self.error_freed) = (0, 0);
         self.end = FIRST;
         self.is_fresh = true;
-        self.is_mended = true;
+        self.is_repaired = true;
         self.life += 1;
     }
 

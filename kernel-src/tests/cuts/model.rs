@@ -212,7 +212,7 @@ impl Case {
         self.known.begin_life();
         self.guard();
         self.kernel.reset();
-        assert!(!self.is_half_done(), "L-3: reset mends all");
+        assert!(!self.is_half_done(), "L-3: reset repairs all");
     }
 
     /// A guest stores eight bytes of the life's mark.
@@ -234,7 +234,7 @@ impl Case {
     /// Compares all that can be read with what is known.
     pub fn check(&self) {
         let (kernel, known) = (&self.kernel, &self.known);
-        if known.is_mended {
+        if known.is_repaired {
             kernel.check_invariants();
         }
         assert_eq!((kernel.input_offset().get(), kernel.input_length()), known.input, "R-1: the input");
@@ -269,7 +269,7 @@ impl Case {
             self.known.begin_life();
         }
         self.known.is_fresh = false;
-        self.known.is_mended = false;
+        self.known.is_repaired = false;
         let kernel = &self.kernel;
         let input = (kernel.input_offset().get(), kernel.input_length());
         let output = (kernel.output_offset().get(), kernel.output_length());
