@@ -1,4 +1,4 @@
-"""A whole release to registries on this machine: `python -m tests.rehearsal [FOLDER]`.
+"""A whole release to registries on this machine: `python -m build_tools campaign rehearsal [FOLDER]`.
 
 It releases a scratch checkout: builds, builds again and compares, uploads to each registry until that fails
 midway, goes on, installs with the registry's own client, and compares the digests of what came back. A client
@@ -253,7 +253,7 @@ def _members(archive: Path) -> Digests:
 
 def main() -> int:
     """Run it as a program."""
-    parser = argparse.ArgumentParser(prog="python -m tests.rehearsal", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m build_tools campaign rehearsal", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--require", action="store_true", help="a client that is missing is a failure")
     args = parser.parse_args()

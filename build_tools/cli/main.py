@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 # Commands that are programs of their own: what follows them is theirs, `--help` too.
-PASS_THROUGH = frozenset({"bench", "conformance"})
+PASS_THROUGH = frozenset({"bench", "campaign", "conformance"})
 
 
 class _Version(argparse.Action):
@@ -182,6 +182,10 @@ def _add_tools(subparsers: Subparsers) -> None:
         "conformance", help="judge the staged kernel on runtimes, or run a command of the suite"
     )
     suite.set_defaults(command=lazy("cli.tools", "conformance"))
+    campaign = subparsers.add_parser(
+        "campaign", help="run a long measurement of the tests; without a name, list them"
+    )
+    campaign.set_defaults(command=lazy("cli.campaigns", "campaign"))
     site = subparsers.add_parser("site", help="build the site from the Markdown of this repository")
     site.add_argument("--out", type=Path, metavar="DIR", help="default: build/site/")
     site.set_defaults(command=lazy("cli.tools", "site"))

@@ -46,6 +46,7 @@ COMMAND_SETS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("kernel", "inspect", "abi", "bench", "sbom", "package", "remember"), ("build",)),
     "test": ("dev", "optional"),
     "conformance": ("dev",),
+    "campaign": ("dev",),
     "downstream": ("dev",),
     "attest": ("dev",),
     "prove": ("dev",),

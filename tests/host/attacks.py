@@ -1,4 +1,4 @@
-"""What hostile plug-ins get, beside PyPI's `extism`: `python -m tests.host.attacks`, from the checkout.
+"""What hostile plug-ins get, beside PyPI's `extism`: `python -m build_tools campaign host-attacks`.
 
 Each runs in a process of its own, which is ended after 20 seconds. CPU time and peak memory are those of the
 call, the compilation left out, so far as the process tells them.
@@ -6,6 +6,7 @@ call, the compilation left out, so far as the process tells them.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import resource
@@ -77,7 +78,13 @@ def attack_apart(which: str, name: str) -> str:
 
 def main() -> int:
     """Print what each attack gets on both hosts."""
-    for name in ATTACKS:
+    parser = argparse.ArgumentParser(prog="python -m build_tools campaign host-attacks", description=__doc__)
+    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=f"of {', '.join(ATTACKS)}; default: all")
+    names = parser.parse_args().attacks
+    unknown = sorted(set(names) - ATTACKS.keys())
+    if unknown:
+        parser.error(f"there is no attack {', '.join(unknown)}")
+    for name in names or ATTACKS:
         print(name)
         for which in ("ours", "theirs"):
             print(f"  {which + ':':8}{attack_apart(which, name)}", flush=True)

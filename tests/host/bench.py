@@ -1,4 +1,4 @@
-"""What the host costs beside PyPI's `extism`: `python -m tests.host.bench`, from the checkout.
+"""What the host costs beside PyPI's `extism`: `python -m build_tools campaign host-bench`.
 
 Both hosts run in one process, by turns, on the same manifest, and CPU time is counted: the least of the
 rounds, for what comes on top is the machine's affair. Memory and imports are measured in processes of
@@ -220,7 +220,7 @@ def import_time(code: str) -> float:
 
 def main() -> int:
     """Print the table; 1 if a goal is not met."""
-    parser = argparse.ArgumentParser(prog="python -m tests.host.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m build_tools campaign host-bench", description=__doc__)
     parser.add_argument("--no-limits", action="store_true", help="without `timeout_ms` and `max_pages`")
     limits = {} if parser.parse_args().no_limits else LIMITS
     sys.path.insert(0, str(registries.python_sdk()))

@@ -1,4 +1,4 @@
-"""Does the host stay as it is? `python -m tests.host.soak`, from the checkout.
+"""Does the host stay as it is? `python -m build_tools campaign host-soak`.
 
 Many calls, plug-ins, cancels, time limits, uses of a pool and awaited calls, each in one process, with the
 right next call, and with memory and threads as flat at the end as they were after a tenth of it.
@@ -205,7 +205,7 @@ def courses(counts: argparse.Namespace) -> Iterator[Course]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if something is not flat."""
-    parser = argparse.ArgumentParser(prog="python -m tests.host.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m build_tools campaign host-soak", description=__doc__)
     for name, default in (
         ("calls", 100_000),
         ("plugins", 5_000),

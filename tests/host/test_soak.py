@@ -1,4 +1,4 @@
-"""`python -m tests.host.soak` in small: nothing grows, and a leak is found."""
+"""`campaign host-soak` in small: nothing grows, and a leak is found."""
 
 from __future__ import annotations
 
