@@ -1,8 +1,9 @@
 """A whole release to registries on this machine: `python -m build_tools campaign rehearsal [FOLDER]`.
 
 It releases a scratch checkout: builds, builds again and compares, uploads to each registry until that fails
-midway, goes on, installs with the registry's own client, and compares the digests of what came back. A client
-that the machine lacks is named; with `--require` that is a failure.
+midway, goes on, takes the package back with the registry's own client, and compares the digests. NuGet's
+package is read from its feed, without a client. A client that the machine lacks is named; with `--require`
+that is a failure.
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ def rehearse(root: Path, *, is_strict: bool) -> list[str]:
             left_out.append(f"{registry.__name__}: {error}")
             continue
         _expect(found == rehearsal.digests, f"{registry.__name__}: {found}, not {rehearsal.digests}")
-        print(f"{registry.__name__}: broken midway, resumed, installed; the digests are the same")
+        print(f"{registry.__name__}: broken midway, resumed, taken back; the digests are the same")
     return left_out
 
 
