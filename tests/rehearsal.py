@@ -22,7 +22,6 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_tools.ecosystems import ECOSYSTEMS
 from build_tools.kernel.version import read_version, to_pep440
 from tests.integration.packaging.npm_registry import make_handler
 from tests.integration.packaging.package_index import PASSWORD, USER
@@ -57,10 +56,14 @@ class Rehearsal:
         self.digests = {flavour: _digest((staged / name).read_bytes()) for flavour, name in FLAVOURS.items()}
         prebuilt = staged / FLAVOURS["context"]
         run_build_tools(self.checkout, "wheel", "--out", self.dist, "--prebuilt", prebuilt)
-        for name in ECOSYSTEMS:
-            run_build_tools(self.checkout, "package", name, "--out", self.packages / name)
         again: list[str | Path] = ["reproduce", "--prebuilt", prebuilt, "--against", self.dist]
         run_build_tools(self.checkout, *again, "--sums", self.root / "rebuilt.sums")
+
+    def pack(self, name: str) -> Path:
+        """Make the package of one ecosystem, and return the folder that it is in."""
+        out = self.packages / name
+        run_build_tools(self.checkout, "package", name, "--out", out)
+        return out
 
     def pypi(self) -> Digests:
         """Upload with `publish` to an index that fails after one file; install with pip."""
@@ -98,7 +101,7 @@ class Rehearsal:
             settings = f"registry=http://{at}/\n//{at}/:_authToken=rehearsal\nfetch-retries=0\n"
             (project / ".npmrc").write_text(settings + f"cache={self.root / 'npm-cache'}\n")
             (project / "package.json").write_text('{"private": true}\n')
-            tarball = find_only(self.packages / "npm", "*.tgz")
+            tarball = find_only(self.pack("npm"), "*.tgz")
             publish: list[str | Path] = [npm, "publish", "--tag", "rehearsal", tarball]
             _expect(run(*publish, cwd=project, check=False).returncode != 0, "npm: taken while out of order")
             run(*publish, cwd=project)
@@ -113,7 +116,7 @@ class Rehearsal:
     def maven(self) -> Digests:
         """Fill a repository of files; read the jar that its checksum names."""
         repository = self.root / "maven"
-        _fill(self.packages / "maven" / "repository", repository)
+        _fill(self.pack("maven") / "repository", repository)
         jar = next(
             path for path in repository.rglob("*.jar") if not path.stem.endswith(("-sources", "-javadoc"))
         )
@@ -125,7 +128,7 @@ class Rehearsal:
         """Fill a proxy of files; fetch with go."""
         go, project, proxy = _need("go"), self.root / "go-project", self.root / "go"
         project.mkdir()
-        _fill(self.packages / "go" / "proxy", proxy)
+        _fill(self.pack("go") / "proxy", proxy)
         archive = find_only(proxy, "**/*.zip")
         module = archive.relative_to(proxy).as_posix().split("/@v/")[0]
         (project / "go.mod").write_text("module use\n\ngo 1.18\n")
@@ -137,7 +140,7 @@ class Rehearsal:
     def cargo(self) -> Digests:
         """Fill a registry of files; fetch with cargo, which checks the digest of the index."""
         cargo, project, registry = _need("cargo"), self.root / "cargo-project", self.root / "cargo"
-        crate, name = find_only(self.packages / "crate", "*.crate"), "extism-kernel-wasm"
+        crate, name = find_only(self.pack("crate"), "*.crate"), "extism-kernel-wasm"
         line = {"name": name, "vers": self.version, "deps": [], "features": {}, "yanked": False}
         line["cksum"] = _digest(crate.read_bytes())
         source = self.root / "cargo-upload"
@@ -164,7 +167,7 @@ class Rehearsal:
     def nuget(self) -> Digests:
         """Fill a folder feed; read the package that lies there."""
         feed = self.root / "nuget"
-        _fill(self.packages / "nuget", feed)
+        _fill(self.pack("nuget"), feed)
         return _members(find_only(feed, "*.nupkg"))
 
 
