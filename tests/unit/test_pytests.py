@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -89,6 +90,22 @@ def test_run_without_tests_says_so(project: Path) -> None:
     run = run_pytest(project, Selection(expression="nonsense"), ALONE, LIMITS)
     assert run.code == NOTHING_COLLECTED
     assert run.outcomes == ()
+
+
+def test_tests_can_be_interrupted_where_the_run_cannot(project: Path) -> None:
+    (project / "tests" / "unit" / "test_faults.py").write_text(
+        "import os, signal, pytest\n"
+        "def test_interrupt():\n"
+        "    with pytest.raises(KeyboardInterrupt):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n",
+        encoding="utf-8",
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run = run_pytest(project, Selection(), ALONE, LIMITS)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [(each.passed, each.failures) for each in run.outcomes] == [(1, ())]
 
 
 def test_module_that_does_not_load_fails(project: Path) -> None:
