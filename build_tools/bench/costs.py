@@ -65,7 +65,7 @@ def measure(kernel: NamedModule, scenarios: Iterable[Scenario] = SCENARIOS) -> C
         name=kernel.name,
         sha256=sha256_of(kernel.data),
         size=len(kernel.data),
-        loops=len(parse_module(kernel.data).loops),
+        loops=len(parse_module(kernel.data).code.loops),
         longest_path=_find_longest_path(kernel.data),
         costs=costs,
     )

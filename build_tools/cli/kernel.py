@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    """Show one screen of facts; of a malformed module what can be read, and then the error."""
+    """Show one screen of facts; of a malformed module the error as well."""
     data = files.read_bounded(args.file)
     module = parse_module(data)
     reason = module.invalidity
     error = None
     if reason is not None:
         hint = "it may have been cut short; fetch or build it again"
-        error = ModuleMalformedError(f"wasmtime refuses it: {reason}", where=str(args.file), hint=hint)
+        error = ModuleMalformedError(f"is no valid module: {reason}", where=str(args.file), hint=hint)
     if args.json:  # one document, with the error in it if there is one
         print(to_json({**facts_to_data(module, reason), **(error.to_data() if error else {})}))
         return error.exit_code if error else ExitCode.DONE
@@ -65,10 +65,9 @@ def _read_valid(path: Path) -> Module:
     """Return a module's facts. Raises `ModuleMalformedError` for one that is not valid."""
     data = files.read_bounded(path)
     module = parse_module(data)
-    reason = module.invalidity or "; ".join(module.faults)
-    if reason:
+    if module.invalidity:
         hint = "it may have been cut short; fetch or build it again"
-        raise ModuleMalformedError(f"is no valid module: {reason}", where=str(path), hint=hint)
+        raise ModuleMalformedError(f"is no valid module: {module.invalidity}", where=str(path), hint=hint)
     return module
 
 

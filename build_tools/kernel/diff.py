@@ -77,8 +77,8 @@ def _features(old: Module, new: Module) -> Iterator[Finding]:
 
 
 def _memories(old: Module, new: Module) -> Iterator[Finding]:
-    before = sum(memory.initial for memory in old.memories)
-    after = sum(memory.initial for memory in new.memories)
+    before = sum(memory.minimum for memory in old.parts.memories)
+    after = sum(memory.minimum for memory in new.parts.memories)
     if before != after:
         code = "memory-grown" if after > before else "memory-shrunk"
         message = f"starts with {after} page(s), was {before}"
@@ -88,5 +88,5 @@ def _memories(old: Module, new: Module) -> Iterator[Finding]:
 def _instantiation(old: Module, new: Module) -> Iterator[Finding]:
     for name in sorted(set(new.imports) - set(old.imports)):
         yield Finding(code="import-added", message=f"imports `{name}`", where="import section")
-    if old.start is None and new.start is not None:
+    if old.parts.start is None and new.parts.start is not None:
         yield Finding(code="start-added", message="runs a function at instantiation", where="start section")

@@ -6,25 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from build_tools.base.files import sha256_of
 from build_tools.kernel.values import ABI_SECTION, VERSION_SECTION
+from extism_kernel_pkg._wasm import SectionId
 
 if TYPE_CHECKING:
     from build_tools.wasm.module import Module
-
-SECTION_NAMES = {
-    1: "type",
-    2: "import",
-    3: "function",
-    4: "table",
-    5: "memory",
-    6: "global",
-    7: "export",
-    8: "start",
-    9: "element",
-    10: "code",
-    11: "data",
-    12: "data count",
-    13: "tag",
-}
+    from extism_kernel_pkg._wasm import Section
 
 
 def facts_to_data(module: Module, reason: str | None) -> dict[str, Any]:
@@ -42,13 +28,15 @@ def facts_to_data(module: Module, reason: str | None) -> dict[str, Any]:
             {"name": export.name, "kind": export.kind, "type": export.type, "index": export.index}
             for export in module.exports
         ],
-        "memories": [{"initial": memory.initial, "maximum": memory.maximum} for memory in module.memories],
-        "globals": list(module.globals),
-        "functions": module.function_count,
-        "start": module.start,
+        "memories": [
+            {"initial": memory.minimum, "maximum": memory.maximum} for memory in module.parts.memories
+        ],
+        "globals": [entry.type for entry in module.parts.globals],
+        "functions": len(module.parts.functions),
+        "start": module.parts.start,
         "sections": [
-            {"name": _name(section.id, section.name), "offset": section.offset, "size": section.size}
-            for section in module.sections
+            {"name": _name(section), "offset": section.offset, "size": section.size}
+            for section in module.parts.sections
         ],
     }
 
@@ -67,12 +55,11 @@ def render_facts(module: Module, reason: str | None, *, name: str) -> str:
         f"stamped   {stamped}",
         f"features  {', '.join(module.features) or 'the MVP only'}",
         f"memory    {_memories(module)}",
-        f"globals   {', '.join(module.globals) or 'none'}",
+        f"globals   {', '.join(entry.type for entry in module.parts.globals) or 'none'}",
         f"imports   {', '.join(module.imports) or 'none'}",
-        f"start     {'none' if module.start is None else f'function {module.start}'}",
-        f"functions {module.function_count}",
-        "sections  "
-        + ", ".join(f"{_name(section.id, section.name)} {section.size}" for section in module.sections),
+        f"start     {'none' if module.parts.start is None else f'function {module.parts.start}'}",
+        f"functions {len(module.parts.functions)}",
+        "sections  " + ", ".join(f"{_name(section)} {section.size}" for section in module.parts.sections),
         f"exports   {len(module.exports)}",
     ]
     width = max((len(export.name) for export in module.exports), default=0)
@@ -85,17 +72,17 @@ def render_facts(module: Module, reason: str | None, *, name: str) -> str:
 
 def _memories(module: Module) -> str:
     parts = [
-        f"{memory.initial} page(s) at first, "
+        f"{memory.minimum} page(s) at first, "
         + ("no maximum" if memory.maximum is None else f"at most {memory.maximum}")
-        for memory in module.memories
+        for memory in module.parts.memories
     ]
     return "; ".join(parts) or "none"
 
 
-def _name(number: int, custom: str) -> str:
-    return f"custom `{custom}`" if number == 0 else SECTION_NAMES.get(number, f"unknown {number}")
+def _name(section: Section) -> str:
+    return f"custom `{section.name}`" if section.id is SectionId.CUSTOM else section.name
 
 
 def _stamp(module: Module, name: str) -> str | None:
-    contents = module.find_custom(name)
+    contents = module.parts.custom(name)
     return contents[0].decode("utf-8", "replace") if contents else None

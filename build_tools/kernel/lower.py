@@ -78,7 +78,6 @@ def lower(module: Module) -> Module:
     """
     if module.invalidity is not None:
         return module
-    module.parts.check()
     if all(entry.module not in MODULES for entry in module.parts.imports):
         return module
     lowering = _Lowering(module.parts)

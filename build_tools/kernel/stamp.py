@@ -15,11 +15,12 @@ from build_tools.kernel.values import ABI_SECTION, PRODUCERS_SECTION, VERSION_SE
 from build_tools.wasm.module import parse_module
 from extism_kernel_pkg._wasm import (
     HEADER,
+    ORDER,
+    SectionId,
     encode_custom,
     encode_export,
     encode_name,
     encode_section,
-    encode_unsigned,
     encode_vector,
 )
 
@@ -29,11 +30,9 @@ if TYPE_CHECKING:
     from build_tools.toolchain.values import Toolchain
     from build_tools.wasm.module import Export, Module
 
-CUSTOM, TABLE, GLOBAL, EXPORT = 0, 4, 6, 7
 VALUE_BYTES = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C, "funcref": 0x70, "externref": 0x6F}
 REF_NULL, END = 0xD0, 0x0B
-# Sections stand in this order (custom ones anywhere); the identifiers are not in it.
-ORDER = (1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11)
+INTEGERS = ("i32.const ", "i64.const ")
 
 
 def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> StampedModule:
@@ -41,9 +40,7 @@ def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> Stamped
     lowered = module.lowered
     raw = lowered.module
     sections = {
-        section.id: raw.data[section.offset : section.offset + section.size]
-        for section in raw.sections
-        if section.id != CUSTOM
+        section.id: section.content for section in raw.parts.sections if section.id is not SectionId.CUSTOM
     }
     kept = _kept_globals(raw, abi)
     extra = [entry for entry in abi.globals if flavour in entry.flavours]
@@ -51,18 +48,20 @@ def stamp_module(module: ValidatedModule, abi: Abi, flavour: Flavour) -> Stamped
         raise ModuleMalformedError(
             "only globals of a reference type can be added", where="kernel-src/abi.toml"
         )
-    bodies = _global_bodies(raw, sections.get(GLOBAL, b"\0"), kept)
+    bodies = _global_bodies(raw, kept)
     for entry in extra:
         value = VALUE_BYTES[entry.type]
         bodies.append(bytes((value, entry.is_mutable, REF_NULL, value, END)))
     if bodies:
-        sections[GLOBAL] = encode_vector(bodies)
+        sections[SectionId.GLOBAL] = encode_vector(bodies)
     else:
-        sections.pop(GLOBAL, None)
-    if not raw.uses_table:
-        sections.pop(TABLE, None)  # the linker writes an empty one, for function pointers that nobody takes
+        sections.pop(SectionId.GLOBAL, None)
+    if not (raw.code.uses_table or raw.parts.elements):
+        sections.pop(
+            SectionId.TABLE, None
+        )  # the linker writes an empty one, for function pointers that nobody takes
     numbers = {entry.name: kept + at for at, entry in enumerate(extra)}
-    sections[EXPORT] = encode_vector(_export_entries(raw, abi, numbers))
+    sections[SectionId.EXPORT] = encode_vector(_export_entries(raw, abi, numbers))
     data = HEADER
     for number in ORDER:
         if number in sections:
@@ -87,32 +86,25 @@ def _kept_globals(raw: Module, abi: Abi) -> int:
     or in a finished module that is stamped again what the last stamp added.
     """
     names = abi.expected_exports(None, with_aliases=True)
-    used = set(raw.used_globals)
+    used = set(raw.code.used_globals)
     used.update(export.index for export in raw.exports if export.kind == "global" and export.name in names)
-    count = len(raw.globals)
+    count = len(raw.parts.globals)
     dropped = {"i32", "mut i32", *(entry.full_type for entry in abi.globals)}
-    while count and raw.globals[count - 1] in dropped and count - 1 not in used:
+    while count and raw.parts.globals[count - 1].type in dropped and count - 1 not in used:
         count -= 1
     return count
 
 
-def _global_bodies(raw: Module, content: bytes, count: int) -> list[bytes]:
+def _global_bodies(raw: Module, count: int) -> list[bytes]:
     """Return the bytes of the first `count` globals: plain constants, which is all a linker writes."""
-    bodies = []
-    at = len(encode_unsigned(len(raw.globals)))
-    for number in range(count):
-        start = at
-        at += 3  # type, mutability, opcode of the constant
-        if content[start + 2] not in (0x41, 0x42):
+    kept = raw.parts.globals[:count]
+    for number, entry in enumerate(kept):
+        if not entry.value.startswith(INTEGERS):
             raise ModuleMalformedError(
                 f"global {number} is not an integer constant, which is all that can be kept",
                 where="global section",
             )
-        while content[at] & 0x80:
-            at += 1
-        at += 2  # the constant's last byte and `end`
-        bodies.append(content[start:at])
-    return bodies
+    return [raw.data[entry.start : entry.end] for entry in kept]
 
 
 def _export_entries(raw: Module, abi: Abi, numbers: dict[str, int]) -> list[bytes]:
@@ -134,7 +126,7 @@ def _export_entries(raw: Module, abi: Abi, numbers: dict[str, int]) -> list[byte
 
 def _producers(raw: Module, toolchain: Toolchain | None) -> bytes:
     """Return the tool-conventions `producers` section with the compiler alone; the rest is said elsewhere."""
-    carried = raw.find_custom(PRODUCERS_SECTION)
+    carried = raw.parts.custom(PRODUCERS_SECTION)
     if toolchain is None:
         return carried[0] if carried else encode_vector([])
     compiler = encode_name("rustc") + encode_name(toolchain.version)

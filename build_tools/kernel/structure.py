@@ -8,7 +8,7 @@ from build_tools.base.findings import Finding
 from extism_kernel_pkg import _wasm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from build_tools.kernel.abi import Abi
     from build_tools.wasm.module import Module
@@ -47,7 +47,7 @@ def _check_sections(parts: _wasm.Module, module: Module, abi: Abi) -> Iterator[F
         message = f"{len(parts.elements)} element segment(s), a kernel has none"
         yield Finding(code="element-present", message=message, where="element section", hint=HINT)
     reported = set(OWN_FINDING)
-    if module.indirect_calls and "indirect-call-present" in abi.structure.refused:
+    if module.code.indirect_calls and "indirect-call-present" in abi.structure.refused:
         reported.add("table")
     if parts.data_segments:
         reported.add("data count")
@@ -88,11 +88,14 @@ def _check_globals(parts: _wasm.Module, abi: Abi, features: tuple[str, ...]) -> 
 
 
 def _check_calls(module: Module) -> Iterator[tuple[str, Finding]]:
-    for code, places in (("loop-present", module.loops), ("indirect-call-present", module.indirect_calls)):
+    for code, places in (
+        ("loop-present", module.code.loops),
+        ("indirect-call-present", module.code.indirect_calls),
+    ):
         if places:
             message = f"{len(places)} time(s): {CODES[code]}"
             yield code, Finding(code=code, message=message, where=places[0])
-    circle = find_circle(module.calls)
+    circle = find_circle(module.code.calls)
     if circle:
         way = " -> ".join(f"function {index}" for index in circle)
         finding = Finding(
@@ -101,7 +104,7 @@ def _check_calls(module: Module) -> Iterator[tuple[str, Finding]]:
         yield "recursion-present", finding
 
 
-def find_circle(calls: dict[int, frozenset[int]]) -> list[int]:
+def find_circle(calls: Mapping[int, frozenset[int]]) -> list[int]:
     """Return functions of which each calls the next, from one back to itself; empty if there are none."""
     is_done: dict[int, bool] = {}  # False while a function is on the way
     for first in sorted(calls):

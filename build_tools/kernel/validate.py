@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from build_tools.base.findings import Finding
 from build_tools.kernel import structure
 from build_tools.kernel.values import ABI_SECTION, PRODUCERS_SECTION, STAMPS, VERSION_SECTION
-from extism_kernel_pkg._wasm import InvalidModuleError
+from extism_kernel_pkg._wasm import SectionId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,17 +74,9 @@ CODES: dict[str, str] = {
 
 def check_module(module: Module, expectation: Expectation) -> list[Finding]:
     """Return all findings on a module."""
-    reason = module.invalidity
-    if reason is None and module.faults:
-        reason = "; ".join(module.faults)
-    if reason is None:
-        try:
-            module.parts.check()
-        except InvalidModuleError as error:
-            reason = str(error)
-    if reason is not None:
+    if module.invalidity is not None:
         # What follows reads indices that only a valid module is sure to have.
-        return [Finding(code="module-invalid", message=reason, where="module")]
+        return [Finding(code="module-invalid", message=module.invalidity, where="module")]
     return [finding for check in CHECKS for finding in check(module, expectation)]
 
 
@@ -101,10 +93,10 @@ def check_imports(module: Module, expectation: Expectation) -> Iterator[Finding]
 
 def check_start(module: Module, expectation: Expectation) -> Iterator[Finding]:  # noqa: ARG001
     """Yield a finding if instantiating runs a function."""
-    if module.start is not None:
+    if module.parts.start is not None:
         yield Finding(
             code="start-present",
-            message=f"function {module.start} runs at instantiation, the kernel has no start function",
+            message=f"function {module.parts.start} runs at instantiation, the kernel has no start function",
             where="start section",
         )
 
@@ -174,15 +166,15 @@ def check_memory(module: Module, expectation: Expectation) -> Iterator[Finding]:
     That there is one is the exports' affair, that there is no second one the features'.
     """
     allowed = expectation.abi.memory.initial_pages_max
-    for memory in module.memories:
+    for memory in module.parts.memories:
         least = expectation.abi.memory.initial_pages_min if expectation.is_finished else 0
-        if memory.initial < least:
-            message = f"starts with {memory.initial} pages, the ABI says at least {least}"
+        if memory.minimum < least:
+            message = f"starts with {memory.minimum} pages, the ABI says at least {least}"
             yield Finding(code="memory-initial", message=message, where="memory section")
-        if memory.initial > allowed:
+        if memory.minimum > allowed:
             yield Finding(
                 code="memory-initial",
-                message=f"starts with {memory.initial} pages, the ABI says at most {allowed}",
+                message=f"starts with {memory.minimum} pages, the ABI says at most {allowed}",
                 where="memory section",
                 hint="make the linker's stack smaller (`-zstack-size`) or the statics",
             )
@@ -239,7 +231,7 @@ def check_paths(module: Module, expectation: Expectation) -> Iterator[Finding]: 
 
 def check_sections(module: Module, expectation: Expectation) -> Iterator[Finding]:
     """Yield a finding for each custom section that should not be there."""
-    for name in dict.fromkeys(name for name, _ in module.customs):
+    for name in dict.fromkeys(each.name for each in module.parts.sections if each.id is SectionId.CUSTOM):
         if name in STAMPS or (not expectation.is_finished and RAW_SECTIONS.fullmatch(name)):
             continue
         message = f"custom section `{name}` is there, a finished kernel has {', '.join(STAMPS)}"
@@ -256,7 +248,7 @@ def check_stamps(module: Module, expectation: Expectation) -> Iterator[Finding]:
         PRODUCERS_SECTION: None,
     }
     for name, value in wanted.items():
-        contents = module.find_custom(name)
+        contents = module.parts.custom(name)
         where = f"custom section `{name}`"
         if not contents:
             yield Finding(code="stamp-missing", message="is missing", where=where)

@@ -26,6 +26,7 @@ from build_tools.kernel.values import FILENAMES, FLAVOURS, INFO_FILENAME
 from build_tools.toolchain.find import Search, find_toolchain
 from build_tools.toolchain.pins import read_pins
 from build_tools.wasm.module import parse_module
+from extism_kernel_pkg._wasm import SectionId
 from tests.processes import is_alive, patience
 
 from .conftest import ROOT
@@ -54,8 +55,9 @@ def test_flavours_are_the_same_code(built: StagedKernel) -> None:
     codes = []
     for name in FILENAMES.values():
         module = parse_module((built.folder / name).read_bytes())
-        section = next(entry for entry in module.sections if entry.id == 10)
-        codes.append(module.data[section.offset : section.offset + section.size])
+        section = module.parts.section(SectionId.CODE)
+        assert section is not None
+        codes.append(section.content)
     assert codes[0] == codes[1]
 
 

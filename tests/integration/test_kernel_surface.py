@@ -45,9 +45,9 @@ def test_module_stands_alone_with_one_memory(staged: Staged) -> None:
     """S-1."""
     module = staged[1]
     assert list(module.imports) == []
-    assert module.start is None
-    (memory,) = module.memories
-    assert memory.initial <= 2
+    assert module.parts.start is None
+    (memory,) = module.parts.memories
+    assert memory.minimum <= 2
     assert memory.maximum is None
 
 

@@ -21,6 +21,7 @@ from build_tools.kernel import pipeline
 from build_tools.kernel.pipeline import Request, make_kernel
 from build_tools.kernel.validate import Expectation, check_module
 from build_tools.kernel.values import FILENAMES, INFO_FILENAME
+from build_tools.wasm import code as code_facts
 from build_tools.wasm import module as module_facts
 from extism_kernel_pkg import _wasm
 
@@ -79,7 +80,7 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
 
         monkeypatch.setattr(owner, "__init__", init)
 
-    count(module_facts._Facts, "facts")
+    count(code_facts._Visitor, "code")
     count(_wasm.Module, "parts")
     return counts
 

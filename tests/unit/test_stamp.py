@@ -12,8 +12,9 @@ from build_tools.kernel.stamp import stamp_module
 from build_tools.kernel.validate import Expectation, check_module
 from build_tools.kernel.values import FLAVOURS, Flavour, LoweredModule, ValidatedModule
 from build_tools.toolchain.values import Toolchain
-from build_tools.wasm.module import SECTION_CODE, parse_module
-from extism_kernel_pkg._wasm import encode_name, encode_unsigned, encode_vector
+from build_tools.wasm.module import parse_module
+from extism_kernel_pkg import _wasm
+from extism_kernel_pkg._wasm import SectionId, encode_name, encode_unsigned, encode_vector
 
 from .conftest import VERSION
 
@@ -40,9 +41,9 @@ def test_names_are_counted_in_bytes() -> None:
     assert encode_vector([b"a", b"bc"]) == b"\x02abc"
 
 
-def section(data: bytes, number: int) -> bytes:
-    entry = next(item for item in parse_module(data).sections if item.id == number)
-    return data[entry.offset : entry.offset + entry.size]
+def section(data: bytes, number: SectionId) -> bytes | None:
+    entry = parse_module(data).parts.section(number)
+    return None if entry is None else entry.content
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -59,7 +60,9 @@ def test_stamp_makes_a_kernel_without_findings(
 def test_stamp_leaves_code_section_unchanged(
     validated: ValidatedModule, raw: bytes, abi: Abi, flavour: Flavour
 ) -> None:
-    assert section(stamp_module(validated, abi, flavour).data, SECTION_CODE) == section(raw, SECTION_CODE)
+    code = section(raw, SectionId.CODE)
+    assert code is not None
+    assert section(stamp_module(validated, abi, flavour).data, SectionId.CODE) == code
 
 
 def test_stamp_is_deterministic(validated: ValidatedModule, abi: Abi) -> None:
@@ -72,12 +75,15 @@ def test_stamp_drops_what_the_linker_added(validated: ValidatedModule, abi: Abi)
         "core", with_aliases=True
     ).keys()
     own = tuple(entry.split(" = ")[0] for entry in abi.structure.globals or ())
-    assert module.globals == own, "the markers of the linker are gone, the kernel's own are not"
-    assert [name for name, _ in module.customs] == ["producers", "extism", "extism_abi"]
+    assert tuple(entry.type for entry in module.parts.globals) == own, (
+        "the markers of the linker are gone, the kernel's own are not"
+    )
+    customs = [each.name for each in module.parts.sections if each.id is SectionId.CUSTOM]
+    assert customs == ["producers", "extism", "extism_abi"]
 
 
 def test_stamp_leaves_out_a_table_that_nothing_uses(validated: ValidatedModule, abi: Abi) -> None:
-    assert 4 not in {entry.id for entry in parse_module(stamp_module(validated, abi, "core").data).sections}
+    assert section(stamp_module(validated, abi, "core").data, SectionId.TABLE) is None
 
 
 TABLE_USES = {
@@ -92,7 +98,7 @@ def test_stamp_keeps_a_table_that_something_uses(old: str, new: str, raw_text: s
     module = ValidatedModule(
         lowered=LoweredModule(module=parse_module(data), sha256="", version=VERSION, toolchain=None)
     )
-    assert 4 in {entry.id for entry in parse_module(stamp_module(module, abi, "core").data).sections}
+    assert section(stamp_module(module, abi, "core").data, SectionId.TABLE) is not None
 
 
 def test_stamp_leaves_out_a_stack_pointer_that_nothing_moves(raw_text: str, abi: Abi) -> None:
@@ -105,8 +111,9 @@ def test_stamp_leaves_out_a_stack_pointer_that_nothing_moves(raw_text: str, abi:
     module = ValidatedModule(
         lowered=LoweredModule(module=parse_module(data), sha256="", version=VERSION, toolchain=None)
     )
-    assert parse_module(stamp_module(module, abi, "core").data).globals == ()
-    assert parse_module(stamp_module(module, abi, "context").data).globals == ("mut externref",)
+    assert _wasm.Module(stamp_module(module, abi, "core").data).globals == ()
+    (added,) = _wasm.Module(stamp_module(module, abi, "context").data).globals
+    assert added.type == "mut externref"
 
 
 def test_stamp_adds_the_context_global_to_one_flavour(validated: ValidatedModule, abi: Abi) -> None:
@@ -139,7 +146,7 @@ def test_stamp_records_the_compiler(validated: ValidatedModule, abi: Abi, tmp_pa
     toolchain = Toolchain(origin="test", rustc=tmp_path, version="1.99.0", commit="abc", host="h", llvm="1")
     lowered = dataclasses.replace(validated.lowered, toolchain=toolchain)
     data = stamp_module(ValidatedModule(lowered=lowered), abi, "core").data
-    (producers,) = parse_module(data).find_custom("producers")
+    (producers,) = _wasm.Module(data).custom("producers")
     assert b"rustc\x061.99.0" in producers
     assert str(tmp_path).encode() not in data
 
