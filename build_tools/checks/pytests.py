@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from build_tools.checks.machine import Machine
 
 PLUGIN = "build_tools.checks.pytest_plugin"
+BYTECODE_VARIABLE = "PYTHONPYCACHEPREFIX"
+BYTECODE = Path(".pytest_cache", "bytecode")
 NOTHING_COLLECTED = 5
 FAILED_CODES = {0, 1, NOTHING_COLLECTED}
 MOST_WORKERS = 8
@@ -92,17 +95,35 @@ def run_pytest(root: Path, selection: Selection, machine: Machine, limits: Limit
     with tempfile.TemporaryDirectory(prefix="extism-kernel-test-") as name:
         records = Path(name)
         watch = Watch(records, worker=limits.worker * machine.factor, silence=limits.silence * machine.factor)
-        env = {RECORDS_VARIABLE: name, FACTOR_VARIABLE: str(machine.factor)}
+        env = {RECORDS_VARIABLE: name, FACTOR_VARIABLE: str(machine.factor), **_keep_bytecode(root)}
         try:
             done = run_measured([*argv, *selection.arguments()], cwd=root, env=env, watch=watch.look)
         except ToolTimeoutError as error:
             done = Measured(code=1, seconds=watch.age(), cpu=0.0)
             return TestRun(code=1, outcomes=(*read_outcomes(records), _end_of_run(error.message, done)))
+        finally:
+            _forget_bytecode(root)
         outcomes, costs = read_outcomes(records), read_costs(records)
     has_failure = any(each.failures for each in outcomes)
     if done.code not in FAILED_CODES or (done.code == 1 and not has_failure):
         outcomes = (*outcomes, _end_of_run(f"pytest ended with code {done.code}", done))
     return TestRun(code=done.code, outcomes=outcomes, costs=costs)
+
+
+def _keep_bytecode(root: Path) -> dict[str, str]:
+    """Return the variables that make Python keep what it compiles beside pytest's cache.
+
+    The tests start some thousand processes; where the user has it switched off, each compiles all it imports.
+    """
+    if os.environ.get(BYTECODE_VARIABLE):
+        return {}
+    return {BYTECODE_VARIABLE: str(root / BYTECODE), "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def _forget_bytecode(root: Path) -> None:
+    """Remove what was compiled of sources in temporary folders, which no later run has."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    shutil.rmtree(root / BYTECODE / temporary.relative_to(temporary.anchor), ignore_errors=True)
 
 
 def _end_of_run(said: str, done: Measured) -> Outcome:

@@ -10,6 +10,8 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from build_tools.cli.parsers import Parser
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -74,6 +76,8 @@ class Level:
 
 def walk(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[Level]:
     """Yield a level for the parser and for each of its commands."""
+    if isinstance(parser, Parser):
+        parser.fill()
     commands: dict[str, argparse.ArgumentParser] = {}
     choices: list[str] = []
     options: list[str] = []

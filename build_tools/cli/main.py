@@ -18,7 +18,7 @@ from build_tools.base.files import translate
 from build_tools.base.findings import to_json
 from build_tools.base.progress import has_colour
 from build_tools.base.project import find_project
-from build_tools.cli import release as release_commands
+from build_tools.cli import release_parsers
 from build_tools.cli.completion import SHELLS, render_script
 from build_tools.cli.parsers import Parser, lazy
 from build_tools.env.environment import explain_damage, missing_dependency
@@ -68,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_checks(subparsers)
     _add_tools(subparsers)
     _add_downstream(subparsers)
-    release_commands.add_parsers(subparsers)
+    release_parsers.add_parsers(subparsers)
     return parser
 
 

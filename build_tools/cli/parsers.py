@@ -26,10 +26,27 @@ class Parser(argparse.ArgumentParser):
 
     # The one that read last: what the outermost parser does not recognise was meant for it.
     latest: ClassVar[Parser | None] = None
+    _fill: Callable[[Parser], object] | None = None
+
+    def fill_later(self, fill: Callable[[Parser], object]) -> None:
+        """Have `fill` add the arguments when they are needed, for what it imports."""
+        self._fill = fill
+
+    def fill(self) -> None:
+        """Add the arguments that were left for later."""
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill(self)
+
+    def format_help(self) -> str:
+        """Return the help, with the arguments that were left for later."""
+        self.fill()
+        return super().format_help()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse's
         """Parse as argparse does, and remember whose turn it was."""
         Parser.latest = self
+        self.fill()
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -57,11 +74,10 @@ class Parser(argparse.ArgumentParser):
         super().exit(status, message)
 
 
-def lazy(module: str, function: str) -> Callable[[argparse.Namespace], int]:
-    """Return a command that is imported when it runs, so that `--help` needs no dependency."""
+def lazy(module: str, function: str) -> Callable[[Any], Any]:
+    """Return a function that is imported when it runs, so that `--help` needs no dependency."""
 
-    def command(args: argparse.Namespace) -> int:
-        code: int = getattr(importlib.import_module(f"build_tools.{module}"), function)(args)
-        return code
+    def call(argument: Any) -> Any:  # noqa: ANN401 - a command's arguments, or a parser to fill
+        return getattr(importlib.import_module(f"build_tools.{module}"), function)(argument)
 
-    return command
+    return call

@@ -16,24 +16,13 @@ if TYPE_CHECKING:
     import argparse
 
     from build_tools.base.project import Project
-    from build_tools.cli.parsers import Subparsers
     from build_tools.release.prepare import Prepared
 
 WORDS = {"committed": "committed", "present": "was there before", "would-commit": "would be committed"}
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the parser of `release`."""
-    parser = subparsers.add_parser("release", help="commit and tag a version, or open the version after it")
-    parser.add_argument("version", nargs="?", metavar="X.Y.Z", help="also X.Y.Z-(alpha|beta|rc).N")
-    parser.add_argument("--next", action="store_true", help="after a release: open the next version")
-    parser.add_argument("--notes", action="store_true", help="print what CHANGELOG.md says of the version")
-    parser.add_argument("--dry-run", action="store_true", help="do all but the commit and the tag")
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(command=_release)
-
-
-def _release(args: argparse.Namespace) -> int:
+def release(args: argparse.Namespace) -> int:
+    """Commit and tag a version, open the one after it, or print its notes."""
     if [args.version is not None, args.next, args.notes].count(True) != 1:
         raise UsageError("`release` takes either a version, `--next` or `--notes`")
     project = find_project()

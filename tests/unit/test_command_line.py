@@ -177,3 +177,26 @@ def test_version_needs_no_dependency() -> None:
     argv = [sys.executable, "-S", "-m", "build_tools", "--version"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("extism-kernel ")
+
+
+HEAVY = (
+    "build_tools.ecosystems",
+    "build_tools.release",
+    "extism_kernel_pkg.vendored",
+    "wasmtime",
+    "urllib.request",
+)
+
+
+def test_parsers_import_nothing_that_one_command_alone_needs() -> None:
+    """Every start of `python -m build_tools` waits for what the parsers import."""
+    script = f"import sys, build_tools.cli.main as cli; cli.make_parser()\nfor name in {HEAVY}:\n    "
+    script += "assert name not in sys.modules, name"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("command", ["package", "verify"])
+def test_arguments_that_are_added_late_are_in_the_help(command: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert {"package": "--signatures", "verify": "--sarif"}[command] in capsys.readouterr().out

@@ -19,6 +19,8 @@ from build_tools.checks.machine import FACTOR_VARIABLE, Machine
 from build_tools.checks.outcomes import Skipped
 from build_tools.checks.pytest_plugin import REPORTS
 from build_tools.checks.pytests import (
+    BYTECODE,
+    BYTECODE_VARIABLE,
     NOTHING_COLLECTED,
     Limits,
     Selection,
@@ -106,6 +108,20 @@ def test_tests_can_be_interrupted_where_the_run_cannot(project: Path) -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert [(each.passed, each.failures) for each in run.outcomes] == [(1, ())]
+
+
+def test_what_is_compiled_is_kept_where_the_user_keeps_none(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(BYTECODE_VARIABLE, raising=False)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    for _ in range(2):
+        run = run_pytest(project, Selection(expression="test_passes_first"), ALONE, LIMITS)
+        assert [each.passed for each in run.outcomes] == [1]
+        kept = project / BYTECODE
+        assert list(kept.rglob(f"children.{sys.implementation.cache_tag}.pyc"))
+        assert not list((kept / project.relative_to("/")).rglob("*.pyc")), "no later run has that folder"
+    assert not list(project.rglob("__pycache__"))
 
 
 def test_module_that_does_not_load_fails(project: Path) -> None:

@@ -33,6 +33,9 @@ OWNERS_SETTINGS = (
     "SOURCE_DATE_EPOCH",
     "EXTISM_KERNEL_PREBUILT",
     "PYTHONPATH",
+    # Copies of a checkout take along what Python compiled in it.
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONDONTWRITEBYTECODE",
 )
 # Names a folder of this run for packed data (see tests/packed/sitecustomize.py), where it is set.
 PACKED_VARIABLE = "EXTISM_KERNEL_TEST_PACKED"
