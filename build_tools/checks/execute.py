@@ -81,7 +81,7 @@ class Lane(threading.Thread):
     def _run_one(self, step: Step | Skip) -> Outcome:
         self._look()
         if isinstance(step, Skip):
-            skip = Skipped(name=step.name, reason=step.reason, fix=step.hint)
+            skip = Skipped(name=step.name, reason=step.reason, fix=step.hint, is_chosen=step.is_chosen)
             return Outcome(name=step.name, skips=(skip,))
         return run_step(step, target=self.target, limit=STEP_SECONDS * self.machine.factor, watch=self._look)
 

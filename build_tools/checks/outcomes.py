@@ -17,11 +17,15 @@ HEADINGS = ("step", "passed", "failed", "skipped", "time", "CPU")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """Something that was not checked: its name, why, and the command (or the words) that change that."""
+    """Something that was not checked: its name, why, and the command (or the words) that change that.
+
+    `is_chosen` says that the command line asked for it (`--fast`), so that `--strict` does not mind.
+    """
 
     name: str
     reason: str
     fix: str
+    is_chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Loaded with `-p`, in pytest and in each of its workers. It does nothing unless `EXTISM_KERNEL_TEST_RECORDS`
 names a folder. There `reports.jsonl` gets a line for each report that counts, and `running-PID` names the
-test that a worker is in since that file's time.
+test that a worker is in since that file's time. Where `EXTISM_KERNEL_TEST_FAST` is set, too, tests are left
+out as `build_tools.checks.fast` says; `left-out.json` has their names.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from build_tools.base.children import adopt_orphans, end_children, find_children
+from build_tools.base.files import write_whole
+from build_tools.checks.fast import find_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 RECORDS_VARIABLE = "EXTISM_KERNEL_TEST_RECORDS"
 REPORTS = "reports.jsonl"
 RUNNING = "running-"
+LEFT_OUT = "left-out.json"
+FAST_VARIABLE = "EXTISM_KERNEL_TEST_FAST"
 CPU = "extism_kernel_cpu"
 # How long a child that is ending anyway may take to end.
 PATIENCE_SECONDS = 3.0
@@ -38,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Recorder(folder), "extism-kernel-recorder")
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", default=None):
         config.pluginmanager.register(Guardian(folder), "extism-kernel-guardian")
+        if os.environ.get(FAST_VARIABLE):
+            config.pluginmanager.register(Chooser(folder), "extism-kernel-chooser")
         # Who runs the tests in the background may have it ignored; some tests send it to themselves.
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -80,6 +87,22 @@ class Recorder:
             "cpu": properties.get(CPU, 0.0) if when == "teardown" else 0.0,
         }
         self.file.write(json.dumps(line) + "\n")
+
+
+class Chooser:
+    """Leaves out what `--fast` leaves out. Each worker collects all tests and comes to the same list."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LEFT_OUT
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Deselect tests, and write down their names and whether each is slow."""
+        slow = {item.nodeid: item.get_closest_marker("slow") is not None for item in items}
+        out = {name: is_slow for name, is_slow in slow.items() if find_left_out(name, is_slow=is_slow)}
+        write_whole(self.path, json.dumps(out).encode())
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in out])
+        items[:] = [item for item in items if item.nodeid not in out]
 
 
 class Guardian:

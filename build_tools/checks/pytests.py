@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from build_tools.base.errors import ToolTimeoutError
 from build_tools.base.process import Measured, run_measured
+from build_tools.checks.fast import find_left_out
 from build_tools.checks.machine import FACTOR_VARIABLE
 from build_tools.checks.outcomes import Outcome, Skipped, find_fix
-from build_tools.checks.pytest_plugin import RECORDS_VARIABLE, REPORTS, RUNNING
+from build_tools.checks.pytest_plugin import FAST_VARIABLE, LEFT_OUT, RECORDS_VARIABLE, REPORTS, RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,15 +48,18 @@ GROUPS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which tests to run: all, those that pytest's `-k` selects, or those that are not slow."""
+    """Which tests to run: all, those that pytest's `-k` selects, or what `--fast` does not leave out."""
 
     expression: str | None = None
     is_fast: bool = False
 
     def arguments(self) -> list[str]:
         """Return them as pytest's command line has them."""
-        chosen = ["-m", "not slow"] if self.is_fast else []
-        return chosen + ([] if self.expression is None else ["-k", self.expression])
+        return [] if self.expression is None else ["-k", self.expression]
+
+    def variables(self) -> dict[str, str]:
+        """Return what our plugin takes from the environment."""
+        return {FAST_VARIABLE: "1"} if self.is_fast else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,7 @@ def run_pytest(root: Path, selection: Selection, machine: Machine, limits: Limit
         records = Path(name)
         watch = Watch(records, worker=limits.worker * machine.factor, silence=limits.silence * machine.factor)
         env = {RECORDS_VARIABLE: name, FACTOR_VARIABLE: str(machine.factor), **_keep_bytecode(root)}
+        env |= selection.variables()
         try:
             done = run_measured([*argv, *selection.arguments()], cwd=root, env=env, watch=watch.look)
         except ToolTimeoutError as error:
@@ -103,7 +108,7 @@ def run_pytest(root: Path, selection: Selection, machine: Machine, limits: Limit
             return TestRun(code=1, outcomes=(*read_outcomes(records), _end_of_run(error.message, done)))
         finally:
             _forget_bytecode(root)
-        outcomes, costs = read_outcomes(records), read_costs(records)
+        outcomes, costs = (*read_outcomes(records), *read_left_out(records)), read_costs(records)
     has_failure = any(each.failures for each in outcomes)
     if done.code not in FAILED_CODES or (done.code == 1 and not has_failure):
         outcomes = (*outcomes, _end_of_run(f"pytest ended with code {done.code}", done))
@@ -182,6 +187,16 @@ def read_outcomes(records: Path) -> tuple[Outcome, ...]:
     for name, test in _read_tests(records).items():
         groups[find_group(name)][name] = test
     return tuple(_sum(group, groups[group]) for group in sorted(groups))
+
+
+def read_left_out(records: Path) -> tuple[Outcome, ...]:
+    """Return a line for what was not run by choice, if anything was not."""
+    path = records / LEFT_OUT
+    if not path.is_file():
+        return ()
+    found = json.loads(path.read_bytes()).items()
+    skips = (find_left_out(name, is_slow=is_slow) for name, is_slow in found)
+    return (Outcome(name="left out", skips=tuple(skip for skip in skips if skip is not None)),)
 
 
 def read_costs(records: Path) -> tuple[tuple[float, str], ...]:

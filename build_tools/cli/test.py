@@ -62,7 +62,8 @@ def test(args: argparse.Namespace) -> int:
     if args.costs:
         print("\n".join(f"{cpu:8.1f} s  {name}" for cpu, name in tests.costs[: args.costs]), end="\n\n")
     _report(outcomes, seconds=time.monotonic() - started)
-    has_failed = any(each.failures or (args.strict and each.skips) for each in outcomes)
+    missed = [skip for each in outcomes for skip in each.skips if not skip.is_chosen]
+    has_failed = any(each.failures for each in outcomes) or (args.strict and bool(missed))
     return ExitCode.FINDINGS if has_failed else ExitCode.DONE
 
 

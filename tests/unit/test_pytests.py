@@ -15,6 +15,8 @@ import pytest
 
 from build_tools.base.children import adopt_orphans, end_children, find_children
 from build_tools.base.errors import ToolTimeoutError
+from build_tools.checks.fast import KEPT
+from build_tools.checks.fast import LEFT_OUT as LEFT_OUT_GROUPS
 from build_tools.checks.machine import FACTOR_VARIABLE, Machine
 from build_tools.checks.outcomes import Skipped
 from build_tools.checks.pytest_plugin import REPORTS
@@ -141,8 +143,41 @@ def test_pytest_that_does_not_start_fails(project: Path) -> None:
 
 
 def test_selection_is_given_to_pytest() -> None:
-    assert Selection(is_fast=True).arguments() == ["-m", "not slow"]
+    assert Selection().arguments() == []
     assert Selection(expression="a or b").arguments() == ["-k", "a or b"]
+
+
+def test_fast_run_leaves_out_groups_and_says_which(project: Path) -> None:
+    tests = {
+        "tests/unit/test_faults.py": "import pytest\ndef test_a(): ...\n@pytest.mark.slow\ndef test_b(): 0\n",
+        "tests/host/test_host.py": "def test_c(): pass\n",
+        "tests/conformance/tests/test_cases.py": "def test_d(): pass\n",
+        "tests/conformance/tests/test_other.py": "def test_e(): pass\n",
+    }
+    for name, text in tests.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text, encoding="utf-8")
+    settings = "[tool.pytest.ini_options]\nmarkers = ['slow']\naddopts = ['--import-mode=importlib']\n"
+    (project / "pyproject.toml").write_text(settings, encoding="utf-8")
+    run = run_pytest(project, Selection(is_fast=True), MACHINE, LIMITS)
+    assert [(each.name, each.passed) for each in run.outcomes] == [
+        ("pytest tests/conformance", 1),
+        ("pytest tests/unit", 1),
+        ("left out", 0),
+    ]
+    assert {(skip.name, skip.fix) for skip in run.outcomes[-1].skips} == {
+        ("tests/unit/test_faults.py::test_b", "`python -m build_tools test -k slow`"),
+        ("tests/host/test_host.py::test_c", "`python -m build_tools test -k host`"),
+        ("tests/conformance/tests/test_other.py::test_e", "`python -m build_tools test -k conformance`"),
+    }
+    assert all(skip.is_chosen and "`--fast` leaves out " in skip.reason for skip in run.outcomes[-1].skips)
+    whole = run_pytest(project, Selection(), MACHINE, LIMITS)
+    assert [each.passed for each in whole.outcomes] == [2, 1, 2]
+
+
+def test_what_fast_leaves_out_exists() -> None:
+    """A file that moved would be in again."""
+    assert [name for name in (*LEFT_OUT_GROUPS, *KEPT) if not (ROOT / name).exists()] == []
 
 
 def test_silent_run_is_ended(tmp_path: Path) -> None:

@@ -60,9 +60,15 @@ def test_plan_has_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_fast_plan_leaves_out_the_native_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cargo", ["cargo", None])
+def test_fast_plan_says_that_it_leaves_out_the_native_tests(
+    cargo: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(testing, "_works", lambda *_: True)
-    assert "cargo test" not in names(testing.plan(PROJECT, is_fast=True, cargo="cargo"))
+    steps = testing.plan(PROJECT, is_fast=True, cargo=cargo)
+    (step,) = (step for step in steps if step.name == "cargo test")
+    assert isinstance(step, Skip)
+    assert (step.is_chosen, step.hint) == (True, "`cargo test` in kernel-src")
 
 
 def test_check_without_its_tool_is_a_skip_with_the_remedy(
@@ -239,6 +245,12 @@ def test_skips_fail_only_if_that_was_asked(quick: Callable[..., None], capsys: C
     assert main(["test"]) == ExitCode.DONE
     assert "SKIPPED 1: no `x`\n  unchecked: t\n  fix: `get x`\n" in capsys.readouterr().out
     assert main(["test", "--strict"]) == ExitCode.FINDINGS
+
+
+def test_what_fast_leaves_out_is_no_failure_even_if_skips_are(quick: Callable[..., None]) -> None:
+    chosen = Skipped(name="t", reason="`--fast` leaves out tests", fix="`run it`", is_chosen=True)
+    quick(outcomes=(PASSED, Outcome(name="left out", skips=(chosen,))))
+    assert main(["test", "--fast", "--strict"]) == ExitCode.DONE
 
 
 def test_kernel_that_cannot_be_made_fails_and_the_tests_still_run(
