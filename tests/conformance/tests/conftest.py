@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shlex
@@ -32,9 +34,13 @@ class Ran:
 
 @pytest.fixture(autouse=True)
 def _adapters_find_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(SUITE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    )
+    find_the_suite(monkeypatch)
+
+
+def find_the_suite(patch: pytest.MonkeyPatch) -> None:
+    """Let adapters import the suite."""
+    path = [str(SUITE), os.environ.get("PYTHONPATH", "")]
+    patch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
 
 
 @pytest.fixture(scope="session")
@@ -45,21 +51,40 @@ def toy_kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def write_toy_cases(
+    folder: Path, *cases: dict[str, object], removed: list[dict[str, object]] | None = None
+) -> Path:
+    """Write toy cases, each given as keys of a case over a default, and return the folder."""
+    folder.mkdir(exist_ok=True)
+    defaults = {"since": "1.0.0", "spec": ["A-1"], "level": "must", "title": "a promise"}
+    document: dict[str, object] = {"cases": [{**defaults, **case} for case in cases]}
+    if removed is not None:
+        document["removed"] = removed
+    (folder / "toy.json").write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def write_cases(tmp_path: Path) -> Callable[..., Path]:
-    """Write toy cases, each given as keys of a case over a default, and return the folder."""
+    """Write toy cases into the test's own folder."""
 
     def write(*cases: dict[str, object], removed: list[dict[str, object]] | None = None) -> Path:
-        folder = tmp_path / "cases"
-        folder.mkdir(exist_ok=True)
-        defaults = {"since": "1.0.0", "spec": ["A-1"], "level": "must", "title": "a promise"}
-        document: dict[str, object] = {"cases": [{**defaults, **case} for case in cases]}
-        if removed is not None:
-            document["removed"] = removed
-        (folder / "toy.json").write_text(json.dumps(document), encoding="utf-8")
-        return folder
+        return write_toy_cases(tmp_path / "cases", *cases, removed=removed)
 
     return write
+
+
+def run_main(*argv: str | Path) -> Ran:
+    """Run the command line inside this process, for a fixture that many tests share."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        find_the_suite(patch)
+        code = main([str(word) for word in argv])
+    return Ran(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

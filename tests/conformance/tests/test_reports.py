@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
 
-from .conftest import SUITE, toy_adapter
+from .conftest import SUITE, run_main, toy_adapter, write_toy_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from .conftest import Ran
 
 HOSTILE = 'a </script><script>alert(1)</script> & "quotes"'
 
 
-@pytest.fixture
-def report(
-    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
-) -> Path:
-    cases = write_cases(
+@pytest.fixture(scope="session")
+def finished_report(toy_kernel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of one run, which no test changes."""
+    folder = tmp_path_factory.mktemp("report")
+    cases = write_toy_cases(
+        folder / "cases",
         {
             "id": "toy/passes",
             "spec": ["A-1", "M-2"],
@@ -35,9 +37,15 @@ def report(
         {"id": "toy/skips", "spec": ["C-1"], "steps": [{"call": "reset", "fuel": 1}]},
         {"id": "toy/breaks", "spec": ["L-3"], "steps": [{"call": "length", "args": [13]}]},
     )
-    path = tmp_path / "report.jsonl"
-    cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter("garbage"), "--report", path)
+    path = folder / "report.jsonl"
+    run_main("run", toy_kernel, "--cases", cases, "--command", toy_adapter("garbage"), "--report", path)
     return path
+
+
+@pytest.fixture
+def report(finished_report: Path, tmp_path: Path) -> Path:
+    """A copy of the report that the test may change."""
+    return Path(shutil.copy(finished_report, tmp_path))
 
 
 def test_report_meets_its_schema(report: Path) -> None:
@@ -170,14 +178,17 @@ def test_text_of_a_hostile_title_is_escaped_in_the_table(
     assert "a &lt;/script&gt;&lt;script&gt;" in out.read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def alike(
-    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
-) -> tuple[Path, Ran]:
+@pytest.fixture(scope="session")
+def alike(toy_kernel: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     """A report with thirty equal faults of an adapter, and two of the kernel that differ."""
+    folder = tmp_path_factory.mktemp("alike")
     adapter = [{"call": "length", "args": [13], "expect": 0}]
-    cases = write_cases(
-        *({"id": f"toy/broken-{number}", "steps": adapter} for number in range(30)),
+    broken: list[dict[str, object]] = [
+        {"id": f"toy/broken-{number}", "steps": adapter} for number in range(30)
+    ]
+    cases = write_toy_cases(
+        folder / "cases",
+        *broken,
         {
             "id": "toy/fails",
             "why": "somebody is hurt",
@@ -189,9 +200,9 @@ def alike(
         },
         {"id": "toy/fails-too", "steps": [{"call": "alloc", "args": [16], "expect": 8}]},
     )
-    path = tmp_path / "alike.jsonl"
-    ran = cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter("error-answer"), "--report", path)
-    return path, ran
+    path = folder / "alike.jsonl"
+    command = toy_adapter("error-answer")
+    return path, run_main("run", toy_kernel, "--cases", cases, "--command", command, "--report", path)
 
 
 def test_failure_says_call_promise_and_replay_in_every_form(

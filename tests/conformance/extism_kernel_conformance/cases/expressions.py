@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,6 +86,11 @@ def parse_expression(value: object) -> Expression:
         if value > LARGEST_JSON_INTEGER:
             raise ExpressionError(f"{value} is above 2^53; write it as a string, {str(value)!r}")
         return Expression(str(value), ((1, (value,)),), value)
+    return _parse_text(value)
+
+
+@functools.lru_cache(maxsize=4096)  # the suite's cases have 16,000 expressions, and 1,000 that differ
+def _parse_text(value: str) -> Expression:
     terms = _parse_terms(value)
     expression = Expression(value, terms)
     variables = [each for _, factors in terms for each in factors if isinstance(each, Variable)]

@@ -144,11 +144,13 @@ def parse_version(text: object) -> tuple[int, int, int] | None:
 
 def _read_json(path: Path, findings: list[CaseFinding]) -> Mapping[str, object] | None:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        keys = [key for key, _ in pairs]
-        for key in {key for key in keys if keys.count(key) > 1}:
-            message = f"`{key}` stands twice in one object: {json.dumps(dict(pairs))[:80]}"
-            findings.append(CaseFinding(where=path.name, message=message))
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            for key in {key for key in keys if keys.count(key) > 1}:
+                message = f"`{key}` stands twice in one object: {json.dumps(found)[:80]}"
+                findings.append(CaseFinding(where=path.name, message=message))
+        return found
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)

@@ -308,16 +308,15 @@ def _verdict(sections: list[Section], *, require: bool) -> ExitCode:
 
 
 def _check_orphans(suite_run: SuiteRun, *, is_other_folder: bool) -> ExitCode:
-    sets = [suite_run.case_set]
-    if is_other_folder:  # lists beside the suite's adapters speak of the suite's cases
-        sets.append(load_cases(suite_root() / "cases"))
-    ids = {case.id for each in sets for profile in PROFILES for case in cases_of(each, profile)}
-    ids |= {f"lint/{name}" for name in (*CHECKS, "end-of-input", *SDK_CHECKS)}
-    orphans = {
-        (e.path, e.case)
-        for adapter in suite_run.adapters
-        for e in find_orphans(suite_run.known(adapter), ids)
-    }
+    def find(case_set: CaseSet, ids: set[str]) -> set[tuple[Path, str]]:
+        ids |= {case.id for profile in PROFILES for case in cases_of(case_set, profile)}
+        return {(entry.path, entry.case) for each in lists for entry in find_orphans(each, ids)}
+
+    lists = [suite_run.known(adapter) for adapter in suite_run.adapters]
+    known = {f"lint/{name}" for name in (*CHECKS, "end-of-input", *SDK_CHECKS)}
+    orphans = find(suite_run.case_set, known)
+    if orphans and is_other_folder:  # lists beside the suite's adapters speak of the suite's cases
+        orphans = find(load_cases(suite_root() / "cases"), known)
     for path, case in sorted(orphans):
         print(f"error[known-failure-stale]: there is no case `{case}`\n  at: {path}", file=sys.stderr)
     return ExitCode.RED if orphans else ExitCode.GREEN
