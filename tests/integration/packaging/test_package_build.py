@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -146,13 +145,14 @@ def test_python_builds_the_same_wheel_from_the_sdist_without_a_compiler(
     found = find_python(version)
     if found is None:
         pytest.skip(f"no Python {version} here (fix it with `uv python install {version}`)")
-    python = new_venv(tmp_path / "venv", found.path)
     env = {
-        "PATH": os.pathsep.join([str(python.parent), "/usr/bin", "/bin"]),
+        "PATH": "/usr/bin:/bin",
         "EXTISM_KERNEL_RUSTC": "/nonexistent",
         "EXTISM_KERNEL_PREBUILT": str(prebuilt),
     }
-    run(*pip_of(python), "wheel", "--no-deps", "-w", tmp_path, release.sdist, cwd=tmp_path, env=env)
+    # uv makes an environment in a tenth of pip's time; that pip builds the same is shown above.
+    options: list[str | Path] = ["--wheel", "--python", found.path, "--out-dir", tmp_path]
+    run(sys.executable, "-m", "uv", "build", *options, release.sdist, cwd=tmp_path, env=env)
     assert digest(only_wheel(tmp_path)) == digest(release.wheel)
 
 
