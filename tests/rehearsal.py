@@ -40,24 +40,17 @@ class RehearsalError(Exception):
 
 
 class Rehearsal:
-    """One scratch release: `root` holds the checkout, `dist`, `packages` and the registries."""
+    """One scratch release: `root` holds `packages` and the registries.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.checkout = make_checkout(root / "checkout")
-        self.dist, self.packages = root / "dist", root / "packages"
-        self.version = read_version(self.checkout / "kernel-src" / "Cargo.toml")
-        self.digests: Digests = {}
+    `checkout` has a staged kernel; `dist` holds the distributions, `rebuilt` the sums of a second build.
+    """
 
-    def build(self) -> None:
-        """Make everything once, and the distributions a second time."""
-        run_build_tools(self.checkout, "kernel")
-        staged = self.checkout / "extism_kernel_pkg"
+    def __init__(self, root: Path, *, checkout: Path, dist: Path, rebuilt: Path) -> None:
+        self.root, self.checkout, self.dist, self.rebuilt = root, checkout, dist, rebuilt
+        self.packages = root / "packages"
+        self.version = read_version(checkout / "kernel-src" / "Cargo.toml")
+        staged = checkout / "extism_kernel_pkg"
         self.digests = {flavour: _digest((staged / name).read_bytes()) for flavour, name in FLAVOURS.items()}
-        prebuilt = staged / FLAVOURS["context"]
-        run_build_tools(self.checkout, "wheel", "--out", self.dist, "--prebuilt", prebuilt)
-        again: list[str | Path] = ["reproduce", "--prebuilt", prebuilt, "--against", self.dist]
-        run_build_tools(self.checkout, *again, "--sums", self.root / "rebuilt.sums")
 
     def pack(self, name: str) -> Path:
         """Make the package of one ecosystem, and return the folder that it is in."""
@@ -73,7 +66,7 @@ class Rehearsal:
                 "--dist",
                 self.dist,
                 "--rebuilt",
-                self.root / "rebuilt.sums",
+                self.rebuilt,
             ]
             command += ["--index", f"{url}/legacy/", "--simple", f"{url}/simple"]
             env = {"TWINE_USERNAME": USER, "TWINE_PASSWORD": PASSWORD}
@@ -171,10 +164,19 @@ class Rehearsal:
         return _members(find_only(feed, "*.nupkg"))
 
 
-def rehearse(root: Path, *, is_strict: bool) -> list[str]:
+def build(root: Path) -> Rehearsal:
+    """Make a checkout, everything in it once, and the distributions a second time."""
+    checkout, dist, rebuilt = make_checkout(root / "checkout"), root / "dist", root / "rebuilt.sums"
+    run_build_tools(checkout, "kernel")
+    prebuilt = checkout / "extism_kernel_pkg" / FLAVOURS["context"]
+    run_build_tools(checkout, "wheel", "--out", dist, "--prebuilt", prebuilt)
+    again: list[str | Path] = ["reproduce", "--prebuilt", prebuilt, "--against", dist]
+    run_build_tools(checkout, *again, "--sums", rebuilt)
+    return Rehearsal(root, checkout=checkout, dist=dist, rebuilt=rebuilt)
+
+
+def rehearse(rehearsal: Rehearsal, *, is_strict: bool) -> list[str]:
     """Rehearse all registries, and return those whose client is not there."""
-    rehearsal = Rehearsal(root)
-    rehearsal.build()
     registries: list[Callable[[], Digests]] = [
         rehearsal.pypi,
         rehearsal.npm,
@@ -262,7 +264,8 @@ def main() -> int:
     parser.add_argument("--require", action="store_true", help="a client that is missing is a failure")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="extism-kernel-rehearsal-") as name:
-        left_out = rehearse((args.folder or Path(name)).resolve(), is_strict=args.require)
+        rehearsal = build((args.folder or Path(name)).resolve())
+        left_out = rehearse(rehearsal, is_strict=args.require)
     for reason in left_out:
         print(f"left out: {reason}")
     return 0

@@ -14,6 +14,7 @@ LEFT_OUT: dict[str, tuple[str, str]] = {
     "tests/integration/test_examples.py": ("the examples in other languages", "test_examples"),
     "tests/integration/test_proof.py": ("the proof", "test_proof"),
     "tests/integration/test_site.py": ("the site", "test_site"),
+    "tests/unit/test_pytests.py": ("the runner of the tests", "test_pytests"),
     "tests/host/": ("the reference host", "host"),
     "tests/native/": ("the native twin", "native"),
     "tests/conformance/tests/": ("the tools of the conformance suite", "conformance"),

@@ -126,7 +126,11 @@ def test_reset_restores_a_fresh_state_after_every_cut_of_a_growth(
 
 
 @pytest.mark.parametrize(
-    ("blocks", "length"), [(9, 130_000), (2200, 60_000)], ids=["small-table", "table-over-itself"]
+    ("blocks", "length"),
+    [
+        pytest.param(9, 130_000, id="small-table"),
+        pytest.param(2200, 60_000, id="table-over-itself", marks=pytest.mark.slow),
+    ],
 )
 def test_nothing_is_told_wrong_while_a_table_moves(blocks: int, length: int, metered: Metered) -> None:
     """L-3, A-6, M-1: until `reset`, a length is right or 0, and loads show no record."""
@@ -189,6 +193,7 @@ HALF_DONE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HALF_DONE)
 def test_host_that_forgets_to_reset_after_a_cut_is_served(name: str, metered: Metered) -> None:
     """L-3, A-1, M-1: what comes next neither hangs nor traps, and blocks are whole and apart."""

@@ -20,7 +20,7 @@ from tests.integration.packaging.support import (
     BuildTools,
     PackageIndex,
     Release,
-    call_publish,
+    call_build_tools,
     digest,
     find_release,
     make_checkout,
@@ -49,6 +49,12 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def build_tools() -> BuildTools:
     """Run `python -m build_tools` of a checkout."""
     return run_build_tools
+
+
+@pytest.fixture(scope="session")
+def called_tools() -> BuildTools:
+    """Run commands of a checkout in this process: for what another test runs as a process."""
+    return call_build_tools
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +113,7 @@ def packages(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def package_them(out: Path) -> None:
         for name in ECOSYSTEMS:
-            run_build_tools(tree, "package", name, "--out", out / name)
+            call_build_tools(tree, "package", name, "--out", out / name)
 
     return make_once(tmp_path_factory, "packages", package_them)
 
@@ -142,7 +148,8 @@ def publish(index: PackageIndex, kernel: Path) -> Callable[..., Done]:
             rebuilt.write_text("".join(sums))
         arguments += ["--rebuilt", str(rebuilt)]
         environ = CREDENTIALS | env
-        done = call_publish(checkout, *arguments, "--dist", release.folder, *options, env=environ)
+        arguments += ["--dist", str(release.folder), *options]
+        done = call_build_tools(checkout, "publish", *arguments, check=False, env=environ)
         assert PASSWORD not in done.stdout + done.stderr
         return done
 

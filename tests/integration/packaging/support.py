@@ -18,7 +18,7 @@ from typing import Protocol
 import pytest
 
 from build_tools.base.project import Project, find_project
-from build_tools.cli import release as release_commands
+from build_tools.cli import release, stage, verify
 from build_tools.cli.main import main
 from build_tools.kernel.version import read_version
 from build_tools.release.changelog import date_unreleased
@@ -39,6 +39,8 @@ OWNERS_SETTINGS = (
 )
 # Names a folder of this run for packed data (see tests/packed/sitecustomize.py), where it is set.
 PACKED_VARIABLE = "EXTISM_KERNEL_TEST_PACKED"
+# In place of a folder: pack fast and badly, where nothing is compared with what others packed.
+LOOSELY = "loosely"
 PACKED_ONCE = Path(__file__).resolve().parents[2] / "packed"
 
 
@@ -110,27 +112,33 @@ def run_build_tools(
     )
 
 
-def call_publish(checkout: Path, *arguments: str | Path, env: Env) -> Done:
-    """Run `publish` of a checkout in this process, with our sources, which are the checkout's.
+def call_build_tools(
+    checkout: Path, *arguments: str | Path, check: bool = True, env: Env | None = None
+) -> Done:
+    """Run a command in this process, with our sources, which are the checkout's.
 
-    The libraries that check a release take a process three seconds to import.
+    The libraries that check a release take a process three seconds to import, those of modules half a second.
     """
-    argv = ["publish", *(os.fspath(argument) for argument in arguments)]
+    argv = [os.fspath(argument) for argument in arguments]
     out, err = io.StringIO(), io.StringIO()
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(release_commands, "find_project", lambda: Project(checkout))
+        for commands in (release, stage, verify):
+            patch.setattr(commands, "find_project", lambda: Project(checkout))
         patch.setenv("NO_COLOR", "1")
         for name in OWNERS_SETTINGS:
             patch.delenv(name, raising=False)
-        for name, value in env.items():
+        for name, value in (env or {}).items():
             patch.setenv(name, value)
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 code = main(argv)
         finally:
             signal.signal(signal.SIGTERM, handler)
-    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+    done = subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+    if check and done.returncode != 0:
+        pytest.fail(f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
 
 
 def make_checkout(folder: Path) -> Path:
@@ -176,6 +184,23 @@ def new_venv(folder: Path, python: str | Path = sys.executable) -> Path:
 def pip_of(python: Path) -> list[str | Path]:
     """Return the command of pip for an environment: ours, run by its Python; its own takes 6 s to install."""
     return [sys.executable, "-m", "pip", "--python", python]
+
+
+def fetch_into(python: Path, *packages: str, check: bool = True) -> Done:
+    """Install packages of an index into an environment, with uv: in a tenth of pip's time."""
+    return run(
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "install",
+        "-q",
+        "--python",
+        python,
+        *packages,
+        cwd=python.parent,
+        check=check,
+    )
 
 
 def digest(path: Path) -> str:

@@ -17,10 +17,19 @@ from build_tools.base.archive import parse_tar_gz, parse_zip
 from build_tools.base.project import find_project, read_toml
 from build_tools.env.pythons import SUPPORTED, find_python
 from build_tools.release.wheelfile import check_wheel
-from tests.integration.packaging.support import digest, find_only, new_venv, pip_of, run
+from tests.integration.packaging.support import (
+    LOOSELY,
+    PACKED_VARIABLE,
+    digest,
+    fetch_into,
+    find_only,
+    new_venv,
+    pip_of,
+    run,
+)
 
 if TYPE_CHECKING:
-    from tests.integration.packaging.support import BuildTools, Done, Release
+    from tests.integration.packaging.support import BuildTools, Done, Env, Release
 
 EMPTY_MODULE = b"\0asm\1\0\0\0"
 
@@ -32,7 +41,7 @@ def only_wheel(folder: Path) -> Path:
     return wheel
 
 
-def call_backend(checkout: Path, out: Path, hook: str, *, check: bool = True, **env: str) -> Done:
+def call_backend(checkout: Path, out: Path, hook: str, *, check: bool = True, env: Env | None = None) -> Done:
     """Call a hook of the backend as a frontend without isolation does."""
     code = f"from build_tools.release import backend; backend.{hook}({str(out)!r})"
     return run(sys.executable, "-c", code, cwd=checkout, check=check, env=env)
@@ -174,7 +183,7 @@ def test_lowest_versions_of_the_ranges_build_the_same_wheel(
     lowest = lowest_requirements(checkout)
     assert any(pin.startswith("scikit-build-core==") for pin in lowest)
     assert any(pin.startswith("wasmtime==") for pin in lowest)
-    done = run(*pip_of(python), "install", "-q", *lowest, "cmake", "ninja", cwd=tmp_path, check=False)
+    done = fetch_into(python, *lowest, "cmake", "ninja", check=False)
     if done.returncode != 0:
         pytest.skip(f"the lowest versions cannot be installed here: {done.stderr[-300:]}")
     options = ["--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
@@ -240,7 +249,7 @@ def test_finished_kernel_is_packaged_without_any_library_for_modules(
     lock = find_project().tools / "requirements" / "build-system.txt"
     pins = [line.split()[0] for line in lock.read_text().splitlines() if "==" in line]
     kept = [pin for pin in pins if not pin.startswith(("wasmtime", "wasm-tools", "tomli", "exceptiongroup"))]
-    run(*pip_of(python), "install", "-q", *kept, cwd=tmp_path)
+    fetch_into(python, *kept)
     for library in ("wasmtime", "wasm_tools"):
         assert run(python, "-c", f"import {library}", cwd=tmp_path, check=False).returncode != 0
     env = {"EXTISM_KERNEL_PREBUILT": str(prebuilt), "EXTISM_KERNEL_RUSTC": "/nonexistent"}
@@ -263,6 +272,7 @@ def test_finished_kernel_is_packaged_without_any_library_for_modules(
 def test_config_setting_names_the_prebuilt_kernel(release: Release, prebuilt: Path, tmp_path: Path) -> None:
     options: list[str | Path] = [
         "--no-deps",
+        "--no-build-isolation",
         "--config-settings",
         f"kernel.prebuilt={prebuilt}",
         "-w",
@@ -284,7 +294,9 @@ def test_config_setting_names_the_prebuilt_kernel(release: Release, prebuilt: Pa
 def test_prebuilt_module_that_is_no_kernel_is_refused(checkout: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.wasm"
     empty.write_bytes(EMPTY_MODULE)
-    done = call_backend(checkout, tmp_path, "build_wheel", check=False, EXTISM_KERNEL_PREBUILT=str(empty))
+    done = call_backend(
+        checkout, tmp_path, "build_wheel", check=False, env={"EXTISM_KERNEL_PREBUILT": str(empty)}
+    )
     assert done.returncode != 0
     assert "export-missing" in done.stdout + done.stderr
     assert not list(tmp_path.glob("*.whl"))
@@ -292,15 +304,15 @@ def test_prebuilt_module_that_is_no_kernel_is_refused(checkout: Path, tmp_path: 
 
 @pytest.mark.parametrize("name", ["extism-runtime.wasm", "extism-runtime-core.wasm"])
 def test_prebuilt_module_of_either_flavour_gives_the_same_kernel(
-    name: str, kernel: Path, checkout: Path, build_tools: BuildTools, tmp_path: Path
+    name: str, kernel: Path, checkout: Path, called_tools: BuildTools, tmp_path: Path
 ) -> None:
-    build_tools(checkout, "kernel", "--prebuilt", kernel / name, "--out", tmp_path / "again")
+    called_tools(checkout, "kernel", "--prebuilt", kernel / name, "--out", tmp_path / "again")
     for path in ("extism-runtime.wasm", "extism-runtime-core.wasm", "kernel_info.json"):
         assert digest(tmp_path / "again" / path) == digest(kernel / path)
 
 
 def test_toolchain_of_a_prebuilt_module_is_unknown_without_its_info(
-    kernel: Path, checkout: Path, build_tools: BuildTools, tmp_path: Path
+    kernel: Path, checkout: Path, called_tools: BuildTools, tmp_path: Path
 ) -> None:
     alone = Path(shutil.copy(kernel / "extism-runtime.wasm", tmp_path))
     info = json.loads((kernel / "kernel_info.json").read_bytes())
@@ -308,7 +320,7 @@ def test_toolchain_of_a_prebuilt_module_is_unknown_without_its_info(
     for beside in (None, "not json", json.dumps(other)):
         if beside is not None:
             (tmp_path / "kernel_info.json").write_text(beside)
-        build_tools(checkout, "kernel", "--prebuilt", alone, "--out", tmp_path / "out")
+        called_tools(checkout, "kernel", "--prebuilt", alone, "--out", tmp_path / "out")
         staged = json.loads((tmp_path / "out" / "kernel_info.json").read_bytes())
         assert staged["toolchain"] == {"origin": "prebuilt", "is_release": False}
         shutil.rmtree(tmp_path / "out")
@@ -325,7 +337,8 @@ def test_kernel_is_built_where_no_cache_can_be_written(
 
 
 def test_source_date_epoch_is_the_time_of_every_member(checkout: Path, tmp_path: Path) -> None:
-    call_backend(checkout, tmp_path, "build_sdist", SOURCE_DATE_EPOCH="1700000000")
+    env = {"SOURCE_DATE_EPOCH": "1700000000", PACKED_VARIABLE: LOOSELY}
+    call_backend(checkout, tmp_path, "build_sdist", env=env)
     (sdist,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         assert {info.mtime for info in archive} == {1700000000}
@@ -334,7 +347,7 @@ def test_source_date_epoch_is_the_time_of_every_member(checkout: Path, tmp_path:
 @pytest.mark.parametrize("hook", ["build_sdist", "build_wheel"])
 @pytest.mark.parametrize("text", ["", "yesterday", "-1", "1.5"])
 def test_malformed_source_date_epoch_is_refused(hook: str, text: str, checkout: Path, tmp_path: Path) -> None:
-    done = call_backend(checkout, tmp_path, hook, check=False, SOURCE_DATE_EPOCH=text)
+    done = call_backend(checkout, tmp_path, hook, check=False, env={"SOURCE_DATE_EPOCH": text})
     assert done.returncode == 2
     assert "error[epoch-malformed]" in done.stderr
     assert "Traceback" not in done.stderr
@@ -354,7 +367,7 @@ def test_version_that_ecosystems_order_differently_is_refused(
 
 def test_prerelease_is_spelled_as_python_spells_it(own_checkout: Path, tmp_path: Path) -> None:
     set_version(own_checkout, "1.2.0-rc.3")
-    call_backend(own_checkout, tmp_path / "out", "build_sdist")
+    call_backend(own_checkout, tmp_path / "out", "build_sdist", env={PACKED_VARIABLE: LOOSELY})
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["extism_kernel-1.2.0rc3.tar.gz"]
 
 

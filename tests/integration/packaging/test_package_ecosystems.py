@@ -121,21 +121,21 @@ def test_project_without_an_address_is_refused(tmp_path: Path) -> None:
             read_identity(tmp_path / "pyproject.toml")
 
 
-def test_altered_staged_kernel_is_refused(tree: Path, build_tools: BuildTools, tmp_path: Path) -> None:
+def test_altered_staged_kernel_is_refused(tree: Path, called_tools: BuildTools, tmp_path: Path) -> None:
     copy = tmp_path / "tree"
     shutil.copytree(tree, copy)
     module = copy / "extism_kernel_pkg" / "extism-runtime.wasm"
     module.write_bytes(module.read_bytes() + b"\0\x02\x01x")
-    done = build_tools(copy, "package", "npm", "--out", tmp_path / "out", check=False)
+    done = called_tools(copy, "package", "npm", "--out", tmp_path / "out", check=False)
     assert done.returncode == 5
     assert "error[kernel-altered]" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_kernel_is_refused_with_the_remedy(
-    checkout: Path, build_tools: BuildTools, tmp_path: Path
+    checkout: Path, called_tools: BuildTools, tmp_path: Path
 ) -> None:
-    done = build_tools(checkout, "package", "npm", "--out", tmp_path / "out", check=False)
+    done = called_tools(checkout, "package", "npm", "--out", tmp_path / "out", check=False)
     assert done.returncode == 5
     assert "error[kernel-not-staged]" in done.stderr
     assert "python -m build_tools kernel" in done.stderr

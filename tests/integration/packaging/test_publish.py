@@ -120,18 +120,20 @@ def test_wrong_password_uploads_nothing_and_is_not_shown(
     assert index.names == []
 
 
-def test_url_with_credentials_is_a_usage_error(build_tools: BuildTools, checkout: Path) -> None:
-    done = build_tools(checkout, "publish", "--index", "https://me:secret@index.example/legacy/", check=False)
+def test_url_with_credentials_is_a_usage_error(called_tools: BuildTools, checkout: Path) -> None:
+    done = called_tools(
+        checkout, "publish", "--index", "https://me:secret@index.example/legacy/", check=False
+    )
     assert done.returncode == 2
     assert "TWINE_PASSWORD" in done.stderr
     assert "secret" not in done.stderr
 
 
 def test_index_that_does_not_answer_is_no_approval(
-    build_tools: BuildTools, checkout: Path, release: Release
+    called_tools: BuildTools, checkout: Path, release: Release
 ) -> None:
     arguments = ["publish", "--index", "http://127.0.0.1:9", "--dist", str(release.folder), "--dry-run"]
-    done = build_tools(checkout, *arguments, check=False)
+    done = called_tools(checkout, *arguments, check=False)
     assert done.returncode == 4
     assert "error[index-unreachable]" in done.stderr
 
@@ -179,10 +181,10 @@ def test_missing_attestation_is_refused(
 
 
 def test_signing_without_an_identity_is_refused_at_once(
-    build_tools: BuildTools, checkout: Path, release: Release
+    called_tools: BuildTools, checkout: Path, release: Release
 ) -> None:
     if os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"):
         pytest.skip("this job has an identity (fix it by running the test elsewhere)")
-    done = build_tools(checkout, "attest", "--dist", release.folder, check=False)
+    done = called_tools(checkout, "attest", "--dist", release.folder, check=False)
     assert done.returncode == 2
     assert "no identity to sign with" in done.stderr

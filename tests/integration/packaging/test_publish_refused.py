@@ -78,10 +78,10 @@ def test_artifacts_that_a_second_build_gave_otherwise_are_refused(
 
 
 def test_release_without_a_second_build_is_refused(
-    build_tools: BuildTools, index: PackageIndex, checkout: Path, release: Release
+    called_tools: BuildTools, index: PackageIndex, checkout: Path, release: Release
 ) -> None:
     options = ["--simple", f"{index.url}/simple", "--dist", str(release.folder), "--dry-run"]
-    done = build_tools(checkout, "publish", "--index", f"{index.url}/legacy/", *options, check=False)
+    done = called_tools(checkout, "publish", "--index", f"{index.url}/legacy/", *options, check=False)
     assert done.returncode == REFUSED
     assert "finding[rebuild-missing]" in done.stderr
 

@@ -77,18 +77,18 @@ ANSWERS: dict[str, tuple[str, int, Callable[[bytes], bytes]]] = {
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_module_gets_its_answer_and_exit_code(
-    name: str, tree: Path, prebuilt: Path, build_tools: BuildTools, tmp_path: Path
+    name: str, tree: Path, prebuilt: Path, called_tools: BuildTools, tmp_path: Path
 ) -> None:
     answer, code, make = ANSWERS[name]
     path = tmp_path / "vendored.wasm"
     path.write_bytes(make(prebuilt.read_bytes()))
-    returned, modules = verify(build_tools, tree, path)
+    returned, modules = verify(called_tools, tree, path)
     assert [module["answer"] for module in modules] == [answer]
     assert returned == code
 
 
 def test_kernels_inside_archives_and_folders_are_found(
-    tree: Path, release: Release, prebuilt: Path, build_tools: BuildTools, tmp_path: Path
+    tree: Path, release: Release, prebuilt: Path, called_tools: BuildTools, tmp_path: Path
 ) -> None:
     data = prebuilt.read_bytes()
     jar = make_zip([Member(name="META-INF/extism/extism-runtime.wasm", data=data)], epoch=0)
@@ -97,7 +97,7 @@ def test_kernels_inside_archives_and_folders_are_found(
     (tmp_path / "sdk.tgz").write_bytes(make_tar_gz(tarball, epoch=0))
     (tmp_path / "other.wasm").write_bytes(bytes(wat2wasm("(module)")))
     shutil.copy(release.wheel, tmp_path)
-    returned, modules = verify(build_tools, tree, tmp_path)
+    returned, modules = verify(called_tools, tree, tmp_path)
     found = sorted(module["where"].removeprefix(f"{tmp_path}/") for module in modules)
     assert found == [
         f"{release.wheel.name}!/extism_kernel_pkg/extism-runtime-core.wasm",
@@ -120,23 +120,23 @@ def test_worst_module_decides_the_exit_code(
     assert verify(build_tools, tree, tmp_path)[0] == 13
 
 
-def test_folder_without_modules_says_so(tree: Path, build_tools: BuildTools, tmp_path: Path) -> None:
+def test_folder_without_modules_says_so(tree: Path, called_tools: BuildTools, tmp_path: Path) -> None:
     (tmp_path / "README").write_text("no module here")
-    assert verify(build_tools, tree, tmp_path) == (15, [])
+    assert verify(called_tools, tree, tmp_path) == (15, [])
 
 
 def test_broken_archive_is_named_and_has_its_exit_code(
-    tree: Path, build_tools: BuildTools, tmp_path: Path
+    tree: Path, called_tools: BuildTools, tmp_path: Path
 ) -> None:
     path = tmp_path / "broken.whl"
     path.write_bytes(b"PK\x03\x04 and then nothing" * 9)
-    done = build_tools(tree, "verify", path, check=False)
+    done = called_tools(tree, "verify", path, check=False)
     assert done.returncode == 16
     assert "not looked into" in done.stdout
 
 
-def test_missing_path_is_malformed_input(tree: Path, build_tools: BuildTools, tmp_path: Path) -> None:
-    done = build_tools(tree, "verify", tmp_path / "absent.wasm", check=False)
+def test_missing_path_is_malformed_input(tree: Path, called_tools: BuildTools, tmp_path: Path) -> None:
+    done = called_tools(tree, "verify", tmp_path / "absent.wasm", check=False)
     assert done.returncode == 5
     assert "error[file-missing]" in done.stderr
 
@@ -160,11 +160,11 @@ def test_released_digests_are_remembered_once(
 
 
 def test_malformed_list_of_digests_is_named(
-    checkout: Path, prebuilt: Path, build_tools: BuildTools, tmp_path: Path
+    checkout: Path, prebuilt: Path, called_tools: BuildTools, tmp_path: Path
 ) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(checkout, tree)
     (tree / "extism_kernel_pkg" / "known_digests.json").write_text('{"schema": 1, "releases": [{}]}')
-    done = build_tools(tree, "verify", prebuilt, check=False)
+    done = called_tools(tree, "verify", prebuilt, check=False)
     assert done.returncode == 5
     assert "known_digests.json" in done.stderr
