@@ -154,7 +154,9 @@ def _add_tools(subparsers: Subparsers) -> None:
     test.add_argument(
         "-k", dest="expression", metavar="EXPRESSION", help="only the tests that pytest's -k selects"
     )
-    test.add_argument("--fast", action="store_true", help="leave out what takes minutes")
+    test.add_argument(
+        "--fast", action="store_true", help="leave out what takes minutes, and say what that is"
+    )
     test.add_argument(
         "--costs", type=int, default=0, metavar="N", help="list the N tests that took the most CPU time"
     )
