@@ -4,7 +4,7 @@
 //! its two words are linked like the last two of a record. They are written when a range enters an empty bin, and read
 //! only while the bin's bit is set. So `reset` clears the bits alone.
 
-use crate::layout::{BIN_COUNT, BINS, BITMAP, HEADER};
+use crate::layout::{BINS, BITMAP, HEADER};
 use crate::record::{Link, MARK, OLDER, PLACE, Record, YOUNGER};
 use crate::{Kernel, Memory};
 
@@ -19,7 +19,6 @@ pub(crate) fn bin_of(size: u32) -> u32 {
     (size >> 29_u32.wrapping_sub(zeros)).wrapping_sub(zeros << 2).wrapping_add(100)
 }
 
-#[inline(always)]
 fn bin_link(number: u32) -> Link {
     FIRST_BIN.wrapping_sub(number << 3)
 }
@@ -32,7 +31,6 @@ fn bitmap(head: u32, number: u32) -> u32 {
 
 impl<M: Memory> Kernel<M> {
     /// Sets or clears a bin's bit.
-    #[inline(never)]
     fn flip(&mut self, number: u32) {
         let at = bitmap(self.head(), number);
         let bits = self.memory.long(at, BITMAP) ^ 1_u64.wrapping_shl(number);
@@ -40,7 +38,6 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Adds a range of `size` bytes to its bin as the youngest; `place` is marked.
-    #[inline(never)]
     pub(crate) fn insert(&mut self, record: Record, place: u32, size: u32) {
         // The mark says that there is no length any more, so it comes before what takes the length's word.
         self.set_field(record, PLACE, place);
@@ -61,7 +58,6 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Takes a range out of its bin.
-    #[inline(never)]
     pub(crate) fn remove(&mut self, record: Record) {
         let head = self.head();
         let older = self.field(record, OLDER);
@@ -77,7 +73,6 @@ impl<M: Memory> Kernel<M> {
     /// The range to reuse for `size` bytes, or none: the oldest of the size's own bin if it fits, else the oldest of
     /// the first bin in which all fit. If the output lies where the block would, it is the turn of the next one of the
     /// bin, and if that does not do there is none.
-    #[inline(always)]
     pub(crate) fn find_free(&self, size: u32) -> Record {
         let head = self.head();
         let mut number = bin_of(size);
@@ -107,7 +102,6 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// The range that was freed next after the one with this link, or the oldest of the bin with this link.
-    #[inline(always)]
     fn younger(&self, head: u32, link: Link) -> Record {
         Record::new(head, self.field(Record::new(head, link), YOUNGER))
     }
@@ -115,15 +109,12 @@ impl<M: Memory> Kernel<M> {
     /// Whether a block of `size` bytes at the beginning of the range, with its header, would lie over the output.
     #[inline(always)]
     fn is_output(&self, record: Record, size: u32) -> bool {
-        let offset = self.output_offset().get() as u32;
+        let offset = self.output_offset().0 as u32;
         offset != 0 && self.meets(record, size, offset)
     }
 
-    #[inline(never)]
     fn meets(&self, record: Record, size: u32, offset: u32) -> bool {
         let start = (self.field(record, PLACE) & !MARK).wrapping_sub(HEADER);
         (offset.wrapping_sub(start) < size) | (u64::from(start.wrapping_sub(offset)) < self.output_length())
     }
 }
-
-const _: () = assert!(BIN_COUNT <= 128, "the bitmap has two words");

@@ -1,4 +1,4 @@
-//! The module's exports under their current names: thin doors to [`Kernel`].
+//! The module's exports under their current names: thin shells around [`Kernel`].
 //!
 //! The names of the first generation are added to the finished module as aliases. Nothing here may
 //! be compiled natively: a native `free` would take the C library's place.
@@ -23,23 +23,19 @@ unsafe extern "C" {
 }
 
 /// A pointer to an address in linear memory.
-#[inline(always)]
 fn at(base: u32, offset: u32) -> *mut u8 {
-    let base: *mut u8 = core::ptr::with_exposed_provenance_mut(base as usize);
     // SAFETY: `Memory` promises that the sum does not wrap, and linear memory is one object.
-    unsafe { base.add(offset as usize) }
+    unsafe { core::ptr::with_exposed_provenance_mut::<u8>(base as usize).add(offset as usize) }
 }
 
 /// Declares how a number of one size is read and written.
 macro_rules! access {
     ($($get:ident $set:ident $type:ty,)*) => {$(
-        #[inline(always)]
         fn $get(&self, base: u32, offset: u32) -> $type {
             // SAFETY: the kernel asks only for bytes inside its pages, where no Rust object lies, aligned or not.
             unsafe { at(base, offset).cast::<$type>().read_unaligned() }
         }
 
-        #[inline(always)]
         fn $set(&mut self, base: u32, offset: u32, value: $type) {
             // SAFETY: as for reading.
             unsafe { at(base, offset).cast::<$type>().write_unaligned(value) }
@@ -54,53 +50,39 @@ impl Memory for LinearMemory {
         long set_long u64,
     }
 
-    #[inline(always)]
     fn fill(&mut self, start: u32, value: u8, count: u32) {
         // SAFETY: the range lies inside the kernel's pages.
         unsafe { memory_fill(start, value.into(), count) }
     }
 
-    #[inline(always)]
     fn copy(&mut self, to: u32, from: u32, count: u32) {
         // SAFETY: both ranges lie inside the kernel's pages, and may overlap.
         unsafe { memory_copy(to, from, count) }
     }
 
-    #[inline(always)]
     fn pages(&self) -> PageCount {
-        PageCount::new(memory_size(0) as u32)
+        PageCount(memory_size(0) as u32)
     }
 
-    #[inline(always)]
     fn grow(&mut self, delta: PageCount) -> bool {
-        memory_grow(0, delta.get() as usize) != usize::MAX
+        memory_grow(0, delta.0 as usize) != usize::MAX
     }
 
-    #[inline(always)]
     fn get(&self, global: Global) -> u32 {
         global.get()
     }
 
-    #[inline(always)]
     fn set(&mut self, global: Global, value: u32) {
         global.set(value);
     }
 
-    #[inline(always)]
     fn wide(&self, global: WideGlobal) -> u64 {
         global.get()
     }
 
-    #[inline(always)]
     fn set_wide(&mut self, global: WideGlobal, value: u64) {
         global.set(value);
     }
-}
-
-/// The kernel has no state outside the instance, so each call makes its own handle on it.
-#[inline(always)]
-fn kernel() -> Kernel<LinearMemory> {
-    Kernel::new(LinearMemory)
 }
 
 /// Declares exports that pass their arguments on to the method of the same name. A handle and an address are an
@@ -111,7 +93,7 @@ macro_rules! exports {
         // SAFETY: the name is the ABI's, and nothing else in this module has it.
         #[unsafe(no_mangle)]
         pub extern "C" fn $name($($argument: $type),*) $(-> $result)? {
-            kernel().$name($($argument),*)
+            Kernel { memory: LinearMemory }.$name($($argument),*)
         }
     )*};
 }
@@ -122,6 +104,7 @@ exports! {
     length(handle: Handle) -> u64;
     load_u8(address: Address) -> u8;
     load_u64(address: Address) -> u64;
+    store_u8(address: Address, value: u32);
     store_u64(address: Address, value: u64);
     input_set(offset: Address, length: u64);
     input_offset() -> Address;
@@ -137,18 +120,11 @@ exports! {
     memory_bytes() -> u64;
 }
 
-/// `store_u8` of abi.toml: only the low 8 bits count, whatever the guest passes (S-6).
-// SAFETY: the name is the ABI's, and nothing else in this module has it.
-#[unsafe(no_mangle)]
-pub extern "C" fn store_u8(address: Address, value: u32) {
-    kernel().store_u8(address, value as u8);
-}
-
 /// `length_unsafe` of abi.toml: the same function as `length`.
 // SAFETY: the name is the ABI's, and nothing else in this module has it.
 #[unsafe(no_mangle)]
 pub extern "C" fn length_unsafe(handle: Handle) -> u64 {
-    kernel().length(handle)
+    Kernel { memory: LinearMemory }.length(handle)
 }
 
 /// Arithmetic here cannot fail, so nothing refers to this; the compiler asks for it all the same.

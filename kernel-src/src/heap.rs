@@ -4,7 +4,7 @@
 use crate::layout::{FIRST_HANDLE, HEADER, HINT, LENGTH_MAX, RECORD, RESERVE, SMALL_MAX};
 use crate::memory::{Global, WideGlobal};
 use crate::record::{FREE, LENGTH, Link, MARK, NEXT, PLACE, PREV, Record, SMALL};
-use crate::{Handle, Kernel, Memory};
+use crate::{Address, Handle, Kernel, Memory};
 
 /// Bytes that are cleared beyond a block, where earlier lives left some, so that the next blocks need not be.
 const AHEAD: u32 = 1024;
@@ -14,11 +14,10 @@ impl<M: Memory> Kernel<M> {
     ///
     /// The word before a block says where its record is. Guests can write there, so a record is believed only if it
     /// lies in the table and names this block; if not, the handle is dead.
-    #[inline(never)]
     pub(crate) fn find(&self, handle: Handle) -> Record {
         let head = self.head();
-        if self.is_handed_out(handle.address()) {
-            let place = handle.get() as u32;
+        if self.is_handed_out(Address(handle.0)) {
+            let place = handle.0 as u32;
             let link = self.memory.word(place.wrapping_sub(HINT), 0);
             let record = Record::new(head, link);
             if link < self.memory.get(Global::Table)
@@ -37,10 +36,8 @@ impl<M: Memory> Kernel<M> {
         u64::from(self.field(self.find(handle), LENGTH))
     }
 
-    /// Reserves `length` bytes and returns their handle, or 0.
-    ///
-    /// Bounded by a constant (C-1) but for bytes that are cleared or copied.
-    #[inline(always)]
+    /// Reserves `length` bytes and returns their handle, or 0. Bounded by a constant but for bytes that are
+    /// cleared or copied (C-1).
     pub fn alloc(&mut self, length: u64) -> Handle {
         let size = (length as u32).wrapping_add(HEADER + 15) & !15;
         let mut last = self.last();
@@ -52,10 +49,10 @@ impl<M: Memory> Kernel<M> {
                 Err(handle) => return handle,
             }
         }
-        self.write_hint(place, self.memory.get(Global::Table));
+        self.memory.set_word(place.wrapping_sub(HINT), 0, self.memory.get(Global::Table));
         self.append(last, length as u32, place.wrapping_add(size));
         self.hand_out(span(place, length));
-        Handle::new(u64::from(place))
+        Handle(u64::from(place))
     }
 
     /// Says that more was handed out.
@@ -65,17 +62,11 @@ impl<M: Memory> Kernel<M> {
         self.memory.set_wide(WideGlobal::Whole, span.saturating_sub(7));
     }
 
-    /// Says before a block where its record is.
-    #[inline(always)]
-    fn write_hint(&mut self, place: u32, link: Link) {
-        self.memory.set_word(place.wrapping_sub(HINT), 0, link);
-    }
-
     /// The slow path of `alloc`: the last record and its place, ready for the block, or what else to return.
     #[inline(always)]
     fn make_place(&mut self, length: u64, size: u32) -> Result<(Record, u32), Handle> {
         if length.wrapping_sub(1) >= LENGTH_MAX {
-            return Err(Handle::NONE);
+            return Err(Handle(0));
         }
         // A fresh instance, or a call that was cut half-way (L-3).
         if self.memory.get(Global::Ready) == 0 {
@@ -89,7 +80,7 @@ impl<M: Memory> Kernel<M> {
         }
         // An end that wraps is below the place, and no memory has room for it.
         let end = place.wrapping_add(size);
-        let has_space = (end > place) & (end.max(hole_end) <= last.at().wrapping_sub(RESERVE));
+        let has_space = (end > place) & (end.max(hole_end) <= last.0.wrapping_sub(RESERVE));
         if !has_space | (length > SMALL_MAX) {
             let fit = self.find_free(size);
             if fit != Record::NONE && (!has_space || self.field(fit, PLACE) & SMALL == 0) {
@@ -99,7 +90,7 @@ impl<M: Memory> Kernel<M> {
         if !has_space {
             place = self.grow(place, size);
             if place == 0 {
-                return Err(Handle::NONE);
+                return Err(Handle(0));
             }
         }
         let mut last = self.last();
@@ -108,7 +99,7 @@ impl<M: Memory> Kernel<M> {
             // Pages of others are passed over, and what is unused before them: it can be read from now on.
             self.wipe(unused, self.memory.get(Global::HoleStart).min(self.memory.get(Global::Used)));
             self.append(last, 0, place);
-            last = Record::new(last.at(), RECORD);
+            last = Record::new(last.0, RECORD);
         }
         self.prepare(last, place, place.wrapping_add(size));
         Ok((last, place))
@@ -121,7 +112,7 @@ impl<M: Memory> Kernel<M> {
         let used = self.memory.get(Global::Used);
         let dirty = self.memory.get(Global::Dirty);
         // Half the room is for the records of the smallest blocks in the other half, and to spare.
-        let floor = last.at().wrapping_sub(RESERVE - RECORD);
+        let floor = last.0.wrapping_sub(RESERVE - RECORD);
         let mut ready = floor.wrapping_sub(end.max(hole_end)) >> 1;
         if end < used {
             ready = ready.min(AHEAD);
@@ -135,7 +126,6 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Clears from one address to another, if there is anything between.
-    #[inline(never)]
     pub(crate) fn wipe(&mut self, start: u32, end: u32) {
         if start < end {
             self.memory.fill(start, 0, end.wrapping_sub(start));
@@ -143,12 +133,10 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Makes a block at the beginning of a free range, and a smaller range of what is left.
-    #[inline(always)]
     fn reuse(&mut self, record: Record, length: u64, size: u32) -> Handle {
         self.memory.set(Global::Ready, 0);
         let marked = self.field(record, PLACE);
-        let mark = marked & MARK;
-        let place = marked.wrapping_sub(mark);
+        let place = marked & !MARK;
         let left = self.size(record).wrapping_sub(size);
         self.remove(record);
         let head = self.head();
@@ -161,15 +149,14 @@ impl<M: Memory> Kernel<M> {
             }
             // Without a record for the rest the block keeps the whole range.
             if rest != 0 {
-                let next = self.field(record, NEXT);
                 let rest_record = Record::new(head, rest);
-                self.join(rest_record, next);
+                self.join(rest_record, self.field(record, NEXT));
                 self.join(record, rest);
                 self.insert(rest_record, marked.wrapping_add(size), left);
             }
         }
         self.set_field(record, LENGTH, length as u32);
-        self.write_hint(place, record.link(head));
+        self.memory.set_word(place.wrapping_sub(HINT), 0, record.link(head));
         let span = span(place, length);
         if span > self.memory.wide(WideGlobal::Span) {
             self.hand_out(span);
@@ -178,17 +165,16 @@ impl<M: Memory> Kernel<M> {
         self.set_field(record, PLACE, place);
         // The table may have less room now than what was ready counted on.
         self.memory.set(Global::Ready, 1);
-        Handle::new(u64::from(place))
+        Handle(u64::from(place))
     }
 
     /// The last record's link, after the next one of the table has become the last; or 0 if the table has no room.
-    #[inline(always)]
     fn split_last(&mut self) -> Link {
         let head = self.head();
         let last = self.last();
-        let next = Record::new(last.at(), RECORD);
+        let next = Record::new(last.0, RECORD);
         let place = self.field(last, PLACE);
-        if next.at() < place.max(self.memory.get(Global::HoleEnd)) {
+        if next.0 < place.max(self.memory.get(Global::HoleEnd)) {
             return 0;
         }
         let link = last.link(head);
@@ -199,7 +185,6 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Ends the live block with this handle, or does nothing. Bounded by a constant (C-1).
-    #[inline(never)]
     pub fn free(&mut self, handle: Handle) {
         let mut record = self.find(handle);
         let length = self.field(record, LENGTH);
@@ -207,23 +192,20 @@ impl<M: Memory> Kernel<M> {
         if length == 0 || ready == 0 {
             return;
         }
-        if self.output_offset() == handle.address() {
-            self.memory.set_wide(WideGlobal::OutputFreed, handle.get());
+        if self.output_offset() == Address(handle.0) {
+            self.memory.set_wide(WideGlobal::OutputFreed, handle.0);
             return;
         }
         if self.error_get() == handle {
-            self.memory.set_wide(WideGlobal::ErrorFreed, handle.get());
+            self.memory.set_wide(WideGlobal::ErrorFreed, handle.0);
             return;
         }
-        if self.input_offset() == handle.address() {
+        if self.input_offset() == Address(handle.0) {
             self.memory.set_wide(WideGlobal::InputLength, 0);
         }
         self.memory.set(Global::Ready, 0);
         let head = self.head();
-        let mut mark = FREE;
-        if length <= SMALL_MAX as u32 {
-            mark |= SMALL;
-        }
+        let mut mark = if length <= SMALL_MAX as u32 { FREE | SMALL } else { FREE };
         let next = Record::new(head, self.field(record, NEXT));
         mark |= self.absorb(next, record, next);
         let previous = Record::new(head, self.field(record, PREV));
@@ -238,7 +220,6 @@ impl<M: Memory> Kernel<M> {
 
     /// If `free`, one of two neighbours, is a free range, takes it out of its bin, and makes one range of both: the
     /// right one's record is spare. Returns the mark of `free`, or 0.
-    #[inline(never)]
     fn absorb(&mut self, free: Record, left: Record, right: Record) -> u32 {
         let mark = self.field(free, PLACE) & MARK;
         if mark != 0 {
@@ -253,7 +234,6 @@ impl<M: Memory> Kernel<M> {
 }
 
 /// Bytes from the first handle to the end of the block at `place`.
-#[inline(always)]
 fn span(place: u32, length: u64) -> u64 {
     u64::from(place).wrapping_add(length).wrapping_sub(u64::from(FIRST_HANDLE))
 }

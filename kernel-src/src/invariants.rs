@@ -77,7 +77,7 @@ impl<M: Memory> Kernel<M> {
             assert_eq!(place % 16, 0, "a place is a multiple of 16");
             if mark != 0 {
                 assert_eq!(right_mark, 0, "free neighbours have become one");
-                assert_eq!(self.find(Handle::new(place.into())), self.none(), "a free range is no block");
+                assert_eq!(self.find(Handle(place.into())), self.none(), "a free range is no block");
                 free.insert(link);
             } else if self.field(record, LENGTH) == 0 {
                 assert_eq!(end % PAGE_BYTES, HEADER, "it ends with others' pages");
@@ -85,7 +85,7 @@ impl<M: Memory> Kernel<M> {
             } else {
                 let length = self.field(record, LENGTH);
                 assert!(u64::from(place) + u64::from(length) <= u64::from(end - HEADER), "a block has room");
-                let found = self.find(Handle::new(place.into()));
+                let found = self.find(Handle(place.into()));
                 assert!(found == record || found == self.none(), "a handle is found, or dead");
                 let span = self.memory.wide(WideGlobal::Span);
                 assert!(u64::from(place + length - FIRST_HANDLE) <= span, "the span covers every block");
@@ -126,14 +126,14 @@ impl<M: Memory> Kernel<M> {
     fn check_unused(&self) {
         let place = self.field(self.last(), PLACE);
         let hole = self.memory.get(Global::HoleStart)..self.memory.get(Global::HoleEnd);
-        assert!(place <= self.last().at(), "the blocks end below the table");
-        assert!(hole.end <= self.last().at(), "the table is above others' pages");
+        assert!(place <= self.last().0, "the blocks end below the table");
+        assert!(hole.end <= self.last().0, "the table is above others' pages");
         let ready = self.memory.get(Global::Ready);
         if ready > place {
             assert!(!(hole.contains(&ready.wrapping_sub(1)) || place < hole.end && ready > hole.start));
             let records = (ready - place) / (2 * HEADER) * RECORD;
             assert!(
-                self.last().at() >= ready.max(hole.end) + records + RECORD,
+                self.last().0 >= ready.max(hole.end) + records + RECORD,
                 "what is ready has room for its records"
             );
         }
@@ -149,7 +149,7 @@ impl<M: Memory> Kernel<M> {
         let is_clean = |at| hole.contains(&at) || self.memory.byte(at, 0) == 0;
         let mut ready = place..self.memory.get(Global::Ready);
         assert!(ready.all(is_clean), "what is ready is clean");
-        let end = self.memory.get(Global::Dirty).min(self.last().at() - RECORD);
+        let end = self.memory.get(Global::Dirty).min(self.last().0 - RECORD);
         let mut unused = place.max(self.memory.get(Global::Used))..end;
         assert!(unused.all(is_clean), "what was never used is clean");
     }

@@ -5,7 +5,7 @@ use crate::PageCount;
 /// Bytes in a page of linear memory.
 pub const PAGE_BYTES: u32 = 65_536;
 /// Pages the module is born with (S-1).
-pub const INITIAL_PAGES: PageCount = PageCount::new(2);
+pub const INITIAL_PAGES: PageCount = PageCount(2);
 /// A longer block is reused at once when it was freed.
 pub const SMALL_MAX: u64 = 1024;
 /// A longer block is refused: there would be no room for the rest.
@@ -35,6 +35,7 @@ pub const BINS: u32 = BITMAP + 8;
 /// From the anchor's address to the end of the kernel's pages.
 pub const TAIL: u32 = BINS + BIN_COUNT * 8;
 /// Where the anchor lies in a fresh instance.
-pub const FIRST_HEAD: u32 = INITIAL_PAGES.get() * PAGE_BYTES - TAIL;
+pub const FIRST_HEAD: u32 = INITIAL_PAGES.0 * PAGE_BYTES - TAIL;
 
+const _: () = assert!(BIN_COUNT <= 128, "the bitmap has two words");
 const _: () = assert!(FIRST_HANDLE % 16 == 0, "handles are multiples of 16 (A-1)");

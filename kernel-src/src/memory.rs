@@ -15,34 +15,25 @@ macro_rules! globals {
             $($(#[$doc])* $name,)*
         }
 
+        #[allow(non_snake_case)]
         impl $enum {
             /// How many there are.
             pub const COUNT: usize = [$($get),*].len();
-        }
 
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            #[allow(non_snake_case)]
-            mod get {
+            #[cfg(target_arch = "wasm32")]
+            pub(crate) fn get(self) -> $type {
                 #[link(wasm_import_module = "global")]
-                unsafe extern "C" { $(#[link_name = $get] pub safe fn $name() -> $type;)* }
+                unsafe extern "C" { $(#[link_name = $get] safe fn $name() -> $type;)* }
+                match self { $(Self::$name => $name(),)* }
             }
-            #[allow(non_snake_case)]
-            mod set {
+
+            #[cfg(target_arch = "wasm32")]
+            pub(crate) fn set(self, value: $type) {
                 #[link(wasm_import_module = "global")]
-                unsafe extern "C" { $(#[link_name = $set] pub safe fn $name(value: $type);)* }
+                unsafe extern "C" { $(#[link_name = $set] safe fn $name(value: $type);)* }
+                match self { $(Self::$name => $name(value),)* }
             }
-            impl $enum {
-                #[inline(always)]
-                pub(crate) fn get(self) -> $type {
-                    match self { $(Self::$name => get::$name(),)* }
-                }
-                #[inline(always)]
-                pub(crate) fn set(self, value: $type) {
-                    match self { $(Self::$name => set::$name(value),)* }
-                }
-            }
-        };
+        }
     };
 }
 
@@ -73,8 +64,7 @@ globals! {
     }
 }
 
-const _: () =
-    assert!(crate::FIRST_HEAD == 130_172, "the placeholders of `head` and `dirty` say how they begin");
+const _: () = assert!(crate::FIRST_HEAD == 130_172, "so the placeholders of `head` and `dirty` begin");
 
 globals! {
     /// The kernel's 64-bit state outside linear memory: what exports compare with, or give back.
@@ -102,9 +92,8 @@ globals! {
 
 /// A module instance as the kernel sees it: its linear memory and its globals.
 ///
-/// Memory is touched only inside the pages that the kernel owns. Values are little-endian; addresses need
-/// not be aligned. An address comes as a base and an offset that cannot carry it beyond 32 bits, as in
-/// WebAssembly.
+/// Memory is touched only inside the pages that the kernel owns. Values are little-endian; addresses need not be
+/// aligned. An address comes as a base and an offset that cannot carry it beyond 32 bits, as in WebAssembly.
 pub trait Memory {
     /// Reads one byte.
     fn byte(&self, base: u32, offset: u32) -> u8;

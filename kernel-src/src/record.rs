@@ -34,46 +34,34 @@ pub const SMALL: u32 = 2;
 pub type Link = u32;
 
 /// The address of a record. It is good until memory grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(transparent)]
-pub struct Record(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record(pub u32);
 
 impl Record {
     /// No record.
     pub const NONE: Self = Self(0);
 
     /// The record with this link, below the anchor at `head`.
-    #[inline(always)]
     pub const fn new(head: u32, link: Link) -> Self {
         Self(head.wrapping_sub(link))
     }
 
     /// Its link, from the anchor at `head`.
-    #[inline(always)]
     pub const fn link(self, head: u32) -> Link {
         head.wrapping_sub(self.0)
-    }
-
-    /// Its address.
-    #[inline(always)]
-    pub const fn at(self) -> u32 {
-        self.0
     }
 }
 
 impl<M: Memory> Kernel<M> {
-    #[inline(always)]
     pub(crate) fn field(&self, record: Record, field: Field) -> u32 {
-        self.memory.word(record.at(), field)
+        self.memory.word(record.0, field)
     }
 
-    #[inline(always)]
     pub(crate) fn set_field(&mut self, record: Record, field: Field, value: u32) {
-        self.memory.set_word(record.at(), field, value);
+        self.memory.set_word(record.0, field, value);
     }
 
     /// The anchor's address. The anchor is the record before the first, and always all zeros.
-    #[inline(always)]
     pub(crate) fn head(&self) -> u32 {
         self.memory.get(Global::Head)
     }
@@ -85,7 +73,6 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Bytes of a free range.
-    #[inline(never)]
     pub(crate) fn size(&self, record: Record) -> u32 {
         let next = Record::new(self.head(), self.field(record, NEXT));
         self.field(next, PLACE).wrapping_sub(self.field(record, PLACE) & !MARK)
@@ -98,7 +85,7 @@ impl<M: Memory> Kernel<M> {
     #[inline(always)]
     pub(crate) fn append(&mut self, last: Record, length: u32, end: u32) {
         let link = self.memory.get(Global::Table);
-        let next = Record::new(last.at(), RECORD);
+        let next = Record::new(last.0, RECORD);
         self.set_field(next, PLACE, end);
         self.set_field(next, PREV, link);
         self.set_field(last, LENGTH, length);
@@ -107,7 +94,6 @@ impl<M: Memory> Kernel<M> {
     }
 
     /// Makes two records neighbours.
-    #[inline(never)]
     pub(crate) fn join(&mut self, left: Record, right: Link) {
         let head = self.head();
         self.set_field(left, NEXT, right);

@@ -131,6 +131,14 @@ fn defect_6_no_load_reads_beyond_its_range_and_none_traps() {
 }
 
 #[test]
+fn store_u8_takes_the_low_8_bits_of_its_value() {
+    let mut kernel = kernel(17);
+    let handle = kernel.alloc(2);
+    kernel.store_u8(handle, 0xffff_ff05);
+    assert_eq!((kernel.load_u8(handle), kernel.load_u8(handle + 1)), (5, 0), "S-6");
+}
+
+#[test]
 fn defect_7_addresses_above_4_gib_are_nowhere() {
     let mut kernel = kernel(17);
     let handle = kernel.alloc(64);

@@ -28,7 +28,7 @@ pub struct TestMemory {
 impl TestMemory {
     pub fn new(limit: u32) -> Self {
         Self {
-            bytes: vec![0; (INITIAL_PAGES.get() * PAGE_BYTES) as usize],
+            bytes: vec![0; (INITIAL_PAGES.0 * PAGE_BYTES) as usize],
             limit,
             traps: false,
             bulk: 0,
@@ -98,10 +98,10 @@ impl Memory for TestMemory {
         self.bytes.copy_within(from as usize..from as usize + count as usize, to as usize);
     }
     fn pages(&self) -> PageCount {
-        PageCount::new((self.bytes.len() / PAGE_BYTES as usize) as u32)
+        PageCount((self.bytes.len() / PAGE_BYTES as usize) as u32)
     }
     fn grow(&mut self, delta: PageCount) -> bool {
-        let pages = u64::from(self.pages().get()) + u64::from(delta.get());
+        let pages = u64::from(self.pages().0) + u64::from(delta.0);
         if pages > u64::from(self.limit) {
             assert!(!self.traps, "memory.grow trapped");
             return false;

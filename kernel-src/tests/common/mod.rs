@@ -62,10 +62,10 @@ impl Shadow {
     }
 
     pub fn alloc(&mut self, length: u64) -> u64 {
-        let pages = self.kernel.memory().pages().get();
+        let pages = self.kernel.memory().pages().0;
         let owned = self.kernel.memory_bytes();
         let handle = self.kernel.alloc(length);
-        let grown = u64::from(self.kernel.memory().pages().get() - pages);
+        let grown = u64::from(self.kernel.memory().pages().0 - pages);
         if handle == 0 {
             assert_eq!(grown, 0, "a refusal changes nothing");
             let left = u64::from(self.kernel.memory().limit.saturating_sub(pages)) * u64::from(PAGE_BYTES);
@@ -208,7 +208,7 @@ impl Shadow {
     }
 
     pub fn store_u8(&mut self, address: u64, value: u8) {
-        self.kernel.store_u8(address, value);
+        self.kernel.store_u8(address, value.into());
         if address >= FIRST && address < self.end() {
             self.bytes[(address - FIRST) as usize] = value;
         }

@@ -13,7 +13,7 @@ pub struct PlainKernel(Kernel<TestMemory>);
 
 impl PlainKernel {
     pub fn new(memory: TestMemory) -> Self {
-        Self(Kernel::new(memory))
+        Self(Kernel { memory })
     }
     /// Makes a call and cuts it before the change of state after so many. Returns whether it was cut.
     pub fn cut(&mut self, changes: u64, call: impl FnOnce(&mut Self)) -> bool {
@@ -27,43 +27,43 @@ impl PlainKernel {
         }
     }
     pub fn alloc(&mut self, length: u64) -> u64 {
-        self.0.alloc(length).get()
+        self.0.alloc(length).0
     }
     pub fn free(&mut self, handle: u64) {
-        self.0.free(Handle::new(handle));
+        self.0.free(Handle(handle));
     }
     pub fn length(&self, handle: u64) -> u64 {
-        self.0.length(Handle::new(handle))
+        self.0.length(Handle(handle))
     }
     pub fn load_u8(&self, address: u64) -> u8 {
-        self.0.load_u8(Address::new(address))
+        self.0.load_u8(Address(address))
     }
     pub fn load_u64(&self, address: u64) -> u64 {
-        self.0.load_u64(Address::new(address))
+        self.0.load_u64(Address(address))
     }
-    pub fn store_u8(&mut self, address: u64, value: u8) {
-        self.0.store_u8(Address::new(address), value);
+    pub fn store_u8(&mut self, address: u64, value: u32) {
+        self.0.store_u8(Address(address), value);
     }
     pub fn store_u64(&mut self, address: u64, value: u64) {
-        self.0.store_u64(Address::new(address), value);
+        self.0.store_u64(Address(address), value);
     }
     pub fn input_set(&mut self, offset: u64, length: u64) {
-        self.0.input_set(Address::new(offset), length);
+        self.0.input_set(Address(offset), length);
     }
     pub fn input_offset(&self) -> u64 {
-        self.0.input_offset().get()
+        self.0.input_offset().0
     }
     pub fn output_set(&mut self, offset: u64, length: u64) {
-        self.0.output_set(Address::new(offset), length);
+        self.0.output_set(Address(offset), length);
     }
     pub fn output_offset(&self) -> u64 {
-        self.0.output_offset().get()
+        self.0.output_offset().0
     }
     pub fn error_set(&mut self, handle: u64) {
-        self.0.error_set(Handle::new(handle));
+        self.0.error_set(Handle(handle));
     }
     pub fn error_get(&self) -> u64 {
-        self.0.error_get().get()
+        self.0.error_get().0
     }
 }
 

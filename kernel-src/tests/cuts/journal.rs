@@ -66,7 +66,7 @@ impl Journal {
         globals[Global::Head as usize] = FIRST_HEAD;
         globals[Global::Dirty as usize] = FIRST_HEAD;
         Self {
-            bytes: vec![0; (INITIAL_PAGES.get() * PAGE_BYTES) as usize],
+            bytes: vec![0; (INITIAL_PAGES.0 * PAGE_BYTES) as usize],
             globals,
             wide_globals: [0; WideGlobal::COUNT],
             limit,
@@ -230,11 +230,11 @@ impl Memory for Journal {
         self.write_freely(to as usize, count as usize, |bytes| bytes.copy_from_slice(&source));
     }
     fn pages(&self) -> PageCount {
-        PageCount::new((self.bytes.len() / PAGE_BYTES as usize) as u32)
+        PageCount((self.bytes.len() / PAGE_BYTES as usize) as u32)
     }
     fn grow(&mut self, delta: PageCount) -> bool {
         self.change();
-        let pages = u64::from(self.pages().get()) + u64::from(delta.get());
+        let pages = u64::from(self.pages().0) + u64::from(delta.0);
         if pages > u64::from(self.limit) {
             return false;
         }

@@ -41,7 +41,7 @@ fn overlap(a: Span, b: Span) -> bool {
 impl Case {
     pub fn new(limit: u32) -> Self {
         let known = Known { end: FIRST, ..Known::default() };
-        Self { kernel: Kernel::new(Journal::new(limit)), known }
+        Self { kernel: Kernel { memory: Journal::new(limit) }, known }
     }
 
     pub fn hash(&self) -> u64 {
@@ -67,7 +67,7 @@ impl Case {
     }
 
     pub fn length(&self, handle: u64) -> u64 {
-        self.kernel.length(Handle::new(handle))
+        self.kernel.length(Handle(handle))
     }
 
     /// Says which bytes the next call must leave alone.
@@ -89,7 +89,7 @@ impl Case {
             self.known.begin_life();
         }
         self.guard();
-        let handle = self.kernel.alloc(length).get();
+        let handle = self.kernel.alloc(length).0;
         if self.known.is_fresh && (1..=1500).contains(&length) {
             assert_eq!(handle, FIRST, "L-2: the first handle comes again");
         }
@@ -165,7 +165,7 @@ impl Case {
 
     pub fn free(&mut self, handle: u64) {
         self.guard();
-        self.kernel.free(Handle::new(handle));
+        self.kernel.free(Handle(handle));
         if !self.is_half_done() {
             self.known.end_block(handle);
         }
@@ -173,7 +173,7 @@ impl Case {
 
     pub fn input_set(&mut self, range: Span) {
         self.guard();
-        self.kernel.input_set(Address::new(range.0), range.1);
+        self.kernel.input_set(Address(range.0), range.1);
         if self.known.accepts(range) {
             self.known.input = range;
         }
@@ -185,7 +185,7 @@ impl Case {
             self.known.output = (0, 0);
         }
         self.guard();
-        self.kernel.output_set(Address::new(range.0), range.1);
+        self.kernel.output_set(Address(range.0), range.1);
         if accepts {
             self.known.output = range;
             let freed = std::mem::take(&mut self.known.output_freed);
@@ -198,7 +198,7 @@ impl Case {
     pub fn error_set(&mut self, handle: u64) {
         let accepts = handle == 0 || self.length(handle) != 0;
         self.guard();
-        self.kernel.error_set(Handle::new(handle));
+        self.kernel.error_set(Handle(handle));
         if accepts {
             self.known.error = handle;
             let freed = std::mem::take(&mut self.known.error_freed);
@@ -222,7 +222,7 @@ impl Case {
         let bytes = self.memory().bytes.get(address as usize..).unwrap_or_default();
         let old: Vec<u8> = bytes.iter().take(8).copied().collect();
         self.kernel.memory_mut().store = Some(address..address + 8);
-        self.kernel.store_u64(Address::new(address), value);
+        self.kernel.store_u64(Address(address), value);
         self.kernel.memory_mut().store = None;
         for (at, old) in (address..).zip(old) {
             let is_inside = address >= FIRST && at < self.known.end;
@@ -237,9 +237,9 @@ impl Case {
         if known.is_repaired {
             kernel.check_invariants();
         }
-        assert_eq!((kernel.input_offset().get(), kernel.input_length()), known.input, "R-1: the input");
-        assert_eq!((kernel.output_offset().get(), kernel.output_length()), known.output, "R-1: the output");
-        assert_eq!(kernel.error_get().get(), known.error, "R-2: the error");
+        assert_eq!((kernel.input_offset().0, kernel.input_length()), known.input, "R-1: the input");
+        assert_eq!((kernel.output_offset().0, kernel.output_length()), known.output, "R-1: the output");
+        assert_eq!(kernel.error_get().0, known.error, "R-2: the error");
         let many = known.blocks.len().saturating_sub(ASKED);
         for &(handle, length) in known.blocks.iter().take(ASKED).chain(known.blocks.iter().skip(many)) {
             assert_eq!(self.length(handle), length, "A-6: length({handle})");
@@ -248,12 +248,12 @@ impl Case {
         for &handle in &known.stale {
             assert_eq!(self.length(handle), known.length(handle), "A-6: length({handle}), which is dead");
         }
-        assert_eq!(kernel.load_u8(Address::new(known.end)), 0, "M-1: behind the end");
-        assert_eq!(kernel.load_u64(Address::new(known.end - 7)), 0, "M-2: across the end");
-        assert_eq!(kernel.load_u8(Address::new(FIRST - 1)), 0, "M-1: before the first handle");
-        assert_eq!(kernel.load_u64(Address::new(0)), 0, "M-3: bytes 0 to 7");
+        assert_eq!(kernel.load_u8(Address(known.end)), 0, "M-1: behind the end");
+        assert_eq!(kernel.load_u64(Address(known.end - 7)), 0, "M-2: across the end");
+        assert_eq!(kernel.load_u8(Address(FIRST - 1)), 0, "M-1: before the first handle");
+        assert_eq!(kernel.load_u64(Address(0)), 0, "M-3: bytes 0 to 7");
         if known.end > FIRST {
-            let last = kernel.load_u8(Address::new(known.end - 1));
+            let last = kernel.load_u8(Address(known.end - 1));
             assert_eq!(last, self.memory().bytes[known.end as usize - 1], "M-1: the last byte");
         }
         assert_eq!(kernel.input_load_u8(known.input.1), 0, "M-4: behind the input");
@@ -271,12 +271,11 @@ impl Case {
         self.known.is_fresh = false;
         self.known.is_repaired = false;
         let kernel = &self.kernel;
-        let input = (kernel.input_offset().get(), kernel.input_length());
-        let output = (kernel.output_offset().get(), kernel.output_length());
+        let input = (kernel.input_offset().0, kernel.input_length());
+        let output = (kernel.output_offset().0, kernel.output_length());
         self.known.input = either("input", input, before.input, after.input);
         self.known.output = either("output", output, before.output, after.output);
-        self.known.error =
-            either("error", (kernel.error_get().get(), 0), (before.error, 0), (after.error, 0)).0;
+        self.known.error = either("error", (kernel.error_get().0, 0), (before.error, 0), (after.error, 0)).0;
         // Which block ends when a register changes is seen only then; the globals say it now.
         self.known.output_freed = self.memory().wide(WideGlobal::OutputFreed);
         self.known.error_freed = self.memory().wide(WideGlobal::ErrorFreed);

@@ -119,7 +119,7 @@ impl Scene {
             ["store_u8", _, offset] => {
                 let address = handle + number(offset);
                 case.kernel.memory_mut().store = Some(address..address + 1);
-                case.kernel.store_u8(Address::new(address), 0xa0);
+                case.kernel.store_u8(Address(address), 0xa0);
                 case.kernel.memory_mut().store = None;
             }
             ["reset"] => case.reset(),

@@ -31,6 +31,7 @@ exports! {
     xk_length => length(handle: u64) -> u64;
     xk_length_unsafe => length(handle: u64) -> u64;
     xk_load_u64 => load_u64(address: u64) -> u64;
+    xk_store_u8 => store_u8(address: u64, value: u32);
     xk_store_u64 => store_u64(address: u64, value: u64);
     xk_input_set => input_set(offset: u64, length: u64);
     xk_input_offset => input_offset() -> u64;
@@ -58,13 +59,6 @@ pub extern "C" fn xk_load_u8(twin: &mut Twin, address: u64) -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn xk_input_load_u8(twin: &mut Twin, offset: u64) -> u32 {
     twin.enter(|kernel| kernel.input_load_u8(offset).into())
-}
-
-/// `store_u8` of the kernel: only the low 8 bits count, as in the module.
-// SAFETY: nothing else has the prefix.
-#[unsafe(no_mangle)]
-pub extern "C" fn xk_store_u8(twin: &mut Twin, address: u64, value: u32) {
-    twin.enter(|kernel| kernel.store_u8(address, value as u8));
 }
 
 /// A kernel in fresh memory.

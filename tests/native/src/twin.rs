@@ -50,13 +50,13 @@ impl Twin {
 
     /// The pages there are.
     pub fn pages(&self) -> u32 {
-        self.kernel.memory().pages().get()
+        self.kernel.memory().pages().0
     }
 
     /// Adds pages as a host does, under the kernel's own limit. False, and nothing is done, beyond it.
     pub fn grow(&mut self, delta: u32) -> bool {
         let memory = self.kernel.memory_mut();
-        let pages = u64::from(memory.pages().get()) + u64::from(delta);
+        let pages = u64::from(memory.pages().0) + u64::from(delta);
         if pages > u64::from(memory.limit) {
             return false;
         }
