@@ -16,7 +16,7 @@ from build_tools.base.findings import to_json
 from build_tools.base.progress import Progress
 from build_tools.base.project import find_project
 from build_tools.bench.allocators import AllocatorsError, build_allocators
-from build_tools.bench.costs import measure
+from build_tools.bench.costs import count_lines, measure
 from build_tools.bench.cycles import time_cycles
 from build_tools.bench.groups import GROUPS, play_group
 from build_tools.bench.metered import NamedModule
@@ -110,9 +110,11 @@ def main(argv: Sequence[str]) -> int:
     cycles = () if args.no_wall else time_cycles(kernels)
     if args.json:
         print(to_json(costs_to_data(scenarios, all_costs, cycles, groups)))
+    elif args.markdown:
+        lines = None if args.files else count_lines(find_project().kernel_src)
+        print(render_markdown(scenarios, all_costs, cycles, groups, lines_of_rust=lines))
     else:
-        render = render_markdown if args.markdown else render_costs
-        print(render(scenarios, all_costs, cycles, groups))
+        print(render_costs(scenarios, all_costs, cycles, groups))
     pairs = zip(scenarios, all_costs[0].costs, strict=True)
     is_broken = any(is_over(*pair) for pair in pairs)
     is_broken |= any(group.group.clause is not None and any(group.missed()) for group in groups)

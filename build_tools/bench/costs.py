@@ -21,6 +21,7 @@ from build_tools.wasm.module import parse_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from build_tools.bench.metered import NamedModule
     from build_tools.bench.scenarios import Scenario
@@ -55,6 +56,16 @@ class Costs:
     loops: int
     longest_path: int | None
     costs: tuple[Cost, ...]
+
+
+TESTS_ALONE = "invariants.rs"
+"""The file of `kernel-src/src` that no module has."""
+
+
+def count_lines(kernel_src: Path) -> int:
+    """Return how many lines of Rust a module is compiled from, comments and all, the tests' scan left out."""
+    sources = (path for path in (kernel_src / "src").glob("*.rs") if path.name != TESTS_ALONE)
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in sources)
 
 
 def measure(kernel: NamedModule, scenarios: Iterable[Scenario] = SCENARIOS) -> Costs:

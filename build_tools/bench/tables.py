@@ -32,7 +32,8 @@ runs and one for entering a function; `block`, `loop`, `else`, `end`, `nop`, `dr
 machine. A figure is the most expensive call of its row; where two are given, the mean and then that, and the
 mean is what counts. *At most* is what the clause allows; the clauses stand in [CONTRACT.md](CONTRACT.md).
 *Longest path* is the most that any call can cost in any state, read off the code, bulk bytes aside; a module
-with loops has none. The last rows of the calls are crowds of blocks that are freed in disorder; they
+with loops has none. *Lines of Rust* are those of `src/`, comments and all, without `invariants.rs`, which
+tests alone compile. The last rows of the calls are crowds of blocks that are freed in disorder; they
 are for ours alone."""
 CYCLES = """\
 ## The cycle of a host
@@ -80,23 +81,28 @@ def render_markdown(
     all_costs: Sequence[Costs],
     cycles: Sequence[Cycle],
     groups: Sequence[PlayedGroup] = (),
+    *,
+    lines_of_rust: int | None = None,
 ) -> str:
-    """Return the text of COSTS.md."""
+    """Return the text of COSTS.md; `lines_of_rust` are those of the first kernel, if known."""
     names = [each.name for each in all_costs]
     sizes = [_size_row(each.name, each.size, each.sha256) for each in all_costs]
-    code = [(each.name, f"{each.loops:,}", _path(each)) for each in all_costs]
+    code = [
+        (each.name, f"{each.loops:,}", _number(each.longest_path), _number(None if number else lines_of_rust))
+        for number, each in enumerate(all_costs)
+    ]
     parts = [
         PREFACE,
         "## Size (C-4)",
         _table(("kernel", "bytes", "sha256 begins"), sizes),
         "## Code (C-1)",
-        _table(("kernel", "loops", "longest path"), code),
+        _table(("kernel", "loops", "longest path", "lines of Rust"), code),
         "## Instructions per call",
         _table(("call", "clause", "at most", *names), _cost_rows(scenarios, all_costs)),
     ]
     for group in groups:
-        lines = "\n".join(f"- {line}" for line in render_arguments(group))
-        parts += [f"## {group.title}", group.text, _table(*render_group(group)), *filter(None, (lines,))]
+        arguments = "\n".join(f"- {line}" for line in render_arguments(group))
+        parts += [f"## {group.title}", group.text, _table(*render_group(group)), *filter(None, (arguments,))]
     if cycles:
         parts += [CYCLES, _table(_cycle_header("n", all_costs), _cycle_rows(cycles))]
     return "\n\n".join(parts)
@@ -144,8 +150,8 @@ def _size_row(name: str, size: int, sha256: str) -> tuple[str, str, str]:
     return name, f"{size:,}", f"`{sha256[:DIGEST_SHOWN]}`"
 
 
-def _path(costs: Costs) -> str:
-    return "-" if costs.longest_path is None else f"{costs.longest_path:,}"
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
 
 
 def _cost_rows(scenarios: Sequence[Scenario], all_costs: Sequence[Costs]) -> list[tuple[str, ...]]:

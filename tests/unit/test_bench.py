@@ -11,7 +11,7 @@ import wasmtime
 from build_tools.base.errors import ContractError, ExitCode, ModuleMalformedError
 from build_tools.base.files import sha256_of
 from build_tools.bench import upstream
-from build_tools.bench.costs import measure
+from build_tools.bench.costs import count_lines, measure
 from build_tools.bench.cycles import ALONE, Cycle, time_cycles
 from build_tools.bench.metered import NamedModule
 from build_tools.bench.scenarios import SCENARIOS, Scenario
@@ -72,6 +72,21 @@ def test_call_that_fails_is_a_failure_and_not_an_error(body: str, message: str) 
     assert message in cost.failure
     assert f"tried: bad(): {message}" in render_costs([calls()], [costs], []) or "bad()" in cost.failure
     assert "| fails |" in render_markdown([calls()], [costs], [])
+
+
+def test_lines_of_rust_are_those_that_a_module_is_compiled_from(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    for name, text in (("lib.rs", "//! a\n\nmod b;\n"), ("b.rs", "one\ntwo\n"), ("invariants.rs", "three\n")):
+        (source / name).write_text(text, encoding="utf-8")
+    assert count_lines(tmp_path) == 5
+
+
+def test_table_of_code_gives_the_lines_of_the_first_kernel_alone() -> None:
+    costs = measure(module('(func (export "f"))'), [])
+    text = render_markdown([], [costs, costs], [], lines_of_rust=1234)
+    path = "-" if costs.longest_path is None else costs.longest_path
+    assert "".join(f"| tried | 0 | {path} | {cell} |\n" for cell in ("1,234", "-")) in text
 
 
 def test_size_of_a_kernel_is_replaced_alone() -> None:
