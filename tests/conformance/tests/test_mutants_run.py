@@ -19,7 +19,7 @@ from kernel_mutants.kernels import KernelNotFoundError, find_staged_kernel  # no
 SAMPLE = 12
 PATIENCE = 240.0
 # The topics whose cases take most of the time on an unbroken kernel.
-EXPENSIVE = frozenset(("cost", "cuts", "growth", "history", "hostile", "limits", "reuse", "two-gib"))
+EXPENSIVE = frozenset(("cost", "cuts", "edges", "growth", "history", "hostile", "limits", "reuse", "two-gib"))
 
 
 def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
