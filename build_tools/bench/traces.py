@@ -143,7 +143,8 @@ def _vectors() -> Operations:
     return operations
 
 
-def _filling(name: str, goal: int, count: int, length: Length) -> Trace:
+def filling(name: str, goal: int, count: int, length: Length) -> Trace:
+    """Return a trace that fills fresh memory with so many blocks."""
     return Trace(name=f"{name} x {count:,}", operations=lambda: fill(count, length), goal=goal, bulk=BULK)
 
 
@@ -160,12 +161,12 @@ def _churning(live: int) -> Trace:
 
 
 FILLS = (
-    *(_filling("64 B", 200, count, between(64, 64)) for count in (1_000, 10_000, 100_000, 1_000_000)),
-    _filling("1 to 1,000 B", 200, 10_000, between(1, 1000)),
-    _filling("2 to 8 KB", 350, 10_000, between(2000, 8000)),
-    _filling("4 KiB", 350, 16_384, between(4096, 4096)),
-    _filling("16 B to 128 KiB", 350, 50_000, across(16, 128 * KIBIBYTE)),
-    _filling("64 KiB", 350, 8_191, between(64 * KIBIBYTE, 64 * KIBIBYTE)),
+    *(filling("64 B", 200, count, between(64, 64)) for count in (1_000, 10_000, 100_000, 1_000_000)),
+    filling("1 to 1,000 B", 200, 10_000, between(1, 1000)),
+    filling("2 to 8 KB", 350, 10_000, between(2000, 8000)),
+    filling("4 KiB", 350, 16_384, between(4096, 4096)),
+    filling("16 B to 128 KiB", 350, 50_000, across(16, 128 * KIBIBYTE)),
+    filling("64 KiB", 350, 8_191, between(64 * KIBIBYTE, 64 * KIBIBYTE)),
 )
 """The goal is C-5's."""
 CHURN = tuple(_churning(live) for live in (10, 100, 1_000, 10_000, 100_000, 1_000_000))

@@ -16,7 +16,7 @@ from build_tools.bench.play import play_trace
 from build_tools.bench.runtimes import RUNTIMES
 from build_tools.bench.scenarios import CONSTANT, RESET, SCENARIOS
 from build_tools.bench.tables import is_over
-from build_tools.bench.traces import FILLS
+from build_tools.bench.traces import FILLS, between, filling
 from build_tools.bench.worst import WORST
 from tests.integration.kernel_support import hostile_values, pages
 
@@ -233,6 +233,20 @@ def test_filling_costs_each_block_its_share(trace: Trace, kernel: NamedModule) -
     played = play_trace(kernel, trace)
     assert played.end is None
     assert played.mean <= trace.goal
+
+
+LARGE, AT_FIRST = 350, 30_000
+
+
+@pytest.mark.parametrize("count", [60, 700])
+@pytest.mark.parametrize("length", [8192, 32_768, 65_520, 131_040])
+def test_filling_with_large_blocks_costs_little_more_at_first(
+    length: int, count: int, kernel: NamedModule
+) -> None:
+    """C-5: what growth in single pages costs beyond the mean is bounded for all calls together."""
+    played = play_trace(kernel, filling("large", LARGE, count, between(length, length)))
+    assert played.end is None
+    assert (played.mean - LARGE) * count <= AT_FIRST
 
 
 LIVES = {
