@@ -18,6 +18,7 @@ from build_tools.bench.runtimes import (
     RUNTIMES,
     LoopTime,
     RuntimeFailedError,
+    _time_loop,
     cpu_clock,
     render_runtimes,
     time_runtimes,
@@ -145,3 +146,15 @@ def test_option_that_needs_another_says_so(options: list[str], tmp_path: Path, c
     path.write_bytes(assemble(EMPTY))
     assert cli.main(["bench", str(path), *options]) == ExitCode.USAGE
     assert options[0] in capsys.readouterr().err
+
+
+def test_reset_after_the_rounds_counts_with_them() -> None:
+    """What a kernel did not clear in `alloc` it may clear there."""
+    used = 0
+
+    def turn(rounds: int) -> float:
+        nonlocal used
+        cleared, used = used, rounds
+        return 1e-3 + rounds * 3e-9 + cleared * 2e-9  # a call, its rounds, and the `reset` it begins with
+
+    assert list(_time_loop([turn], 10_000)) == [pytest.approx(5.0)]
