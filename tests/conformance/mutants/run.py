@@ -101,23 +101,30 @@ def _try(
     if not args.no_replay:
         find_node()
     start = time.monotonic()
-    ledger = Ledger(args.resume, kernel, load_trial_cases(args.cases))
-    baseline = make_baseline(kernel, args.cases, is_quick=not args.no_replay, with_slow=not args.skip_slow)
-    for case, found in sorted(baseline.excluded.items()):
-        print(f"left out, the unbroken kernel fails it: {case}: {found}", file=sys.stderr)
-    print(f"{len(baseline.costs)} cases recorded in {time.monotonic() - start:.0f} s", file=sys.stderr)
+    cases = {case.id: case for case in load_trial_cases(args.cases) if not (case.slow and args.skip_slow)}
+    ledger = Ledger(args.resume, kernel, cases)
     mutants = tuple(find_mutants(code))
     known = ledger.find(mutants, chosen)
     if known:
-        print(f"{len(known)} of {len(chosen)} mutants were killed before", file=sys.stderr)
+        print(f"{len(known)} of {len(chosen)} mutants were judged before", file=sys.stderr)
     verdicts = list(known.values())
-    left = [number for number in chosen if number not in known]
+    left = {number: ledger.find_survived(number) for number in chosen if number not in known}
+    # What all that are left survived is not played again: the unbroken kernel passed it then.
+    wanted = cases.keys() - frozenset.intersection(*map(frozenset, left.values())) if left else set()
+    baseline = make_baseline(
+        kernel, [case for case in cases.values() if case.id in wanted], is_quick=not args.no_replay
+    )
+    for case, found in sorted(baseline.excluded.items()):
+        print(f"left out, the unbroken kernel fails it: {case}: {found}", file=sys.stderr)
+    print(f"{len(baseline.costs)} cases recorded in {time.monotonic() - start:.0f} s", file=sys.stderr)
     if args.minutes is not None:
         # In any order, so that what there is time for is spread over all functions.
-        random.Random(args.seed).shuffle(left)  # noqa: S311 - a choice, no secret
+        numbers = list(left)
+        random.Random(args.seed).shuffle(numbers)  # noqa: S311 - a choice, no secret
+        left = {number: left[number] for number in numbers}
     for number, verdict in run_campaign(code, args.cases, baseline, left, jobs=args.jobs):
         verdicts.append(verdict)
-        ledger.note(number, verdict)
+        ledger.note(number, verdict, baseline.costs)
         if len(verdicts) % _EVERY == 0:
             alive = sum(each.killer == "" for each in verdicts)
             print(
@@ -181,7 +188,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--resume",
         type=Path,
         metavar="FILE",
-        help="note what was killed in this file, and try no mutant again whose case has not changed since",
+        help="note the verdicts in this file, and try no mutant again with a case that has not changed since",
     )
     parser.add_argument(
         "--merge",

@@ -14,9 +14,11 @@ from .replay import EndlessCallError, Reach, Replay
 from .trial import Trial, load_trial_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
+    from extism_kernel_conformance.cases.load import Case
     from extism_kernel_conformance.wasm.module import Kernel
 
 _AT_ONCE = 3
@@ -82,9 +84,9 @@ class Baseline:
     """The code that each case runs; None without Node."""
 
 
-def make_baseline(kernel: bytes, cases: Path, *, is_quick: bool, with_slow: bool = True) -> Baseline:
-    """Play every case, or the quick ones, on the unbroken kernel. Raises BaselineError if it is no kernel."""
-    trial = Trial(case for case in load_trial_cases(cases) if with_slow or not case.slow)
+def make_baseline(kernel: bytes, cases: Iterable[Case], *, is_quick: bool) -> Baseline:
+    """Play the cases on the unbroken kernel. Raises BaselineError if it is no kernel."""
+    trial = Trial(cases)
     accepted = trial.accept(kernel)
     if accepted is None:
         raise BaselineError("the kernel does not validate")
@@ -128,13 +130,13 @@ class Campaign:
         self._order = _Order(baseline.costs)
         self._replay = None if baseline.reached is None else Replay(baseline.traces)
 
-    def judge(self, mutant: Mutant) -> Verdict:
-        """Try the cases on one mutant until one of them notices."""
+    def judge(self, mutant: Mutant, survived: AbstractSet[str] = frozenset()) -> Verdict:
+        """Try the cases on one mutant, but those it `survived` before, until one of them notices."""
         kernel = self._trial.accept(mutant.build(self.code))
         if kernel is None:
             return Verdict(mutant=mutant, killer="-")
         try:
-            for suspects in self._find_suspects(mutant, kernel):
+            for suspects in self._find_suspects(mutant, kernel, survived):
                 for identifier in suspects:
                     found = self._trial.play(self._trial.cases[identifier], kernel)
                     if found is not None:
@@ -149,9 +151,11 @@ class Campaign:
         if self._replay is not None:
             self._replay.close()
 
-    def _find_suspects(self, mutant: Mutant, kernel: Kernel) -> Iterator[list[str]]:
+    def _find_suspects(
+        self, mutant: Mutant, kernel: Kernel, survived: AbstractSet[str]
+    ) -> Iterator[list[str]]:
         """Yield the cases that may kill a mutant, the likely and cheap ones first."""
-        ranked = self._order.ranked(mutant.function.name)
+        ranked = [case for case in self._order.ranked(mutant.function.name) if case not in survived]
         if self._reached is not None:
             mark = self._marks.of(mutant)
             ranked = [case for case in ranked if self._reached[case].marks >> mark & 1]
@@ -168,20 +172,23 @@ _campaign: Campaign | None = None
 
 
 def run_campaign(
-    code: Code, cases: Path, baseline: Baseline, chosen: Sequence[int], *, jobs: int
+    code: Code, cases: Path, baseline: Baseline, chosen: Mapping[int, AbstractSet[str]], *, jobs: int
 ) -> Iterator[tuple[int, Verdict]]:
-    """Yield the number and the verdict of each chosen mutant; in any order with more than one job."""
+    """Yield the number and the verdict of each chosen mutant; in any order with more than one job.
+
+    `chosen` has for each mutant the cases that it survived before: they are not tried again.
+    """
     if jobs == 1:
         campaign = Campaign(code, cases, baseline)
         try:
-            for number in chosen:
-                yield number, campaign.judge(campaign.mutants[number])
+            for number, survived in chosen.items():
+                yield number, campaign.judge(campaign.mutants[number], survived)
         finally:
             campaign.close()
         return
     context = multiprocessing.get_context("spawn")
     with context.Pool(jobs, _start_worker, (code, cases, baseline)) as pool:
-        yield from pool.imap_unordered(_judge_in_worker, chosen)
+        yield from pool.imap_unordered(_judge_in_worker, chosen.items())
 
 
 def _start_worker(code: Code, cases: Path, baseline: Baseline) -> None:
@@ -189,6 +196,7 @@ def _start_worker(code: Code, cases: Path, baseline: Baseline) -> None:
     _campaign = Campaign(code, cases, baseline)
 
 
-def _judge_in_worker(number: int) -> tuple[int, Verdict]:
+def _judge_in_worker(task: tuple[int, AbstractSet[str]]) -> tuple[int, Verdict]:
     assert _campaign is not None
-    return number, _campaign.judge(_campaign.mutants[number])
+    number, survived = task
+    return number, _campaign.judge(_campaign.mutants[number], survived)

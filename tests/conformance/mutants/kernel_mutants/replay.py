@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import select
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("replay.mjs")
 PATIENCE = 10_000
-"""Milliseconds that a case may take here: several times what the dearest takes on the unbroken kernel."""
-_NODE_PATIENCE = 20.0
-"""Seconds for all cases of one mutant together."""
+"""Milliseconds of CPU time that a case may take here: several times what any takes on the unbroken kernel."""
+_NODE_PATIENCE = 60.0
+"""Seconds of CPU time for all cases of one mutant together; of the clock where that is all there is."""
+_LOOK = 2.0
+"""Seconds between two looks at the CPU time."""
 _SHORT = 16
 """Bytes; longer reads and writes of one byte repeated travel as that byte and a length."""
 
@@ -125,12 +129,30 @@ class Replay:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
-        if patience is not None and not select.select([self._process.stdout], [], [], patience)[0]:
+        if patience is not None and not self._wait(patience):
             self._process.kill()
             self.close()
             self._start()
             raise EndlessCallError
         return json.loads(self._process.stdout.readline())
+
+    def _wait(self, patience: float) -> bool:
+        """Whether an answer came before the process used so many seconds."""
+        assert self._process.stdout is not None
+        end = _read_cpu_time(self._process.pid) + patience
+        while not select.select([self._process.stdout], [], [], _LOOK)[0]:
+            if _read_cpu_time(self._process.pid) > end:
+                return False
+        return True
+
+
+def _read_cpu_time(pid: int) -> float:
+    """Return the seconds of CPU time that a process used, or those of the clock: their difference counts."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.monotonic()
 
 
 def _encode(modules: Mapping[str, bytes]) -> dict[str, str]:

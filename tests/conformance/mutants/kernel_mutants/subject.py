@@ -55,7 +55,7 @@ class Subject(Connection):
         self.on_answer: Callable[[str, Fields, Answer], None] | None = None
         """Told of every request and its answer."""
         self.deadline = math.inf
-        """When, by `time.monotonic`, a case has taken too long."""
+        """When, by `time.process_time`, a case has taken too long."""
         self.counts_bytes = False
         """Whether a call with a limit pays for each byte that it fills or copies."""
         self._answer: Mapping[str, Callable[[Any], Answer]] = {
@@ -84,7 +84,7 @@ class Subject(Connection):
 
     def send(self, op: str, fields: Fields, on_answer: OnAnswer) -> None:
         """Answer one request before returning. Raises CaseFailed after the deadline."""
-        if time.monotonic() > self.deadline:
+        if time.process_time() > self.deadline:
             raise CaseFailed(where=op, expected="an end in time", got="none")
         answer = self._answer[op](fields)
         if self.on_answer is not None:

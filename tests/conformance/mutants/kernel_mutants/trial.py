@@ -32,7 +32,7 @@ LEFT_OUT = frozenset(("reset/hundred-thousand-calls", "hosts/inputs-of-every-len
 `reset/many-calls-use-the-memory-of-the-largest` and `alloc/every-length-is-exact`. The slow ones above 2 GiB
 do: only they tell signed from unsigned addresses."""
 PATIENCE = 30.0
-"""Seconds that a case may take on a broken kernel: many times what the dearest takes on an unbroken one."""
+"""Seconds of CPU time that a case may take on a broken kernel: many times what any takes on a whole one."""
 ALL_PAGES = 65536
 """The same for slow cases, which need more."""
 
@@ -68,9 +68,9 @@ class Trial:
         return {str(pages): limit_memory(kernel, pages) for pages in limits if pages >= kernel.initial_pages}
 
     def play(self, case: Case, kernel: Kernel, patience: float = PATIENCE) -> str | None:
-        """Return what a case found wrong with a kernel, None if it passes within `patience` seconds."""
+        """Return what a case found wrong with a kernel, None if it passes in `patience` CPU seconds."""
         self._subject.counts_bytes = _counts_bytes(case)
-        self._subject.deadline = time.monotonic() + patience
+        self._subject.deadline = time.process_time() + patience
         try:
             Machine(self._subject, kernel, max_pages=_pages(case)).play(case.setup, case.steps)
         except (CaseFailed, AdapterFault) as failure:
