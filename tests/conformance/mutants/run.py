@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import time
@@ -159,8 +160,8 @@ def _make_parser() -> argparse.ArgumentParser:
         help="the linker's module, which has the names of functions that are not exported; in kernel-src/ "
         "`cargo rustc --release --lib --crate-type cdylib --target wasm32-unknown-unknown` makes it",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
-    parser.add_argument("--sample", type=int, help="try only so many mutants, chosen at random")
+    parser.add_argument("--jobs", type=_count, default=1, help="processes (default 1)")
+    parser.add_argument("--sample", type=_count, help="try only so many mutants, chosen at random")
     parser.add_argument(
         "--seed", type=int, default=1, help="what the choice of a sample follows from (default 1)"
     )
@@ -173,7 +174,10 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--skip-slow", action="store_true", help="do without the slow cases")
     parser.add_argument(
-        "--minutes", type=float, metavar="N", help="end after N minutes; the mutants come in any order then"
+        "--minutes",
+        type=_minutes,
+        metavar="N",
+        help="end after N minutes; the mutants come in any order then",
     )
     parser.add_argument("--list", action="store_true", help="list the mutants instead of trying them")
     parser.add_argument("--no-replay", action="store_true", help="do without Node, many times slower")
@@ -201,6 +205,22 @@ def _make_parser() -> argparse.ArgumentParser:
         "--equivalent", type=Path, default=HERE / "equivalent.json", help="list of equivalent mutants"
     )
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"`{text}` is no count; give a whole number above 0")
+    return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"`{text}` is no time in minutes; give a number above 0")
+    return value
 
 
 if __name__ == "__main__":

@@ -21,6 +21,12 @@ PATIENCE = 240.0
 # The topics whose cases take most of the time on an unbroken kernel.
 EXPENSIVE = frozenset(("cost", "cuts", "edges", "growth", "history", "hostile", "limits", "reuse", "two-gib"))
 
+STORE: list[dict[str, object]] = [
+    {"call": "alloc", "args": [1], "bind": "a"},
+    {"call": "store_u8", "args": ["$a", 7]},
+    {"call": "load_u8", "args": ["$a"], "expect": 7},
+]
+
 
 def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(MUTANTS / "run.py"), *map(str, args)]
@@ -60,11 +66,7 @@ def store_case(few_cases: Path) -> Path:
     """The case again, now with a store that it looks for."""
     path = few_cases / "toy.json"
     document = json.loads(path.read_text())
-    document["cases"][0]["steps"] = [
-        {"call": "alloc", "args": [1], "bind": "a"},
-        {"call": "store_u8", "args": ["$a", 7]},
-        {"call": "load_u8", "args": ["$a"], "expect": 7},
-    ]
+    document["cases"][0]["steps"] = STORE
     path.write_text(json.dumps(document))
     return path
 
@@ -130,19 +132,76 @@ def test_survivors_that_got_a_reason_become_equivalent(few_cases: Path, tmp_path
     assert f"| store_u8 | {left + 1} | 0 | 1 | {left} | 0.0% |" in again.stdout
 
 
-def test_campaign_goes_on_where_it_was_stopped(store_case: Path, tmp_path: Path) -> None:
+def read_row(done: subprocess.CompletedProcess[str], name: str) -> list[int]:
+    """How many mutants of a function there are, were killed, are equivalent, and survived."""
+    row = next(line for line in done.stdout.splitlines() if line.startswith(f"| {name} |"))
+    return [int(cell) for cell in row.split("|")[2:6]]
+
+
+def test_campaign_is_resumed_where_it_was_stopped(store_case: Path, tmp_path: Path) -> None:
     need_node()
     ledger = tmp_path / "ledger.jsonl"
     again = (staged_kernel(), "--function", "store_u8", "--cases", store_case.parent, "--resume", ledger)
-    first, second = run(*again), run(*again)
-    killed = len(ledger.read_text().splitlines())
-    assert killed > 0
-    assert "were killed before" not in first.stderr
-    assert f"{killed} of " in second.stderr
+    first = run(*again)
+    noted = ledger.read_text()
+    second = run(*again)
+    mutants, killed, _, survived = read_row(first, "store_u8")
+    assert killed > 0 < survived
+    assert "were judged before" not in first.stderr
+    assert f"{mutants} of {mutants} mutants were judged before" in second.stderr
     assert first.stdout == second.stdout
-    assert len(ledger.read_text().splitlines()) == killed
+    assert ledger.read_text() == noted
     store_case.write_text(store_case.read_text().replace("reset returns", "reset comes back"))
-    assert "were killed before" not in run(*again).stderr
+    assert "were judged before" not in run(*again).stderr
+
+
+def test_survivor_is_tried_with_new_cases_alone(few_cases: Path, tmp_path: Path) -> None:
+    need_node()
+    ledger, store = tmp_path / "ledger.jsonl", few_cases / "store.json"
+    again = (staged_kernel(), "--function", "store_u8", "--cases", few_cases, "--resume", ledger)
+    mutants = read_row(run(*again), "store_u8")[0]
+    case = json.loads((few_cases / "toy.json").read_text())["cases"][0]
+    case |= {"id": "store/byte-comes-back", "steps": STORE}
+    store.write_text(json.dumps({"cases": [case]}))
+    resumed = run(*again)
+    assert "1 cases recorded" in resumed.stderr
+    assert resumed.stdout == run(*again[:-2]).stdout
+    survived = read_row(resumed, "store_u8")[3]
+    store.unlink()
+    assert f"{survived} of {mutants} mutants were judged before" in run(*again).stderr
+
+
+def test_slow_cases_are_left_out_on_request(store_case: Path, tmp_path: Path) -> None:
+    """A kill by a slow case does not count then, though it was noted before."""
+    need_node()
+    document = json.loads(store_case.read_text())
+    document["cases"][0]["slow"] = True
+    quick = {**document["cases"][0], "id": "toy/quick", "slow": False, "steps": [{"call": "reset"}]}
+    store_case.write_text(json.dumps({"cases": [*document["cases"], quick]}))
+    all_cases = (staged_kernel(), "--function", "store_u8", "--cases", store_case.parent)
+    all_cases += ("--resume", tmp_path / "ledger.jsonl")
+    assert read_row(run(*all_cases), "store_u8")[1] > 0
+    score = tmp_path / "SCORE.md"
+    done = run(*all_cases, "--skip-slow", "--score", score)
+    assert read_row(done, "store_u8")[1] == 0
+    assert "--skip-slow" in score.read_text()
+
+
+def test_campaign_ends_after_the_minutes_given(store_case: Path, tmp_path: Path) -> None:
+    need_node()
+    score = tmp_path / "SCORE.md"
+    short = ("--minutes", "0.0001", "--score", score)
+    done = run(staged_kernel(), "--cases", store_case.parent, *short)
+    assert read_row(done, "all")[0] <= 1
+    assert "(1 of " in score.read_text()
+
+
+@pytest.mark.parametrize("option", [("--minutes", "nan"), ("--minutes", "-1"), ("--jobs", "0")])
+def test_number_without_a_meaning_is_refused(option: tuple[str, str], few_cases: Path) -> None:
+    done = run(staged_kernel(), "--cases", few_cases, *option)
+    assert done.returncode == 2
+    assert f"`{option[1]}` is no " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 LEDGERS = {

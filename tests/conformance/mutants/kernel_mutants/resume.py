@@ -42,7 +42,7 @@ class Ledger:
             self._read(path)
 
     def find(self, mutants: Sequence[Mutant], chosen: Sequence[int]) -> dict[int, Verdict]:
-        """Return the verdicts that still hold, by the number of the mutant; also on survivors of all cases."""
+        """Return the verdicts that still hold, by the number of the mutant; a survivor was tried with all."""
         known = {number: killer for number, killer in self._killed.items() if killer in self._digests}
         for number in chosen:
             if number not in known and self.find_survived(number) == self._digests.keys():

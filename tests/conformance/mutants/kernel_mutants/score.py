@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .campaign import Verdict
     from .equivalents import Equivalents
 
-ENOUGH = 0.9
+ENOUGH = 0.98
 """Share of the mutants that are not equivalent which the cases must kill, in each function."""
 _NEIGHBOURS = 4
 
