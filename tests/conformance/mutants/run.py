@@ -14,7 +14,14 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from typing import TYPE_CHECKING  # noqa: E402 - the path comes first
 
-from kernel_mutants.campaign import Baseline, BaselineError, Verdict, make_baseline, run_campaign  # noqa: E402
+from kernel_mutants.campaign import (  # noqa: E402
+    Baseline,
+    BaselineError,
+    Verdict,
+    make_baseline,
+    run_campaign,
+    take_as_alive,
+)
 from kernel_mutants.code import Code, CodeError, read_code  # noqa: E402
 from kernel_mutants.equivalents import Equivalents, EquivalentsError, load_equivalents  # noqa: E402
 from kernel_mutants.names import NamesError, read_names  # noqa: E402
@@ -53,6 +60,9 @@ def _run(args: argparse.Namespace) -> int:
         added, left = merge_reasons(args.merge, args.equivalent)
         print(f"{added} mutants are listed as equivalent now; {left} survivors have no reason yet")
         return 0
+    if args.noted and args.resume is None:
+        print("error[mutants]: --noted reads the file of --resume\nhint: add --resume FILE", file=sys.stderr)
+        return 2
     kernel = args.kernel.read_bytes()
     code = read_code(kernel)
     if args.names is not None:
@@ -92,6 +102,8 @@ def _describe(args: argparse.Namespace, tried: int, total: int) -> str:
     command = f"run.py {args.kernel.name} {'--names RAW.wasm ' if args.names else ''}--score SCORE.md"
     if args.skip_slow:
         command += " --skip-slow"
+    if args.noted:
+        return f"`{command} --resume LEDGER --noted` (who was not tried with every case counts as a survivor)"
     return f"`{command}`" if tried == total else f"`{command}` ({tried} of {total} mutants)"
 
 
@@ -109,6 +121,9 @@ def _try(
     if known:
         print(f"{len(known)} of {len(chosen)} mutants were judged before", file=sys.stderr)
     verdicts = list(known.values())
+    if args.noted:
+        left = [number for number in chosen if number not in known]
+        return Baseline(costs={}, traces=(), excluded={}, reached=None), verdicts + take_as_alive(code, left)
     left = {number: ledger.find_survived(number) for number in chosen if number not in known}
     # What all that are left survived is not played again: the unbroken kernel passed it then.
     wanted = cases.keys() - frozenset.intersection(*map(frozenset, left.values())) if left else set()
@@ -193,6 +208,11 @@ def _make_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="note the verdicts in this file, and try no mutant again with a case that has not changed since",
+    )
+    parser.add_argument(
+        "--noted",
+        action="store_true",
+        help="try nothing: score what the file of --resume says; all that it does not kill survived",
     )
     parser.add_argument(
         "--merge",

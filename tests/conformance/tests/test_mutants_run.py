@@ -171,6 +171,20 @@ def test_survivor_is_tried_with_new_cases_alone(few_cases: Path, tmp_path: Path)
     assert f"{survived} of {mutants} mutants were judged before" in run(*again).stderr
 
 
+def test_score_of_what_was_noted_tries_nothing(store_case: Path, tmp_path: Path) -> None:
+    """Who is not in the file counts as a survivor, so that no score is too high."""
+    need_node()
+    score = tmp_path / "SCORE.md"
+    again = (staged_kernel(), "--function", "store_u8", "--cases", store_case.parent)
+    again += ("--resume", tmp_path / "ledger.jsonl")
+    mutants = read_row(run(*again, "--noted", "--score", score), "store_u8")
+    assert mutants == [mutants[0], 0, 0, mutants[0]]
+    assert "counts as a survivor" in score.read_text()
+    first = run(*again)
+    assert run(*again, "--noted").stdout == first.stdout
+    assert "hint: add --resume FILE" in run(staged_kernel(), "--noted").stderr
+
+
 def test_slow_cases_are_left_out_on_request(store_case: Path, tmp_path: Path) -> None:
     """A kill by a slow case does not count then, though it was noted before."""
     need_node()

@@ -168,6 +168,17 @@ class Campaign:
             ranked = ranked[ranked.index(different[-1]) + 1 :]
 
 
+def take_as_alive(code: Code, numbers: Iterable[int]) -> list[Verdict]:
+    """Return the verdict of a survivor for each mutant that validates, without a trial."""
+    mutants, trial = tuple(find_mutants(code)), Trial(())
+    return [
+        Verdict(
+            mutant=mutants[number], killer="-" if trial.accept(mutants[number].build(code)) is None else ""
+        )
+        for number in numbers
+    ]
+
+
 _campaign: Campaign | None = None
 
 
