@@ -122,8 +122,8 @@ def _try(
         print(f"{len(known)} of {len(chosen)} mutants were judged before", file=sys.stderr)
     verdicts = list(known.values())
     if args.noted:
-        left = [number for number in chosen if number not in known]
-        return Baseline(costs={}, traces=(), excluded={}, reached=None), verdicts + take_as_alive(code, left)
+        alive = take_as_alive(code, [number for number in chosen if number not in known])
+        return Baseline(costs={}, traces=(), excluded={}, reached=None), verdicts + alive
     left = {number: ledger.find_survived(number) for number in chosen if number not in known}
     # What all that are left survived is not played again: the unbroken kernel passed it then.
     wanted = cases.keys() - frozenset.intersection(*map(frozenset, left.values())) if left else set()
@@ -142,10 +142,10 @@ def _try(
         verdicts.append(verdict)
         ledger.note(number, verdict, baseline.costs)
         if len(verdicts) % _EVERY == 0:
-            alive = sum(each.killer == "" for each in verdicts)
+            survived = sum(each.killer == "" for each in verdicts)
             print(
                 f"{len(verdicts)} of {len(chosen)} mutants tried in {time.monotonic() - start:.0f} s, "
-                f"{alive} of them survived",
+                f"{survived} of them survived",
                 file=sys.stderr,
             )
             if args.survivors is not None:

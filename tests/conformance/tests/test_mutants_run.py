@@ -175,8 +175,8 @@ def test_score_of_what_was_noted_tries_nothing(store_case: Path, tmp_path: Path)
     """Who is not in the file counts as a survivor, so that no score is too high."""
     need_node()
     score = tmp_path / "SCORE.md"
-    again = (staged_kernel(), "--function", "store_u8", "--cases", store_case.parent)
-    again += ("--resume", tmp_path / "ledger.jsonl")
+    only = (staged_kernel(), "--function", "store_u8", "--cases", store_case.parent)
+    again = (*only, "--resume", tmp_path / "ledger.jsonl")
     mutants = read_row(run(*again, "--noted", "--score", score), "store_u8")
     assert mutants == [mutants[0], 0, 0, mutants[0]]
     assert "counts as a survivor" in score.read_text()
@@ -192,8 +192,8 @@ def test_slow_cases_are_left_out_on_request(store_case: Path, tmp_path: Path) ->
     document["cases"][0]["slow"] = True
     quick = {**document["cases"][0], "id": "toy/quick", "slow": False, "steps": [{"call": "reset"}]}
     store_case.write_text(json.dumps({"cases": [*document["cases"], quick]}))
-    all_cases = (staged_kernel(), "--function", "store_u8", "--cases", store_case.parent)
-    all_cases += ("--resume", tmp_path / "ledger.jsonl")
+    only = (staged_kernel(), "--function", "store_u8", "--cases", store_case.parent)
+    all_cases = (*only, "--resume", tmp_path / "ledger.jsonl")
     assert read_row(run(*all_cases), "store_u8")[1] > 0
     score = tmp_path / "SCORE.md"
     done = run(*all_cases, "--skip-slow", "--score", score)
