@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,7 +28,7 @@ var levels = map[string]extism.LogLevel{"trace": extism.LogLevelTrace, "debug": 
 var names = map[extism.LogLevel]string{}
 
 func hello(object) object {
-	return object{"protocol": 1, "adapter": "sdk-go", "runtime": "extism-go", "version": "1.7.1", "capabilities": []string{"cancel", "logs", "http-headers"}, "kernel": kernel}
+	return object{"protocol": 1, "adapter": "sdk-go", "runtime": "extism-go", "version": "1.7.1", "capabilities": []string{"cancel", "logs", "http-headers", "together"}, "kernel": kernel}
 }
 
 func create(r object) (*extism.Plugin, error) {
@@ -66,15 +67,50 @@ func invoke(r object) object {
 	if after, ok := r["cancel_after_ms"].(float64); ok {
 		time.AfterFunc(time.Duration(after)*time.Millisecond, cancel)
 	}
+	answer := call(ctx, r)
+	answer["logs"] = logs
+	return answer
+}
+
+func call(ctx context.Context, r object) object {
 	input, _ := hex.DecodeString(r["input"].(string))
 	status, output, err := plugins[r["plugin"].(string)].CallWithContext(ctx, r["function"].(string), input)
 	if err == nil && status != 0 {
 		err = fmt.Errorf("exit code %d", status)
 	}
 	if err != nil {
-		return object{"result": "fail", "message": err.Error(), "logs": logs}
+		return object{"result": "fail", "message": err.Error()}
 	}
-	return object{"output": hex.EncodeToString(output), "logs": logs}
+	return object{"result": "ok", "output": hex.EncodeToString(output)}
+}
+
+func repeat(r object) []object {
+	outcomes, places := []object{}, map[string]int{}
+	for n := 0; n < int(r["times"].(float64)); n++ {
+		outcome := call(context.Background(), r)
+		key := fmt.Sprint(outcome)
+		if _, ok := places[key]; !ok {
+			places[key] = len(outcomes)
+			outcome["times"] = 0
+			outcomes = append(outcomes, outcome)
+		}
+		outcomes[places[key]]["times"] = outcomes[places[key]]["times"].(int) + 1
+	}
+	return outcomes
+}
+
+func together(r object) object {
+	calls := r["calls"].([]any)
+	answers, group := make([][]object, len(calls)), sync.WaitGroup{}
+	for i := range calls {
+		group.Add(1)
+		go func(i int) {
+			defer group.Done()
+			answers[i] = repeat(calls[i].(object))
+		}(i)
+	}
+	group.Wait()
+	return object{"answers": answers}
 }
 
 func cpu() int64 {
@@ -113,7 +149,7 @@ func main() {
 	for name, level := range levels {
 		names[level] = name
 	}
-	operations := map[string]func(object) object{"hello": hello, "load": load, "invoke": invoke, "unload": unload, "time": measure}
+	operations := map[string]func(object) object{"hello": hello, "load": load, "invoke": invoke, "together": together, "unload": unload, "time": measure}
 	lines, out := bufio.NewReaderSize(os.Stdin, 1<<23), json.NewEncoder(os.Stdout)
 	for {
 		line, err := lines.ReadBytes('\n')

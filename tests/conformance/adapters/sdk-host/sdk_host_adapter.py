@@ -7,6 +7,8 @@ import json
 import logging
 import sys
 import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from extism_kernel_pkg import __version__, host
 Json = dict[str, Any]
 LEVELS = {"trace": host.TRACE, "debug": 10, "info": 20, "warn": 30, "error": 40, "off": 100}
 NAMES = {number: name for name, number in LEVELS.items()}
+CAPABILITIES = ["cancel", "logs", "http-headers", "together"]
 KERNEL = Path(sys.argv[1]).read_bytes()
 plugins: dict[str, host.Plugin] = {}
 logs: list[Json] = []
@@ -29,7 +32,7 @@ class Keep(logging.Handler):
 def hello(_: Json) -> Json:
     about = {"adapter": "sdk-host", "runtime": "extism_kernel_pkg.host", "version": __version__}
     digest = hashlib.sha256(KERNEL).hexdigest()
-    return {"protocol": 1, **about, "capabilities": ["cancel", "logs", "http-headers"], "kernel": digest}
+    return {"protocol": 1, **about, "capabilities": CAPABILITIES, "kernel": digest}
 
 
 def load(r: Json) -> Json:
@@ -48,14 +51,27 @@ def load(r: Json) -> Json:
 
 
 def invoke(r: Json) -> Json:
-    plugin = plugins[r["plugin"]]
     logs.clear()
     if "cancel_after_ms" in r:
-        threading.Timer(r["cancel_after_ms"] / 1000, plugin.cancel).start()
+        threading.Timer(r["cancel_after_ms"] / 1000, plugins[r["plugin"]].cancel).start()
+    return {**call(r), "logs": logs}
+
+
+def call(r: Json) -> Json:
     try:
-        return {"output": plugin.call(r["function"], bytes.fromhex(r["input"])).hex(), "logs": logs}
+        return {"output": plugins[r["plugin"]].call(r["function"], bytes.fromhex(r["input"])).hex()}
     except host.PluginError as error:
-        return {"result": "fail", "message": str(error), "logs": logs}
+        return {"result": "fail", "message": str(error)}
+
+
+def repeat(r: Json) -> list[Json]:
+    outcomes = Counter(json.dumps({"result": "ok", **call(r)}) for _ in range(r["times"]))
+    return [{**json.loads(text), "times": times} for text, times in outcomes.items()]
+
+
+def together(r: Json) -> Json:
+    with ThreadPoolExecutor(len(r["calls"])) as threads:
+        return {"answers": list(threads.map(repeat, r["calls"]))}
 
 
 def unload(r: Json) -> Json:
@@ -67,7 +83,7 @@ def unsupported(_: Json) -> Json:
     return {"result": "unsupported"}
 
 
-OPERATIONS = {"hello": hello, "load": load, "invoke": invoke, "unload": unload}
+OPERATIONS = {"hello": hello, "load": load, "invoke": invoke, "together": together, "unload": unload}
 for line in sys.stdin:
     request = json.loads(line)
     operation = OPERATIONS.get(request["op"], unsupported)

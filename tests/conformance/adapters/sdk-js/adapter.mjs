@@ -10,7 +10,7 @@ let logs = [];
 const keep = (level) => (...words) => logs.push({ level, message: words.join(" ") });
 const logger = { trace: keep("trace"), debug: keep("debug"), info: keep("info"), log: keep("info"), warn: keep("warn"), error: keep("error") };
 
-const said = (error) => error?.message ?? String(error); // a worker's errors are plain objects
+const said = (error) => error?.message ?? (error instanceof Error ? String(error) : JSON.stringify(error)); // a worker's errors are plain objects
 
 async function make(r) {
   const { memory = {}, config, allowed_hosts, allowed_paths, timeout_ms } = r.manifest;
@@ -19,7 +19,8 @@ async function make(r) {
     runInWorker: true, // without a worker there are neither timeouts nor HTTP
     config,
     allowedHosts: allowed_hosts ?? [],
-    allowedPaths: allowed_paths,
+    allowedPaths: Object.fromEntries(Object.entries(allowed_paths ?? {}).map(([host, guest]) => [guest, host])),
+    useWasi: true,
     timeoutMs: timeout_ms,
     memory: { maxPages: memory.max_pages, maxHttpResponseBytes: memory.max_http_response_bytes, maxVarBytes: memory.max_var_bytes },
     allowHttpResponseHeaders: r.http_response_headers,
@@ -29,10 +30,29 @@ async function make(r) {
   return createPlugin({ wasm }, options);
 }
 
+async function call(r) {
+  try {
+    const output = await plugins.get(r.plugin).call(r.function, Buffer.from(r.input, "hex"));
+    return { result: "ok", output: output === null ? "" : Buffer.from(output.bytes()).toString("hex") };
+  } catch (error) {
+    return { result: "fail", message: said(error) };
+  }
+}
+
+async function repeat(r) {
+  const outcomes = new Map();
+  for (let n = 0; n < r.times; n++) {
+    const outcome = JSON.stringify(await call(r));
+    outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+  }
+  return [...outcomes].map(([outcome, times]) => ({ ...JSON.parse(outcome), times }));
+}
+
 const operations = {
-  hello: () => ({ protocol: 1, adapter: "sdk-js", runtime: "extism-js", version, capabilities: ["logs", "http-headers"], kernel: "none" }),
+  hello: () => ({ protocol: 1, adapter: "sdk-js", runtime: "extism-js", version, capabilities: ["logs", "http-headers", "together"], kernel: "none" }),
 
   async load(r) {
+    if (Object.keys(r.manifest.allowed_paths ?? {}).some((path) => path.startsWith("ro:"))) return { result: "unsupported" }; // in Node
     try {
       plugins.set(r.plugin, await make(r));
     } catch (error) {
@@ -59,13 +79,12 @@ const operations = {
 
   async invoke(r) {
     logs = [];
-    try {
-      const output = await plugins.get(r.plugin).call(r.function, Buffer.from(r.input, "hex"));
-      return { output: output === null ? "" : Buffer.from(output.bytes()).toString("hex"), logs };
-    } catch (error) {
-      return { result: "fail", message: said(error), logs };
-    }
+    const answer = await call(r);
+    return { ...answer, logs };
   },
+
+  // Each plug-in has a worker, so that these calls do run at the same time.
+  together: async (r) => ({ answers: await Promise.all(r.calls.map(repeat)) }),
 
   async unload(r) {
     await plugins.get(r.plugin).close();

@@ -10,6 +10,8 @@ import re
 import sys
 import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def hello(_: Json) -> Json:
     return {
         "protocol": 1,
         **about,
-        "capabilities": ["cancel", "logs"],
+        "capabilities": ["cancel", "logs", "together"],
         "kernel": embedded_digest(Path(sys.argv[1])),
     }
 
@@ -63,14 +65,27 @@ def guest_logs() -> list[Json]:
 
 
 def invoke(r: Json) -> Json:
-    plugin = plugins[r["plugin"]]
     if "cancel_after_ms" in r:
-        threading.Timer(r["cancel_after_ms"] / 1000, plugin.cancel_handle().cancel).start()
+        cancel = plugins[r["plugin"]].cancel_handle().cancel
+        threading.Timer(r["cancel_after_ms"] / 1000, cancel).start()
+    return {**call(r), "logs": guest_logs()}
+
+
+def call(r: Json) -> Json:
     try:
-        output = bytes(plugin.call(r["function"], bytes.fromhex(r["input"])))
-    except extism.Error as error:
-        return {"result": "fail", "message": str(error), "logs": guest_logs()}
-    return {"output": output.hex(), "logs": guest_logs()}
+        return {"output": bytes(plugins[r["plugin"]].call(r["function"], bytes.fromhex(r["input"]))).hex()}
+    except (extism.Error, UnicodeDecodeError) as error:  # the SDK decodes a guest's error strictly
+        return {"result": "fail", "message": str(error)}
+
+
+def repeat(r: Json) -> list[Json]:
+    outcomes = Counter(json.dumps({"result": "ok", **call(r)}) for _ in range(r["times"]))
+    return [{**json.loads(text), "times": times} for text, times in outcomes.items()]
+
+
+def together(r: Json) -> Json:
+    with ThreadPoolExecutor(len(r["calls"])) as threads:
+        return {"answers": list(threads.map(repeat, r["calls"]))}
 
 
 def measure(r: Json) -> Json:
@@ -98,7 +113,8 @@ def unsupported(_: Json) -> Json:
 
 def answer(line: str) -> None:
     request = json.loads(line)
-    operations = {"hello": hello, "load": load, "invoke": invoke, "unload": unload, "time": measure}
+    operations = {"hello": hello, "load": load, "invoke": invoke, "together": together, "unload": unload}
+    operations["time"] = measure
     operation = operations.get(request["op"], unsupported)
     print(json.dumps({"id": request["id"], "result": "ok", **operation(request)}), flush=True)
 

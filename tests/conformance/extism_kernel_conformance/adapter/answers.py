@@ -27,7 +27,7 @@ OPERATIONS = (
     "drop",
     "batch",
 )
-SDK_OPERATIONS = ("load", "invoke", "unload", "time")
+SDK_OPERATIONS = ("load", "invoke", "together", "unload", "time")
 
 Answer = Mapping[str, Any]
 

@@ -15,10 +15,20 @@ if TYPE_CHECKING:
 
     from extism_kernel_conformance.cases.step_parser import Json, StepParser
 
+LONGEST_INPUT = 2_000_000
+
 LEVELS = ("trace", "debug", "info", "warn", "error")
 
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "load": ("plugin", "manifest", "linked", "log_level", "http_response_headers", "expect_reject"),
+    "load": (
+        "plugin",
+        "manifest",
+        "linked",
+        "log_level",
+        "http_response_headers",
+        "expect_reject",
+        "may_reject",
+    ),
     "invoke": (
         "plugin",
         "input",
@@ -31,8 +41,10 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "expect_len",
         "expect_json",
         "expect_error",
+        "may_fail",
         "cancel_after_ms",
     ),
+    "together": (),
     "logs": (),
     "requests": (),
     "repeat": ("index", "steps"),
@@ -50,6 +62,8 @@ class Load(Step):
     log_level: str = "off"
     http_response_headers: bool = False
     expect_reject: str | None = None
+    may_reject: bool = False
+    """A plug-in that is refused counts as one whose calls fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +78,16 @@ class Invoke(Step):
     has_json: bool = False
     error: tuple[str, ...] | None = None
     """The error must hold one of these texts, case ignored; `("",)` allows any."""
+    may_fail: bool = False
+    """A call that fails is as good as one that gives what is expected."""
     cancel_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together(Step):
+    """Calls that run at the same time, each as often as is said, each on a plug-in of its own."""
+
+    calls: tuple[tuple[Invoke, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +116,9 @@ def _load(parser: StepParser, value: Json, where: str) -> Load:
     if level not in (*LEVELS, "off"):
         parser.fault(f"{where}.log_level", f"{level!r} is no level; known are {', '.join(LEVELS)}, off")
     modules = [(name, _module(parser, plugin, f"{where}.linked.{name}")) for name, plugin in linked.items()]
-    if not isinstance(value.get("http_response_headers", False), bool):
-        parser.fault(f"{where}.http_response_headers", "expected true or false")
+    for flag in ("http_response_headers", "may_reject"):
+        if not isinstance(value.get(flag, False), bool):
+            parser.fault(f"{where}.{flag}", "expected true or false")
     name = parser.word(value.get("plugin", DEFAULT_INSTANCE), f"{where}.plugin", "a plug-in's name")
     parser.instances.add(name)
     reject = value.get("expect_reject")
@@ -108,6 +132,7 @@ def _load(parser: StepParser, value: Json, where: str) -> Load:
         log_level=str(level),
         http_response_headers=value.get("http_response_headers") is True,
         expect_reject=reject if isinstance(reject, str) else None,
+        may_reject=value.get("may_reject") is True,
     )
 
 
@@ -135,6 +160,10 @@ def _invoke(parser: StepParser, value: Json, where: str) -> Invoke:
     given = [key for key in ("input", "hex", "fill") if key in value]
     if len(given) > 1:
         parser.fault(where, f"one input is enough, this has {', '.join(f'`{key}`' for key in given)}")
+    if not isinstance(value.get("may_fail", False), bool):
+        parser.fault(f"{where}.may_fail", "expected true or false")
+    if "may_fail" in value and "expect_error" in value:
+        parser.fault(where, "a call that must fail has no `may_fail`")
     cancel = value.get("cancel_after_ms")
     if "cancel_after_ms" in value:
         parser.needs.add("cancel")
@@ -146,6 +175,8 @@ def _invoke(parser: StepParser, value: Json, where: str) -> Invoke:
     length = value.get("expect_len", value.get("len"))
     output = _bytes(parser, value, where, ("expect", "expect_hex", "expect_fill"), length)
     data = _bytes(parser, value, where, ("input", "hex", "fill"), value.get("len"))
+    if data is not None and len(data) > LONGEST_INPUT:
+        parser.fault(where, f"an input has at most {LONGEST_INPUT:,} bytes, so that it fits into a line")
     return Invoke(
         where=where,
         plugin=parser.instance({"instance": value.get("plugin", DEFAULT_INSTANCE)}, where),
@@ -155,8 +186,30 @@ def _invoke(parser: StepParser, value: Json, where: str) -> Invoke:
         json=value.get("expect_json"),
         has_json="expect_json" in value,
         error=texts,
+        may_fail=value.get("may_fail") is True,
         cancel_after_ms=cancel if isinstance(cancel, int) else None,
     )
+
+
+def _together(parser: StepParser, value: Json, where: str) -> Together:
+    parser.needs.add("together")
+    given = value["together"]
+    calls: list[tuple[Invoke, int]] = []
+    for number, each in enumerate(given if isinstance(given, list) else ()):
+        place = f"{where}.together[{number}]"
+        if not isinstance(each, dict) or "invoke" not in each:
+            parser.fault(place, "expected an `invoke` with the `times` it is called")
+            continue
+        parser.check_keys(each, {"invoke", "times", *KEYS["invoke"]} - {"cancel_after_ms"}, place)
+        times = each.get("times", 1)
+        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+            parser.fault(f"{place}.times", f"expected how often it is called, got {times!r}")
+            continue
+        calls.append((_invoke(parser, each, place), times))
+    plugins = {call.plugin for call, _ in calls}
+    if len(calls) < 2 or len(plugins) < len(calls):
+        parser.fault(f"{where}.together", "expected two calls or more, each of another plug-in")
+    return Together(where=where, calls=tuple(calls))
 
 
 def _bytes(
@@ -206,6 +259,7 @@ def _requests(parser: StepParser, value: Json, where: str) -> Requests:
 MAKERS: Mapping[str, Callable[[StepParser, Json, str], Step]] = {
     "load": _load,
     "invoke": _invoke,
+    "together": _together,
     "logs": _logs,
     "requests": _requests,
     "repeat": step_makers.MAKERS["repeat"],

@@ -20,6 +20,7 @@ CHECKS = (
     "error-is-no-fault",
     "reject-is-no-fault",
     "plugins-apart",
+    "calls-together",
 )
 
 
@@ -27,7 +28,11 @@ def run_sdk_lint(session: AdapterSession) -> Iterator[tuple[str, Outcome]]:
     """Yield (id, outcome) for each check; a fault ends the adapter and the next check starts it again."""
     for name in CHECKS:
         try:
-            outcome = _run(name, session.connection())
+            connection = session.connection()
+            if name == "calls-together" and "together" not in session.hello["capabilities"]:
+                outcome = Outcome(verdict="pass")  # what is not declared is never asked for
+            else:
+                outcome = _run(name, connection)
         except AdapterFault as fault:
             session.abandon()
             outcome = Outcome(verdict=fault.verdict, fault=fault.code, got=fault.code, message=fault.message)
@@ -46,6 +51,8 @@ def _run(name: str, connection: Connection) -> Outcome:
     if got != "ok":
         return _judge(False, "ok", got)
     try:
+        if name == "calls-together":
+            return _run_together(connection, kit)
         return _run_loaded(name, connection, kit)
     finally:
         if connection.is_idle:
@@ -67,6 +74,24 @@ def _run_loaded(name: str, connection: Connection, kit: str) -> Outcome:
     ]
     connection.ask("unload", plugin="other")
     return _judge(counts == ["01000000", "02000000", "01000000"], "1, 2, 1", ", ".join(counts))
+
+
+def _run_together(connection: Connection, kit: str) -> Outcome:
+    """One call that works and one that traps, side by side: how each ended, and how often."""
+    _load(connection, "other", kit)
+    calls = [
+        {"plugin": "lint", "function": "echo", "input": "78", "times": 3},
+        {"plugin": "other", "function": "trap", "input": "", "times": 2},
+    ]
+    answer = connection.ask("together", calls=calls)
+    connection.ask("unload", plugin="other")
+    found = [
+        (each["result"], each.get("output"), each["times"])
+        for outcomes in answer.get("answers", ())
+        for each in outcomes
+    ]
+    wanted = [("ok", "78", 3), ("fail", None, 2)]
+    return _judge(found == wanted, "x three times, fail two times", str(found or answer["result"]))
 
 
 def _load(connection: Connection, plugin: str, module: str) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extism_kernel_conformance.adapter.process import AdapterFault
 from extism_kernel_conformance.base.outcome import CaseFailed
 from extism_kernel_conformance.cases import sdk_steps
 from extism_kernel_conformance.cases import steps as s
+from extism_kernel_conformance.play.sdk_folder import make_folder
 from extism_kernel_conformance.play.sdk_server import SdkServer, run_server
 
 if TYPE_CHECKING:
@@ -25,8 +29,8 @@ _SHOWN = 160
 
 def play_sdk_case(case: Case, connection: Connection, kernel: Kernel) -> None:
     """Play a case of the sdk profile. Raises CaseFailed or AdapterFault."""
-    with run_server() as server:
-        player = _Player(connection, kernel, server)
+    with run_server() as server, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        player = _Player(connection, kernel, server, make_folder(Path(folder)))
         try:
             player.run(case.setup)
             player.run(case.steps)
@@ -36,11 +40,14 @@ def play_sdk_case(case: Case, connection: Connection, kernel: Kernel) -> None:
 
 
 class _Player:
-    def __init__(self, connection: Connection, kernel: Kernel, server: SdkServer) -> None:
+    def __init__(self, connection: Connection, kernel: Kernel, server: SdkServer, folder: Path) -> None:
         self._connection = connection
         self._kernel = kernel
         self._server = server
+        self._folder = folder
         self._loaded: set[str] = set()
+        self._refused: dict[str, str] = {}
+        """The message of each plug-in that might be refused and was."""
         self._logs: list[tuple[str, str]] = []
 
     def run(self, steps: tuple[s.Step, ...]) -> None:
@@ -50,12 +57,10 @@ class _Player:
                     self._load(step)
                 case sdk_steps.Invoke():
                     self._invoke(step)
-                case sdk_steps.Logs():
-                    if tuple(self._logs) != step.entries:
-                        raise _failed(step, f"the logs {list(step.entries)}", f"{self._logs}")
-                case sdk_steps.Requests():
-                    if self._server.count != step.count:
-                        raise _failed(step, f"{step.count} requests", f"{self._server.count}")
+                case sdk_steps.Together():
+                    self._together(step)
+                case sdk_steps.Logs() | sdk_steps.Requests():
+                    self._look(step)
                 case s.Repeat():
                     for _ in range(step.times.evaluate(_no_variable)):
                         self.run(step.steps)
@@ -67,10 +72,18 @@ class _Player:
             self._connection.ask("unload", plugin=name)
         self._loaded.clear()
 
+    def _look(self, step: sdk_steps.Logs | sdk_steps.Requests) -> None:
+        if isinstance(step, sdk_steps.Requests):
+            if self._server.count != step.count:
+                raise _failed(step, f"{step.count} requests", f"{self._server.count}")
+        elif tuple(self._logs) != step.entries:
+            raise _failed(step, f"the logs {list(step.entries)}", f"{self._logs}")
+
     def _load(self, step: sdk_steps.Load) -> None:
         if step.plugin in self._loaded:
             self._connection.ask("unload", plugin=step.plugin)
             self._loaded.discard(step.plugin)
+        self._refused.pop(step.plugin, None)
         answer = self._connection.ask(
             "load",
             plugin=step.plugin,
@@ -85,6 +98,9 @@ class _Player:
                 where=step.where, expected="an answer to load", got="unsupported", is_unsupported=True
             )
         if answer["result"] == "reject":
+            if step.may_reject:
+                self._refused[step.plugin] = answer["message"]
+                return
             if step.expect_reject is None:
                 raise _failed(step, "the plug-in loads", f"reject: {answer['message']}")
             if step.expect_reject.lower() not in answer["message"].lower():
@@ -95,11 +111,10 @@ class _Player:
             raise _failed(step, "a reject", "the plug-in was loaded")
 
     def _invoke(self, step: sdk_steps.Invoke) -> None:
-        fields: dict[str, object] = {
-            "plugin": step.plugin,
-            "function": step.function,
-            "input": self._fill(step.data.decode("latin-1")).encode("latin-1").hex(),
-        }
+        if step.plugin in self._refused:
+            _judge_error(step, {"message": self._refused[step.plugin]})
+            return
+        fields = self._call(step)
         if step.cancel_after_ms is not None:
             fields["cancel_after_ms"] = step.cancel_after_ms
         answer = self._connection.ask("invoke", **fields)
@@ -112,19 +127,50 @@ class _Player:
             for entry in answer["logs"]
             if entry["message"].startswith(GUEST)
         ]
-        if answer["result"] == "fail":
-            _judge_error(step, answer)
-            return
-        output = bytes.fromhex(answer["output"])
-        if step.error is not None:
-            raise _failed(step, f"an error with {_either(step.error)}", f"output {_shown(output)}")
-        if step.output is not None and output != step.output:
-            raise _failed(step, f"output {_shown(step.output)}", f"output {_shown(output)}")
-        if step.has_json:
-            _judge_json(step, output)
+        _judge_call(step, answer)
+
+    def _together(self, step: sdk_steps.Together) -> None:
+        answer = self._connection.ask(
+            "together", calls=[{**self._call(call), "times": times} for call, times in step.calls]
+        )
+        if answer["result"] == "unsupported":
+            raise AdapterFault("adapter-unsupported", "`together` is declared, and answered `unsupported`")
+        counts = [sum(each["times"] for each in outcomes) for outcomes in answer["answers"]]
+        if counts != [times for _, times in step.calls]:
+            raise AdapterFault("adapter-answer", f"the calls of `together` have {counts} outcomes")
+        for (call, _), outcomes in zip(step.calls, answer["answers"], strict=True):
+            for outcome in outcomes:
+                _judge_call(call, outcome)
+
+    def _call(self, step: sdk_steps.Invoke) -> dict[str, object]:
+        text = self._fill(step.data.decode("latin-1"))
+        return {"plugin": step.plugin, "function": step.function, "input": text.encode("latin-1").hex()}
 
     def _fill(self, text: str) -> str:
-        return text.replace("{server}", self._server.url).replace("{other-server}", self._server.other_url)
+        places = {
+            "{server}": self._server.url,
+            "{other-server}": self._server.other_url,
+            "{port}": str(self._server.server_address[1]),
+            "{folder}": self._folder.as_posix(),
+        }
+        for name, place in places.items():
+            text = text.replace(name, place)
+        return text
+
+
+def _judge_call(step: sdk_steps.Invoke, answer: Answer) -> None:
+    """Compare the outcome of one call with what the step wants."""
+    if answer["result"] == "fail":
+        if not step.may_fail:
+            _judge_error(step, answer)
+        return
+    output = bytes.fromhex(answer["output"])
+    if step.error is not None:
+        raise _failed(step, f"an error with {_either(step.error)}", f"output {_shown(output)}")
+    if step.output is not None and output != step.output:
+        raise _failed(step, f"output {_shown(step.output)}", f"output {_shown(output)}")
+    if step.has_json:
+        _judge_json(step, output)
 
 
 def _judge_error(step: sdk_steps.Invoke, answer: Answer) -> None:

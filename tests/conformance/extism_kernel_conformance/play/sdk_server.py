@@ -70,8 +70,14 @@ def _echo(handler: _Handler, query: str, body: bytes) -> None:
         "query": query,
         "body": body.decode(),
         "x-ask": handler.headers.get("X-Ask"),
+        "authorization": handler.headers.get("Authorization"),
     }
     handler.reply(200, json.dumps(seen).encode())
+
+
+def _early(handler: _Handler, query: str, body: bytes) -> None:  # noqa: ARG001 - one shape for all pages
+    handler.wfile.write(f"HTTP/1.1 {query} Early\r\nX-Flavour: Sour\r\n\r\n".encode() * 2)
+    handler.reply(200, b"late")
 
 
 def _slow(handler: _Handler, query: str, body: bytes) -> None:  # noqa: ARG001 - one shape for all pages
@@ -89,7 +95,9 @@ _PAGES: dict[str, Callable[[_Handler, str, bytes], None]] = {
     "/teapot": lambda handler, query, body: handler.reply(418, b"short and stout"),  # noqa: ARG005
     "/size": lambda handler, query, body: handler.reply(200, b"z" * int(query)),  # noqa: ARG005
     "/to": lambda handler, query, body: handler.reply(302, b"", Location=query),  # noqa: ARG005
+    "/round": lambda handler, query, body: handler.reply(302, b"", Location="/round"),  # noqa: ARG005
     "/echo": _echo,
+    "/early": _early,
     "/slow": _slow,
 }
 

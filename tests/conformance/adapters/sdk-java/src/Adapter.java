@@ -1,5 +1,6 @@
 // Adapter protocol 1, sdk profile, for the Java SDK (Chicory); see SDK.md.
 import com.dylibso.chicory.log.Logger;
+import com.dylibso.chicory.wasi.WasiOptions;
 import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -7,8 +8,10 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.*;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
 import java.security.*;
 import java.util.*;
+import java.util.concurrent.*;
 import org.extism.sdk.chicory.*;
 import org.extism.sdk.chicory.http.HttpConfig;
 import org.extism.sdk.chicory.http.client.javanet.JavaNetHttpClientAdapter;
@@ -40,6 +43,9 @@ class Adapter {
             .withJsonCodec(JacksonJsonCodec::new).withClientAdapter(JavaNetHttpClientAdapter::new).build());
         if (manifest.has("config")) options.withConfig(JSON.convertValue(manifest.get("config"), new TypeReference<Map<String, String>>() {}));
         if (manifest.has("allowed_hosts")) options.withAllowedHosts(JSON.convertValue(manifest.get("allowed_hosts"), String[].class));
+        var wasi = WasiOptions.builder();
+        manifest.path("allowed_paths").fields().forEachRemaining(each -> wasi.withDirectory(each.getValue().asText(), Path.of(each.getKey())));
+        options.withWasi(wasi.build());
         if (memory.has("max_pages")) options.withMemoryLimits(1, memory.get("max_pages").asInt());
         var wasms = new ArrayList<ManifestWasm>();
         for (var each : r.get("modules"))
@@ -50,7 +56,7 @@ class Adapter {
 
     static ObjectNode load(JsonNode r, ObjectNode answer) {
         JsonNode manifest = r.get("manifest"), memory = manifest.path("memory");
-        if (manifest.has("timeout_ms") || memory.has("max_var_bytes") || memory.has("max_http_response_bytes") || r.get("http_response_headers").asBoolean())
+        if (manifest.has("timeout_ms") || manifest.path("allowed_paths").toString().contains("\"ro:") || memory.has("max_var_bytes") || memory.has("max_http_response_bytes") || r.get("http_response_headers").asBoolean())
             return answer.put("result", "unsupported"); // this interface has no words for it
         try {
             plugins.put(r.get("plugin").asText(), make(r));
@@ -63,13 +69,34 @@ class Adapter {
 
     static ObjectNode invoke(JsonNode r, ObjectNode answer) {
         logs = JSON.createArrayNode();
+        return call(r, answer).set("logs", logs);
+    }
+
+    static ObjectNode call(JsonNode r, ObjectNode answer) {
         try {
             byte[] output = plugins.get(r.get("plugin").asText()).call(r.get("function").asText(), HexFormat.of().parseHex(r.get("input").asText()));
             answer.put("output", HexFormat.of().formatHex(output));
         } catch (RuntimeException | StackOverflowError | OutOfMemoryError error) {
             answer.put("result", "fail").put("message", String.valueOf(error));
         }
-        return answer.set("logs", logs);
+        return answer;
+    }
+
+    static ArrayNode repeat(JsonNode r) {
+        var outcomes = new LinkedHashMap<ObjectNode, Integer>();
+        for (int n = 0; n < r.get("times").asInt(); n++)
+            outcomes.merge(call(r, JSON.createObjectNode().put("result", "ok")), 1, Integer::sum);
+        var answers = JSON.createArrayNode();
+        outcomes.forEach((outcome, times) -> answers.add(outcome.deepCopy().put("times", times)));
+        return answers;
+    }
+
+    static ObjectNode together(JsonNode r, ObjectNode answer) {
+        var calls = new ArrayList<CompletableFuture<ArrayNode>>();
+        for (var each : r.get("calls")) calls.add(CompletableFuture.supplyAsync(() -> repeat(each), work -> new Thread(work).start()));
+        var answers = answer.putArray("answers");
+        for (var each : calls) answers.add(each.join());
+        return answer;
     }
 
     static long cpu() {
@@ -96,9 +123,10 @@ class Adapter {
             JsonNode r = JSON.readTree(line);
             ObjectNode answer = JSON.createObjectNode().put("id", r.get("id").asLong()).put("result", "ok");
             switch (r.get("op").asText()) {
-                case "hello" -> answer.put("protocol", 1).put("adapter", "sdk-java").put("runtime", "extism-chicory").put("version", "0.2.0").put("kernel", kernel()).putArray("capabilities").add("logs");
+                case "hello" -> answer.put("protocol", 1).put("adapter", "sdk-java").put("runtime", "extism-chicory").put("version", "0.2.0").put("kernel", kernel()).putArray("capabilities").add("logs").add("together");
                 case "load" -> load(r, answer);
                 case "invoke" -> invoke(r, answer);
+                case "together" -> together(r, answer);
                 case "time" -> time(r, answer);
                 case "unload" -> plugins.remove(r.get("plugin").asText());
                 default -> answer.put("result", "unsupported");

@@ -1,0 +1,16 @@
+;; The main module of two that import from each other: counts how often the two call one another.
+(module
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/env" "store_u8" (func $store_u8 (param i64 i32)))
+  (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
+  (import "partner" "ping" (func $ping (param i32) (result i32)))
+  (func (export "pong") (param $n i32) (result i32)
+    (if (i32.eqz (local.get $n)) (then (return (i32.const 48))))
+    (i32.add (i32.const 1) (call $ping (i32.sub (local.get $n) (i32.const 1)))))
+  (func (export "play") (result i32)
+    (local $h i64)
+    (local.set $h (call $alloc (i64.const 1)))
+    (call $store_u8 (local.get $h) (call $ping (i32.const 7)))
+    (call $output_set (local.get $h) (i64.const 1))
+    (i32.const 0))
+)

@@ -1,0 +1,7 @@
+;; A module whose start function never ends.
+(module
+  (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
+  (func $spin (loop $l (br $l)))
+  (start $spin)
+  (func (export "fine") (result i32) (call $output_set (i64.const 0) (i64.const 0)) (i32.const 0))
+)
