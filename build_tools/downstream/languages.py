@@ -57,7 +57,7 @@ class Python(Language):
     def load(self, plugin: str, files: Files, manifest: Mapping[str, Any]) -> str:
         """Return the line that makes a plug-in."""
         wasm = [{"name": name, "path": f"{file}.wasm"} for name, file in files]
-        return f"{plugin} = extism.Plugin({ {'wasm': wasm, **manifest}!r})"
+        return f"{plugin} = extism.Plugin({ {'wasm': wasm, **manifest}!r}, wasi=True)"
 
     def call(self, plugin: str, function: str, data: Data) -> str:
         """Return the line that calls it."""
@@ -134,6 +134,11 @@ class Java(Language):
             options += f".withAllowedHosts({', '.join(map(json.dumps, hosts))})"
         if pages := manifest.get("memory", {}).get("max_pages"):
             options += f".withMemoryLimits(1, {pages})"
+        folders = "".join(
+            f".withDirectory({json.dumps(guest)}, Path.of({json.dumps(host)}))"
+            for host, guest in manifest.get("allowed_paths", {}).items()
+        )
+        options += f".withWasi(WasiOptions.builder(){folders}.build())"
         wasm = ", ".join(f'wasm("{name}", "{file}.wasm")' for name, file in files)
         made = f"Manifest.ofWasms({wasm}).withOptions({options}).build()"
         return f"var {plugin} = Plugin.ofManifest({made}).build();"
@@ -147,6 +152,7 @@ class Java(Language):
         """Return the whole program."""
         text = "\n".join(f"        {line}" for line in body)
         return f"""{head}
+import com.dylibso.chicory.wasi.WasiOptions;
 import java.nio.file.*;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -188,6 +194,8 @@ class JavaScript(Language):
         wasm = ", ".join(f'{{ name: "{name}", data: readFileSync("{file}.wasm") }}' for name, file in files)
         memory = manifest.get("memory", {})
         options: dict[str, Any] = {"runInWorker": True, "allowedHosts": manifest.get("allowed_hosts", [])}
+        options["useWasi"] = True
+        options["allowedPaths"] = {guest: host for host, guest in manifest.get("allowed_paths", {}).items()}
         if "config" in manifest:
             options["config"] = manifest["config"]
         if "timeout_ms" in manifest:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PROBE = "probe"
 SERVER = "http://127.0.0.1:8000"
 """Stands for the server of the case; SDK.md lists its pages."""
+FOLDER = "folder"
+"""Stands for the folder of the case; SDK.md says what is in it."""
 README = """\
 # What remains with this kernel inside
 
@@ -78,7 +80,7 @@ def find_causes(outcome: Outcome, cases: Mapping[str, Mapping[str, Any]]) -> lis
 def _weight(name: str, cases: Mapping[str, Mapping[str, Any]]) -> tuple[bool, bool, int]:
     """Return how much a program of the case would ask of its reader."""
     text = json.dumps(cases.get(name, {}).get("steps", []))
-    is_long = any(word in text for word in ("repeat", "server}", "logs"))
+    is_long = any(word in text for word in ("repeat", "server}", "folder}", "logs", "together", "cancel"))
     return name.startswith(f"{PROBE}/"), is_long, len(text)
 
 
@@ -87,15 +89,19 @@ def _plays(name: str, cases: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Map
         return ({"load": PROBE}, {"invoke": PROBE, "expect": "a report whose second word is 0"}), ""
     case = cases[name]
     steps = list(_flatten([*case.get("setup", []), *case["steps"]]))
-    note = "" if "server}" not in json.dumps(steps) else f"It needs the server of SDK.md at {SERVER}."
-    return tuple(steps), note
+    text = json.dumps(steps)
+    needs = {"server}": f"the server of SDK.md at {SERVER}", "{folder}": f"`{FOLDER}` of SDK.md beside it"}
+    named = [need for word, need in needs.items() if word in text]
+    return tuple(steps), f"It needs {' and '.join(named)}." if named else ""
 
 
 def _flatten(steps: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield each `load` and `invoke`, what is repeated once."""
+    """Yield each `load` and `invoke`, what is repeated once, what runs at the same time in turn."""
     for step in steps:
         if "repeat" in step:
             yield from _flatten(step["steps"])
+        elif "together" in step:
+            yield from step["together"]
         elif {"load", "invoke", "logs"} & step.keys():
             yield step
 
@@ -111,12 +117,20 @@ def make_program(cause: Cause, language: Language) -> str:
             if level := step.get("log_level"):
                 body.append(f"{language.comment} with the log level {level}")
             files = [*step.get("linked", {}).items(), ("main", step["load"])]
+            if "may_reject" in step:
+                body.append(
+                    f"{language.comment} the plug-in may be refused here, with the error that is meant"
+                )
             if "expect_reject" in step:
                 body.append(f"{language.comment} the plug-in should be refused")
             body.append(language.load(step.get("plugin", "a"), files, _fill(step.get("manifest", {}))))
         elif "logs" in step:
             body.append(f"{language.comment} what was logged should be {step['logs']}")
         else:
+            if after := step.get("cancel_after_ms"):
+                body.append(f"{language.comment} cancelled from another thread after {after} ms")
+            if times := step.get("times"):
+                body.append(f"{language.comment} {times} times, at the same time as the other calls")
             call = language.call(step.get("plugin", "a"), step["invoke"], _input(step))
             body.append(f"{call}{language.gap}{language.comment} should be {_wanted(step)}")
     body.append(f"{language.comment} came: {cause.got}")
@@ -159,7 +173,10 @@ def _read_module(root: Path, name: str, cause: Cause, folder: Path) -> bytes:
 
 
 def _fill(value: object) -> Any:  # noqa: ANN401 - JSON
-    text = json.dumps(value).replace("{server}", SERVER).replace("{other-server}", SERVER)
+    text = json.dumps(value)
+    places = {"{server}": SERVER, "{other-server}": SERVER, "{folder}": FOLDER}
+    for name, place in {**places, "{port}": SERVER.rpartition(":")[2]}.items():
+        text = text.replace(name, place)
     return json.loads(text)
 
 

@@ -47,7 +47,9 @@ class Outcome:
         """Cases and own tests that pass as shipped and do not with the kernel given."""
         found = self.shipped.passed - self.given.passed if self.shipped and self.given else set()
         if self.tests:
-            found |= {f"own test {name}" for name in self.tests[0].passed - self.tests[1].passed}
+            shipped, given = self.tests
+            worse = shipped.passed - given.passed - given.unfinished
+            found |= {f"own test {name}" for name in worse}
         return found | {f"plug-in {each.name}" for each in self.plugins if each.difference}
 
 
@@ -89,7 +91,12 @@ def _outcome_to_data(outcome: Outcome) -> dict[str, Any]:
         data["worse"] = sorted(outcome.worse)
     if outcome.tests:
         data["own_tests"] = [
-            {"passed": len(each.passed), "failed": sorted(each.failed)} for each in outcome.tests
+            {
+                "passed": len(each.passed),
+                "failed": sorted(each.failed),
+                "unfinished": sorted(each.unfinished),
+            }
+            for each in outcome.tests
         ]
     data["workloads"] = [dataclasses.asdict(each) for each in outcome.ratios]
     data["plugins"] = [dataclasses.asdict(each) for each in outcome.plugins]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from build_tools.downstream.go_tests import LIMIT_SECONDS, TestRun
 from build_tools.downstream.rows import Facts, Outcome, measured
 from build_tools.downstream.workloads import WORKLOADS, Ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from build_tools.downstream.go_tests import TestRun
     from build_tools.downstream.programs import Cause
     from build_tools.downstream.suite import Judged
 
@@ -36,20 +36,24 @@ def table_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for outcome in outcomes:
         tests = outcome.tests or (None, None)
-        if outcome.shipped is not None:
+        if outcome.shipped is not None or tests[0] is not None:
             rows.append(_row(outcome, "as shipped", outcome.shipped, tests[0], ""))
-        if outcome.given is not None:
+        if outcome.given is not None or tests[1] is not None:
             rows.append(_row(outcome, "this kernel", outcome.given, tests[1], _alike(outcome)))
-        if outcome.shipped is None and outcome.given is None:
+        if outcome.shipped is None and outcome.given is None and outcome.tests is None:
             rows.append((outcome.sdk.name, outcome.skipped or "not run", *[""] * (len(HEADER) - 2)))
     return rows
 
 
-def _row(outcome: Outcome, kernel: str, judged: Judged, tests: TestRun | None, alike: str) -> tuple[str, ...]:
+def _row(
+    outcome: Outcome, kernel: str, judged: Judged | None, tests: TestRun | None, alike: str
+) -> tuple[str, ...]:
+    own = (str(len(tests.passed)), str(len(tests.failed))) if tests else ("", "")
+    if judged is None:
+        return (outcome.sdk.name, kernel, "", "", "", "", *own, alike)
     if judged.skipped or judged.broken:
         note = f"skipped: {judged.skipped}" if judged.skipped else f"broken: {judged.broken}"
         return (outcome.sdk.name, kernel, "", note, *[""] * (len(HEADER) - 4))
-    own = (str(len(tests.passed)), str(len(tests.failed))) if tests else ("", "")
     counts = (str(len(judged.passed)), str(len(judged.failed)), str(len(judged.ids("skip"))))
     return (outcome.sdk.name, kernel, judged.sha256[:DIGEST_SHOWN], *counts, *own, alike)
 
@@ -101,7 +105,20 @@ def sentences(outcomes: Sequence[Outcome]) -> list[str]:
             )
         elif outcome.shipped and not outcome.sdk.given:
             lines.append(f"{name}: {outcome.sdk.way}; judged as shipped.")
+        if outcome.tests:
+            lines += _own_tests(name, *outcome.tests)
     return lines
+
+
+def _own_tests(name: str, shipped: TestRun, given: TestRun) -> Iterator[str]:
+    """Yield what its own tests say beside their numbers in the table."""
+    alike = ", ".join(sorted(shipped.failed & given.failed))
+    if alike:
+        yield f"{name}: own tests that fail with either kernel: {alike}."
+    for kernel, run in (("as shipped", shipped), ("with this kernel", given)):
+        if run.unfinished:
+            names = ", ".join(sorted(run.unfinished))
+            yield f"{name}: own tests that do not end within {LIMIT_SECONDS} s {kernel}: {names}."
 
 
 def differences(outcomes: Sequence[Outcome]) -> list[str]:

@@ -117,16 +117,34 @@ def test_listed_plugins_are_there_and_played_by_the_hosts_tests() -> None:
     assert len(plugins.read_calls(ROOT)) > 20
 
 
-def test_events_of_go_are_read_and_other_lines_passed_over() -> None:
-    lines = [
-        '{"Action": "run", "Test": "TestA"}',
-        '{"Action": "pass", "Test": "TestA"}',
-        '{"Action": "fail", "Test": "TestB/x"}',
-        '{"Action": "pass", "Package": "p"}',
-        "go: downloading",
-    ]
-    found = go_tests.read_events(lines)
-    assert found == go_tests.TestRun(passed=frozenset({"TestA"}), failed=frozenset({"TestB/x"}))
+GO_OUTPUTS: dict[str, tuple[str, dict[str, set[str]]]] = {
+    "passed": ("=== RUN   TestA\n--- PASS: TestA (0.02s)\nPASS\n", {"passed": {"TestA"}}),
+    "failed": ("x.go:1: no\n--- FAIL: TestA (0.02s)\nFAIL\n", {"failed": {"TestA"}}),
+    "skipped": ("--- SKIP: TestA (0.00s)\nPASS\n", {}),
+    "subtest": (
+        "--- FAIL: TestA (0.02s)\n    --- PASS: TestA/x (0.01s)\n    --- FAIL: TestA/y (0.01s)\nFAIL\n",
+        {"passed": {"TestA/x"}, "failed": {"TestA", "TestA/y"}},
+    ),
+    "crashed": ("=== RUN   TestA\npanic: runtime error\n", {"failed": {"TestA"}}),
+    "too-long": (
+        "--- PASS: TestA/x (0.01s)\npanic: test timed out after 1m0s\n",
+        {"unfinished": {"TestA"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GO_OUTPUTS)
+def test_output_of_one_go_test_is_read(name: str) -> None:
+    text, expected = GO_OUTPUTS[name]
+    wanted = {key: frozenset(names) for key, names in expected.items()}
+    assert go_tests.read_output("TestA", text) == go_tests.TestRun(**wanted)
+
+
+def test_runs_of_go_tests_are_joined() -> None:
+    one, other = (go_tests.read_output("TestA", GO_OUTPUTS[name][0]) for name in ("passed", "too-long"))
+    found = go_tests.join([one, other])
+    both = frozenset({"TestA"})
+    assert found == go_tests.TestRun(passed=both, unfinished=both)
 
 
 def test_report_is_read_by_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

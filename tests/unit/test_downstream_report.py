@@ -55,6 +55,18 @@ def test_own_tests_and_plugins_count_as_worse() -> None:
     assert worse == {"own test A", "plug-in p"}
 
 
+def test_own_tests_that_do_not_end_are_named_and_not_worse() -> None:
+    shipped = go_tests.TestRun(passed=frozenset({"A"}), failed=frozenset({"Net"}))
+    given = go_tests.TestRun(failed=frozenset({"Net"}), unfinished=frozenset({"A"}))
+    each = outcome(shipped=None, given=None, tests=(shipped, given))
+    assert each.worse == set()
+    assert [row[6:8] for row in table_rows([each])] == [("1", "1"), ("0", "1")]
+    text = "\n".join(sentences([each]))
+    assert "fail with either kernel: Net." in text
+    assert "do not end within 60 s with this kernel: A." in text
+    assert to_data(FACTS, [each])["sdks"][0]["own_tests"][1]["unfinished"] == ["A"]
+
+
 RATIO = workloads.Ratio(
     workload="echo of 4 KiB", median=0.5, low=0.04, high=2.0, rounds=9, shipped_us=2, given_us=1
 )
@@ -131,6 +143,28 @@ def test_program_has_each_step_with_what_should_come(name: str) -> None:
     assert programs.find_modules(cause) == {"kit"}
     if name == "rust":
         compile(text, "main.py", "exec")
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_program_says_what_its_calls_cannot(name: str) -> None:
+    steps = [
+        {"load": "files", "manifest": {"allowed_paths": {"{folder}/allowed": "/data"}}, "may_reject": True},
+        {"together": [{"invoke": "read", "input": "{port}", "times": 3}]},
+        {"invoke": "read", "cancel_after_ms": 50, "expect_error": ""},
+    ]
+    plays, note = programs._plays("x/c", {"x/c": {"steps": steps}})
+    cause = programs.Cause(why="w", cases=("x/c",), shown="x/c", got="g", plays=plays, note=note)
+    text = programs.make_program(cause, LANGUAGES[name])
+    for part in (
+        "folder/allowed",
+        "/data",
+        "`folder` of SDK.md",
+        "may be refused",
+        "3 times",
+        "after 50 ms",
+        "8000",
+    ):
+        assert part in text
 
 
 def test_programs_are_written_with_their_plugins_and_never_over_something(tmp_path: Path) -> None:
