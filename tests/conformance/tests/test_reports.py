@@ -253,6 +253,28 @@ def test_page_begins_with_counts_date_digests_and_failures(
     assert "blank: the run has no case" in text
 
 
+def test_equal_faults_of_several_configurations_stand_together(
+    cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
+) -> None:
+    wrong = {"id": "toy/a", "steps": [{"call": "alloc", "args": [8], "expect": 1}]}
+    allowed = {"id": "toy/b", "level": "may", "steps": [{"call": "alloc", "args": [8], "expect": 1}]}
+    cases = write_cases(wrong, allowed)
+    first, second, html = (tmp_path / name for name in ("1.jsonl", "2.jsonl", "page.html"))
+    for path in (first, second):
+        cli("run", toy_kernel, "--cases", cases, "--command", toy_adapter(), "--no-lint", "--report", path)
+    text = second.read_text(encoding="utf-8").replace('"configuration": "', '"configuration": "other-')
+    assert text != second.read_text(encoding="utf-8")
+    second.write_text(text, encoding="utf-8")
+    ran = cli("report", first, second, "--html", html, "--markdown", "-")
+    assert ran.out.count("fail `toy/a`") == 1
+    assert "also on: other-" in ran.out
+    page = html.read_text(encoding="utf-8")
+    assert "Failures (2)" in page
+    assert page.count("<dt>also on</dt>") == 1
+    assert "2 more of level <code>may</code> are not red" in page
+    assert '<span class="word">--adapter</span>' in page or '<span class="word">--command</span>' in page
+
+
 def test_partial_run_is_marked(
     cli: Callable[..., Ran], toy_kernel: Path, write_cases: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.reports.matrix import clause_titles
@@ -21,6 +21,8 @@ class FaultGroup:
 
     section: Section
     lines: tuple[Line, ...]
+    elsewhere: tuple[str, ...] = ()
+    """Other configurations on which the very same cases failed the very same way."""
 
     @property
     def first(self) -> Line:
@@ -41,6 +43,20 @@ def group_faults(sections: Iterable[Section]) -> list[FaultGroup]:
             if is_red(line):
                 groups.setdefault((id(section), *_likeness(line)), []).append((section, line))
     return [FaultGroup(found[0][0], tuple(line for _, line in found)) for found in groups.values()]
+
+
+def join_configurations(groups: Iterable[FaultGroup]) -> list[FaultGroup]:
+    """Return the groups with those as one that differ in their configuration only."""
+    joined: dict[tuple[object, ...], FaultGroup] = {}
+    for group in groups:
+        key = (tuple(line["id"] for line in group.lines), _likeness(group.first))
+        first = joined.get(key)
+        if first is None:
+            joined[key] = group
+        else:
+            names = (*first.elsewhere, group.section.configuration)
+            joined[key] = replace(first, elsewhere=names)
+    return list(joined.values())
 
 
 def _likeness(line: Line) -> tuple[object, ...]:
@@ -102,6 +118,7 @@ def explain(group: FaultGroup, *, most: int = 5) -> list[tuple[str, str]]:
         ("promise", promise_of(line)),
         ("why", str(line.get("case_why", ""))),
         ("replay", replay_of(section, line)),
+        ("also on", ", ".join(group.elsewhere)),
         ("alike", f"{len(group.others)} more: {shown}" + (f" and {rest} others" if rest > 0 else "")),
     ]
     return [(what, text) for what, text in facts if text and (what != "alike" or group.others)]

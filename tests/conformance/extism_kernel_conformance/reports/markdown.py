@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from extism_kernel_conformance.base.outcome import VERDICTS
-from extism_kernel_conformance.reports.faults import explain, group_faults
+from extism_kernel_conformance.reports.faults import explain, group_faults, join_configurations
 from extism_kernel_conformance.reports.matrix import (
     clauses_of,
     facts_of,
@@ -36,7 +36,11 @@ def render_markdown(
         parts.append(_changes(changes))
     groups = group_faults(sections)
     if groups:
-        parts.append("Failures, equal ones together:\n\n" + "\n".join(map(_failure, groups)) + "\n")
+        parts.append(
+            "Failures, equal ones together:\n\n"
+            + "\n".join(map(_failure, join_configurations(groups)))
+            + "\n"
+        )
     if by_clause and ran(sections):
         parts.append(_clause_table(ran(sections)))
     known = [

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from extism_kernel_conformance.run.report import Line, Section
 
+_DIGEST_LENGTH = 64
+
 GROUP_TITLES: Mapping[str, str] = {
     "S": "surface",
     "A": "blocks",
@@ -132,12 +134,14 @@ def facts_of(sections: Sequence[Section]) -> list[tuple[str, str]]:
     if dates:
         facts.append(("date", dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"))
     kernels = {section.header["kernel"]["sha256"]: section.header["kernel"] for section in played}
-    facts += [
-        (f"kernel ({kernel['flavour']})", f"{kernel['file']}, {kernel['bytes']} bytes, sha256 {digest}")
-        if kernel["file"]
-        else ("kernel of an SDK", f"sha256 {digest}")
-        for digest, kernel in kernels.items()
-    ]
+    for digest, kernel in kernels.items():
+        if kernel["file"]:
+            text = f"{kernel['file']}, {kernel['bytes']} bytes, sha256 {digest}"
+            facts.append((f"kernel ({kernel['flavour']})", text))
+            continue
+        names = ", ".join(s.configuration for s in played if s.header["kernel"]["sha256"] == digest)
+        text = f"sha256 {digest}" if len(digest) == _DIGEST_LENGTH else digest
+        facts.append(("kernel of an SDK", f"{text} ({names})"))
     facts.append(("suite", f"{header['suite']}, cases {header['cases_sha256'][:16]}"))
     for key in ("machine", "command"):
         facts += [(key, text) for text in sorted({str(s.header[key]) for s in sections if s.header.get(key)})]

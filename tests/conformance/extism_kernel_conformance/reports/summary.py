@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from extism_kernel_conformance.base.outcome import VERDICTS
-from extism_kernel_conformance.reports.faults import explain, group_faults
+from extism_kernel_conformance.reports.faults import explain, group_faults, join_configurations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +16,10 @@ _MOST_SHOWN = 20
 
 
 def print_summary(sections: Sequence[Section], out: TextIO) -> None:
-    """Print what failed in each section, equal faults once, then one line for each section."""
+    """Print what failed, equal faults once, then one line for each section."""
+    joined = join_configurations(group_faults(sections))
     for section in sections:
-        groups = group_faults([section])
+        groups = [group for group in joined if group.section is section]
         for group in groups[:_MOST_SHOWN]:
             print(f"{section.configuration}: {group.first['verdict']} {group.first['id']}", file=out)
             for what, text in explain(group):
