@@ -88,6 +88,7 @@ def test_bug_is_a_json_error(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(command=broken, verbose=False)
     monkeypatch.setattr(cli, "make_parser", lambda: parser)
+    monkeypatch.setattr(cli, "explain_damage", lambda: None)  # it reads the whole environment
     assert cli.main(["--json"]) == ExitCode.INTERNAL
     assert json.loads(capsys.readouterr().out)["error"]["message"] == "ZeroDivisionError: by zero"
 
