@@ -28,15 +28,17 @@ KEPT = (
 SLOW = "slow"
 
 
-def find_left_out(name: str, *, is_slow: bool) -> Skipped | None:
-    """Return why `--fast` leaves out a test and what would run it, or `None` if it runs."""
-    if not name.startswith(KEPT):
-        for start, (about, expression) in LEFT_OUT.items():
-            if name.startswith(start):
-                return leave_out(name, about, f"python -m build_tools test -k {expression}")
-    if is_slow:
-        return leave_out(name, "tests that are slow", f"python -m build_tools test -k {SLOW}")
-    return None
+def find_left_out(path: str) -> str | None:
+    """Return the group in `LEFT_OUT` that a file or folder (with `/` at its end) belongs to, or `None`."""
+    if path.startswith(KEPT) or any(each.startswith(path) for each in KEPT):
+        return None
+    return next((start for start in LEFT_OUT if path.startswith(start)), None)
+
+
+def explain(name: str) -> Skipped:
+    """Return the line for a group that is left out, or for a test that is because it is slow."""
+    about, expression = LEFT_OUT.get(name, ("tests that are slow", SLOW))
+    return leave_out(name, about, f"python -m build_tools test -k {expression}")
 
 
 def leave_out(name: str, about: str, command: str) -> Skipped:

@@ -3,7 +3,7 @@
 Loaded with `-p`, in pytest and in each of its workers. It does nothing unless `EXTISM_KERNEL_TEST_RECORDS`
 names a folder. There `reports.jsonl` gets a line for each report that counts, and `running-PID` names the
 test that a worker is in since that file's time. Where `EXTISM_KERNEL_TEST_FAST` is set, too, tests are left
-out as `build_tools.checks.fast` says; `left-out.json` has their names.
+out as `build_tools.checks.fast` says; `left-out.json` names their groups, and each that is slow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from build_tools.base.children import adopt_orphans, end_children, find_children
 from build_tools.base.files import write_whole
-from build_tools.checks.fast import find_left_out
+from build_tools.checks.fast import SLOW, find_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -90,19 +90,29 @@ class Recorder:
 
 
 class Chooser:
-    """Leaves out what `--fast` leaves out. Each worker collects all tests and comes to the same list."""
+    """Leaves out what `--fast` leaves out. Each worker collects tests and comes to the same list."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LEFT_OUT
+        self.groups: set[str] = set()
+
+    def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
+        """Keep pytest from importing the files of a group, which takes longer than many a test."""
+        path = collection_path.relative_to(config.rootpath).as_posix()
+        group = find_left_out(f"{path}/" if collection_path.is_dir() else path)
+        if group is None:
+            return None
+        self.groups.add(group)
+        return True
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Deselect tests, and write down their names and whether each is slow."""
-        slow = {item.nodeid: item.get_closest_marker("slow") is not None for item in items}
-        out = {name: is_slow for name, is_slow in slow.items() if find_left_out(name, is_slow=is_slow)}
-        write_whole(self.path, json.dumps(out).encode())
-        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in out])
-        items[:] = [item for item in items if item.nodeid not in out]
+        """Deselect the slow tests of what is collected, and write down all that is left out."""
+        slow = [item for item in items if item.get_closest_marker(SLOW) is not None]
+        names = [*sorted(self.groups), *(item.nodeid for item in slow)]
+        write_whole(self.path, json.dumps(names).encode())
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
 
 
 class Guardian:

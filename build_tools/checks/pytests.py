@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from build_tools.base.errors import ToolTimeoutError
 from build_tools.base.process import Measured, run_measured
-from build_tools.checks.fast import find_left_out
+from build_tools.checks.fast import explain
 from build_tools.checks.machine import FACTOR_VARIABLE
 from build_tools.checks.outcomes import Outcome, Skipped, find_fix
 from build_tools.checks.pytest_plugin import FAST_VARIABLE, LEFT_OUT, RECORDS_VARIABLE, REPORTS, RUNNING
@@ -194,9 +194,7 @@ def read_left_out(records: Path) -> tuple[Outcome, ...]:
     path = records / LEFT_OUT
     if not path.is_file():
         return ()
-    found = json.loads(path.read_bytes()).items()
-    skips = (find_left_out(name, is_slow=is_slow) for name, is_slow in found)
-    return (Outcome(name="left out", skips=tuple(skip for skip in skips if skip is not None)),)
+    return (Outcome(name="left out", skips=tuple(map(explain, json.loads(path.read_bytes())))),)
 
 
 def read_costs(records: Path) -> tuple[tuple[float, str], ...]:

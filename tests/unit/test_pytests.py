@@ -167,8 +167,8 @@ def test_fast_run_leaves_out_groups_and_says_which(project: Path) -> None:
     ]
     assert {(skip.name, skip.fix) for skip in run.outcomes[-1].skips} == {
         ("tests/unit/test_faults.py::test_b", "`python -m build_tools test -k slow`"),
-        ("tests/host/test_host.py::test_c", "`python -m build_tools test -k host`"),
-        ("tests/conformance/tests/test_other.py::test_e", "`python -m build_tools test -k conformance`"),
+        ("tests/host/", "`python -m build_tools test -k host`"),
+        ("tests/conformance/tests/", "`python -m build_tools test -k conformance`"),
     }
     assert all(skip.is_chosen and "`--fast` leaves out " in skip.reason for skip in run.outcomes[-1].skips)
     whole = run_pytest(project, Selection(), MACHINE, LIMITS)
