@@ -135,9 +135,7 @@ class CutError(Exception):
 
 
 @pytest.mark.parametrize("cut", ["read-tree", "add", "write-tree", "commit-tree", "merge", "tag"])
-def test_a_run_that_was_cut_is_gone_on_with(
-    project: Project, cut: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_cut_is_resumed(project: Project, cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = run_tool
 
     def cutting(argv: list[str | os.PathLike[str]], **options: object) -> str:
