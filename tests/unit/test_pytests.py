@@ -121,7 +121,8 @@ def test_what_is_compiled_is_kept_where_the_user_keeps_none(
         run = run_pytest(project, Selection(expression="test_passes_first"), ALONE, LIMITS)
         assert [each.passed for each in run.outcomes] == [1]
         kept = project / BYTECODE
-        assert list(kept.rglob(f"children.{sys.implementation.cache_tag}.pyc"))
+        # Of Python's own library: this checkout may itself lie in a temporary folder.
+        assert list(kept.rglob(f"argparse.{sys.implementation.cache_tag}.pyc"))
         assert not list((kept / project.relative_to("/")).rglob("*.pyc")), "no later run has that folder"
     assert not list(project.rglob("__pycache__"))
 
