@@ -1,4 +1,4 @@
-"""`python -m build_tools campaign NAME`: long measurements of the tests, in the environment of the tools."""
+"""`python -m build_tools campaign NAME`: what the tests measure or generate, in the tools' environment."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ CAMPAIGNS: Final = {
     "rehearsal": ("tests.rehearsal", "a whole release to registries on this machine (--require: to each)"),
     "host-bench": ("tests.host.bench", "what the reference host costs, beside PyPI's `extism`"),
     "host-soak": ("tests.host.soak", "many calls and plug-ins: memory and threads stay flat"),
+    "host-tables": ("tests.host.tables", "write the tables of C functions from the host's headers"),
     "host-attacks": ("tests.host.attacks", "what hostile plug-ins get, beside PyPI's `extism`"),
 }
 """The module of each, and what it shows."""

@@ -6,9 +6,6 @@ enough, because kernel and guest never grow theirs at the same moment: the kerne
 guests have left over; for the guests, to what the kernel has left over. Several guest memories share
 what is left evenly. The heap of garbage-collected objects, if a guest has one, is held to the guests'
 number by itself, outside the sum.
-
-Whether an `alloc` fits is decided by WebAssembly, `GATE`, for a guest may allocate often and a call into
-Python costs a hundred times as much. Only where it does not fit, or the kernel grew, is the host asked.
 """
 
 from __future__ import annotations
@@ -34,45 +31,6 @@ most 256 MiB each: one `array.new` may fill it all, and nothing can stop it mean
 
 MAX_TABLE_ELEMENTS: Final = 1_000_000
 """Tables are host memory that no limit of the manifest counts; real plug-ins have some thousand elements."""
-
-GATE: Final = """(module
-  (import "kernel" "alloc" (func $alloc (param i64) (result i64)))
-  (import "kernel" "memory" (memory 0))
-  (import "host" "alloc" (func $ask (param i64) (result i64)))
-  (import "host" "grown" (func $grown))
-  (type $pages (func (result i64)))
-  (table $guests (export "guests") 1 funcref)  ;; filled by `pages_module` once guests have memories
-  (global $max (mut i64) (i64.const 0))
-  (func (export "limit") (param i64) (global.set $max (local.get 0)))
-  (func $fits (param $length i64) (param $kernel i64) (result i32)
-    (if (ref.is_null (table.get $guests (i32.const 0))) (then (return (i32.const 0))))
-    (i64.le_u
-      (i64.add
-        (i64.add (local.get $kernel) (call_indirect $guests (type $pages) (i32.const 0)))
-        (i64.add (i64.shr_u (local.get $length) (i64.const 16)) (i64.const 2)))
-      (global.get $max)))
-  (func (export "alloc") (param $length i64) (result i64) (local $kernel i64) (local $handle i64)
-    (local.set $kernel (i64.extend_i32_u (memory.size)))
-    (if (call $fits (local.get $length) (local.get $kernel)) (then
-      (local.set $handle (call $alloc (local.get $length)))
-      (if (i64.ne (local.get $kernel) (i64.extend_i32_u (memory.size))) (then (call $grown)))
-      (if (i64.ne (local.get $handle) (i64.const 0)) (then (return (local.get $handle))))))
-    (call $ask (local.get $length))))"""
-"""`alloc` for guests with a limit: the kernel's, if even growing by all of it fits beside the guests."""
-
-
-def pages_module(memories: Sequence[str]) -> str:
-    """Return a module that imports memories, of `i32` or `i64` addresses, and tells `GATE` their pages."""
-    imports = (f'(import "guest" "{i}" (memory {kind} 0))' for i, kind in enumerate(memories))
-    sizes = (
-        f"(i64.extend_i32_u (memory.size {i}))" if kind == "i32" else f"(memory.size {i})"
-        for i, kind in enumerate(memories)
-    )
-    total = "(i64.const 0)"
-    for size in sizes:
-        total = f"(i64.add {size} {total})"
-    return f"""(module {"".join(imports)} (import "gate" "guests" (table 1 funcref))
-        (func $pages (result i64) {total}) (elem (i32.const 0) func $pages))"""
 
 
 class LimitedStore(Protocol):
@@ -121,11 +79,6 @@ class PageBudget:
         """Return the pages in use now."""
         return self._kernel_size() + sum(guest.size() for guest in self.guests)
 
-    def check(self) -> None:
-        """Raise `PluginOutOfMemoryError` if more is in use than allowed, as when modules start large."""
-        if self.max_pages is not None and self.used > self.max_pages:
-            raise PluginOutOfMemoryError(f"the plug-in has {self.used} pages", max_pages=self.max_pages)
-
     def open_for_kernel(self) -> None:
         """Let the kernel grow into all that the guests have left."""
         if self.max_pages is not None:
@@ -135,8 +88,23 @@ class PageBudget:
     def open_for_guest(self) -> None:
         """Let the guests grow into what the kernel has left."""
         if self.max_pages is not None:
-            room = self.max_pages - self._kernel_size() - sum(guest.size() for guest in self.guests)
-            self._limit(_common_limit([(g.size(), g.maximum) for g in self.guests], max(0, room)))
+            self._share(self.max_pages - self._kernel_size(), [guest.size() for guest in self.guests])
+
+    def settle(self) -> None:
+        """`open_for_guest`, after anything may have grown.
+
+        Raises `PluginOutOfMemoryError` if more is in use than allowed, as when modules start large.
+        """
+        if self.max_pages is not None:
+            left, sizes = self.max_pages - self._kernel_size(), [guest.size() for guest in self.guests]
+            self._share(left, sizes)
+            if sum(sizes) > left:
+                raise PluginOutOfMemoryError(f"the plug-in has {self.used} pages", max_pages=self.max_pages)
+
+    def _share(self, left: int, sizes: Sequence[int]) -> None:
+        """Let guests of these sizes have together what is left beside the kernel."""
+        maxima = [guest.maximum for guest in self.guests]
+        self._limit(_common_limit(list(zip(sizes, maxima, strict=True)), max(0, left - sum(sizes))))
 
     def _limit(self, pages: int) -> None:
         self._store.set_limits(memory_size=max(0, pages) * PAGE, table_elements=self._table_elements)

@@ -9,20 +9,19 @@ raised it. Integers are unsigned on both sides.
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
-from wasmtime import FuncType, TrapCode, ValType
+from wasmtime import FuncType, ValType
 
 from extism_kernel_pkg.host.capi import (
-    BYTE,
-    BYTES,
+    ADDRESS,
     EXTERN,
     EXTERNS,
     FUNCTION,
     HOST_FUNCTION,
     INSTANCE,
-    INT,
     MEMORY,
     NULL,
     ON_EPOCH,
@@ -30,18 +29,19 @@ from extism_kernel_pkg.host.capi import (
     VALUES,
     WORD,
     address_of,
-    ffi,
     item_of,
     lib,
 )
+from extism_kernel_pkg.host.capi_table import ffi
+from extism_kernel_pkg.host.endings import CallEndedError, read_ending
 from extism_kernel_pkg.host.store_memory import StoreMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from wasmtime import Engine, Linker, Module, WasiConfig
+    from wasmtime import Linker, WasiConfig
 
-    from extism_kernel_pkg.host.capi import OwnedStore
+    from extism_kernel_pkg.host.capi import Code, OwnedStore
     from extism_kernel_pkg.host.contract import Signature
 
 Extern = Any
@@ -53,35 +53,29 @@ _MASKS: Final = {"i32": 2**32 - 1, "i64": 2**64 - 1}
 _FLOATS: Final = {"f32": struct.Struct("<f4x"), "f64": struct.Struct("<d")}
 _MESSAGE: Final = b"stopped by the host"
 _MEMORY_NAME: Final = b"memory"
+_call: Final = lib.wasmtime_func_call_unchecked
+_find_export: Final = lib.wasmtime_instance_export_get
 
 
-class CallEndedError(Exception):
-    """WebAssembly did not come back by itself; the message is the runtime's, with the frames.
+class FunctionType:
+    """The type of host functions, and how their arguments are read; it cannot be used with two engines."""
 
-    `code` is the kind of a trap, `exit_status` what was given to `proc_exit`; `failure` is what a callback
-    of this store raised. At most one is not None.
-    """
+    __slots__ = ("_kept", "address", "masks", "params", "result")
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: TrapCode | None = None,
-        exit_status: int | None = None,
-        failure: BaseException | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.exit_status = exit_status
-        self.failure = failure
+    def __init__(self, signature: Signature) -> None:
+        self.params, results = signature
+        self.masks = [_MASKS.get(kind) for kind in self.params]
+        self.result = results[0] if results else None
+        given, made = ([getattr(ValType, name)() for name in names] for names in signature)
+        self._kept = FuncType(given, made)
+        self.address = address_of(self._kept)
 
 
-class FunctionTypes(dict["Signature", FuncType]):
-    """The types of host functions of one engine, each made once: a type cannot be used with two engines."""
+class FunctionTypes(dict["Signature", FunctionType]):
+    """The types of host functions of one engine, each made once."""
 
-    def __missing__(self, signature: Signature) -> FuncType:
-        params, results = ([getattr(ValType, name)() for name in names] for names in signature)
-        return self.setdefault(signature, FuncType(params, results))
+    def __missing__(self, signature: Signature) -> FunctionType:
+        return self.setdefault(signature, FunctionType(signature))
 
 
 class StoreCalls:
@@ -91,10 +85,7 @@ class StoreCalls:
     the call.
     """
 
-    def __init__(
-        self, store: OwnedStore, engine: Engine, types: FunctionTypes, check: Callable[[], None]
-    ) -> None:
-        self._engine = engine
+    def __init__(self, store: OwnedStore, types: FunctionTypes, check: Callable[[], None]) -> None:
         self._types = types
         self._check = check
         self._failure: BaseException | None = None
@@ -103,7 +94,7 @@ class StoreCalls:
         self._trap = ffi.new(POINTER)
         self._kept: list[Any] = []
         self._owned = ref(store)  # owned by the plug-in alone, which nothing refers to in a circle
-        self._store = ffi.cast(ffi.typeof(store), store)
+        self._store = ffi.cast(ADDRESS, store)
         self.context = lib.wasmtime_store_context(self._store)
         on_epoch = ffi.callback(ON_EPOCH, self._on_epoch, NULL, self._stop_at_epoch)
         self._kept.append(on_epoch)
@@ -147,29 +138,18 @@ class StoreCalls:
 
         It raises `CallEndedError`.
         """
-        call, context, values, trap, ended = (
-            lib.wasmtime_func_call_unchecked,
-            self.context,
-            self._values,
-            self._trap,
-            self._ended,
-        )
-        words = self._words
         self._kept.append(function)
-        target = item_of(function)
-        mask = _MASKS[results[0]] if results else 0
+        return partial(self._run, item_of(function), _MASKS[results[0]] if results else 0)
 
-        def run(*arguments: int) -> int:
-            at = 0
-            for argument in arguments:
-                words[at] = argument & _WORD
-                at += 2
-            error = call(context, target, values, _MAX_VALUES, trap)
-            if error or trap[0] or self._failure is not None:
-                raise ended(error)
-            return words[0] & mask  # type: ignore[no-any-return]
-
-        return run
+    def _run(self, target: Any, mask: int, *arguments: int) -> int:  # noqa: ANN401 - cffi's
+        words, at = self._words, 0
+        for argument in arguments:
+            words[at] = argument & _WORD
+            at += 2
+        error = _call(self.context, target, self._values, _MAX_VALUES, self._trap)
+        if error or self._trap[0] or self._failure is not None:
+            raise self._ended(error)
+        return words[0] & mask  # type: ignore[no-any-return]
 
     def define(
         self, signature: Signature, function: Callable[..., Any], *, wants_caller: bool = False
@@ -178,10 +158,8 @@ class StoreCalls:
 
         With `wants_caller` the first argument is for `caller_memory`.
         """
-        params, results = signature
-        masks = [_MASKS.get(kind) for kind in params]
-        result_kind = results[0] if results else None
-        check = self._check
+        kind = self._types[signature]
+        params, masks, result_kind, check = kind.params, kind.masks, kind.result, self._check
 
         def callback(_data: Any, caller: Any, values: Any, _count: int) -> Any:  # noqa: ANN401 - cffi's
             check()
@@ -200,26 +178,32 @@ class StoreCalls:
         made.kind = FUNCTION
         run = ffi.callback(HOST_FUNCTION, callback, NULL, self._stop_in_host_function)
         self._kept.append(run)
-        function_type = address_of(self._types[signature])
-        lib.wasmtime_func_new_unchecked(self.context, function_type, run, NULL, NULL, item_of(made))
+        lib.wasmtime_func_new_unchecked(self.context, kind.address, run, NULL, NULL, item_of(made))
         return made
 
-    def instantiate(self, module: Module, imports: Sequence[Extern]) -> Any:  # noqa: ANN401 - an `instance_t *`
+    def instantiate(self, code: Code, imports: Sequence[Extern]) -> Any:  # noqa: ANN401 - an `instance_t *`
         """Instantiate a module and run its start function. Raises `CallEndedError`."""
-        instance = ffi.new(INSTANCE)
+        instance, trap = ffi.new(INSTANCE), self._trap
         given = ffi.new(EXTERNS, [item[0] for item in imports])
-        error = lib.wasmtime_instance_new(
-            self.context, address_of(module), given, len(imports), instance, self._trap
-        )
-        if error or self._trap[0] or self._failure is not None:
+        error = lib.wasmtime_instance_new(self.context, code.address, given, len(imports), instance, trap)
+        if error or trap[0] or self._failure is not None:
             raise self._ended(error)
         return instance
 
     def export(self, instance: Any, name: str) -> Extern | None:  # noqa: ANN401 - an `instance_t *`
         """Return an export of an instance; None if there is none of this name."""
         found, text = ffi.new(EXTERN), name.encode()
-        is_there = lib.wasmtime_instance_export_get(self.context, instance, text, len(text), found)
-        return found if is_there else None
+        return found if _find_export(self.context, instance, text, len(text), found) else None
+
+    def exports(self, instance: Any, names: Sequence[bytes]) -> list[Extern | None]:  # noqa: ANN401
+        """Return several exports of an instance; None for what it has not."""
+        context, room = self.context, ffi.new(EXTERNS, len(names))
+        self._kept.append(room)
+        found = []
+        for at, name in enumerate(names):
+            item = room + at
+            found.append(item if _find_export(context, instance, name, len(name), item) else None)
+        return found
 
     def linked(self, linker: Linker, module: str, name: str) -> Extern | None:
         """Return what a linker defines under two names; None if nothing."""
@@ -253,43 +237,7 @@ class StoreCalls:
     def _ended(self, error: Any) -> CallEndedError:  # noqa: ANN401 - cffi's
         trap, self._trap[0] = self._trap[0], NULL
         failure, self._failure = self._failure, None
-        if trap:
-            trap = ffi.gc(trap, lib.wasm_trap_delete)
-            return CallEndedError(_text(lib.wasm_trap_message, trap), code=_code(trap), failure=failure)
-        if error:
-            error = ffi.gc(error, lib.wasmtime_error_delete)
-            status = ffi.new(INT)
-            has_status = failure is None and lib.wasmtime_error_exit_status(error, status)
-            return CallEndedError(
-                _text(lib.wasmtime_error_message, error),
-                exit_status=status[0] if has_status else None,
-                failure=failure,
-            )
-        return CallEndedError("came back before it could be stopped", failure=failure)
-
-
-def set_stdin(config: WasiConfig, data: bytes) -> None:
-    """Let a guest read these bytes from its standard input."""
-    given = ffi.new(BYTES)
-    lib.wasm_byte_vec_new(given, len(data), data)
-    lib.wasi_config_set_stdin_bytes(address_of(config), given)
-
-
-def _text(read: Callable[[Any, Any], None], source: Any) -> str:  # noqa: ANN401 - cffi's
-    """Return the message of a trap or an error; that of a trap ends with a zero."""
-    message = ffi.new(BYTES)
-    read(source, message)
-    try:
-        return ffi.unpack(message.data, message.size).rstrip(b"\0").decode(errors="replace")  # type: ignore[no-any-return]
-    finally:
-        lib.wasm_byte_vec_delete(message)
-
-
-def _code(trap: Any) -> TrapCode | None:  # noqa: ANN401 - cffi's
-    code = ffi.new(BYTE)
-    if not lib.wasmtime_trap_code(trap, code):
-        return None
-    return TrapCode(code[0]) if code[0] in TrapCode._value2member_map_ else None
+        return read_ending(trap, error, failure)
 
 
 def _to_float(kind: str, bits: int) -> float:

@@ -75,6 +75,7 @@ class CompiledPlugin:
         self._compiler.prepare(self._guests)
         self.exports: Mapping[str, Signature] = self._guests[MAIN_NAME].functions
         """The types of the functions that the main module exports, by name."""
+        self._last_plan: Plan | None = None
         self.callable = frozenset(name for name, kind in self.exports.items() if kind in _CALLABLE)
         """The names of those that a host can call."""
 
@@ -83,18 +84,24 @@ class CompiledPlugin:
 
         Raises `PluginLoadError` if an import has no provider, `ManifestError` for a path that is no folder.
         """
-        from extism_kernel_pkg.host.imports import check_plan  # noqa: PLC0415
+        from extism_kernel_pkg.host.imports import check_plan, offer  # noqa: PLC0415
         from extism_kernel_pkg.host.linking import Plan  # noqa: PLC0415
+        from extism_kernel_pkg.host.wasi import check_paths  # noqa: PLC0415
 
+        check_paths(manifest.allowed_paths)
+        functions, last = tuple(functions), self._last_plan
+        if last is not None and last.manifest is manifest and last.functions == functions:
+            return last
         plan = Plan(
             compiler=self._compiler,
             kernel=self._kernel,
             guests=self._guests,
             functions=functions,
-            allowed_paths=manifest.allowed_paths,
-            max_pages=manifest.memory.max_pages,
+            offered=offer(functions),
+            manifest=manifest,
         )
         check_plan(plan)
+        self._last_plan = plan
         return plan
 
     def choose_fuel_limit(self, given: int | None) -> int | None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from wasmtime import Config, Engine, Module, WasmtimeError
 
 from extism_kernel_pkg import _wasm
-from extism_kernel_pkg.host.budget import GATE, pages_module
 from extism_kernel_pkg.host.calls import FunctionTypes
+from extism_kernel_pkg.host.capi import Code, address_of
 from extism_kernel_pkg.host.errors import CompilationError
+from extism_kernel_pkg.host.gate import GATE, pages_module
 from extism_kernel_pkg.host.interrupt import HEARTBEAT
 from extism_kernel_pkg.host.kernel_use import COUNTER
 from extism_kernel_pkg.host.links import fill_module, find_circular, later_module
@@ -47,7 +48,7 @@ _IMPORTED_IN: Final = os.getpid()
 class GuestModule:
     """A compiled module, what it defines that is limited, and what it imports and exports."""
 
-    module: Module
+    code: Code
     memories: Sequence[DefinedMemory]
     tables: int
     has_objects: bool
@@ -57,6 +58,7 @@ class GuestModule:
     """Module, name and kind (as in `_wasm.Import`) of each import, in their order."""
     imported: Mapping[tuple[str, str], Signature]
     """The types of the functions among them."""
+    uses_wasi: bool
 
 
 class Compiler:
@@ -77,6 +79,7 @@ class Compiler:
         config.wasm_tail_call = True
         config.parallel_compilation = os.getpid() == _IMPORTED_IN
         self.engine = Engine(config)
+        self.engine_address = address_of(self.engine)
         self.types = FunctionTypes()
         self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, tuple[GuestModule, int]] = OrderedDict()
@@ -89,7 +92,7 @@ class Compiler:
         kept = self._find_kept(key)
         if kept is not None:
             if cache is not None and not cache.has(key):
-                cache.write(key, kept.module)
+                cache.write(key, kept.code.module)
             return kept
         made = _outside_main_thread(lambda: self._make(wasm, key, cache))
         with self._lock:
@@ -125,13 +128,14 @@ class Compiler:
             if cache is not None:
                 cache.write(key, module)
         return GuestModule(
-            module=module,
+            code=Code(module),
             memories=memories,
             tables=tables,
             has_objects=has_objects,
             functions=functions,
             imports=imports,
             imported=imported,
+            uses_wasi=any(module == WASI_MODULE for module, _, _ in imports),
         )
 
     def _compile(self, wasm: bytes) -> Module:
@@ -149,29 +153,32 @@ class Compiler:
         return DiskCache(folder, self.engine, self._fingerprint)
 
     @functools.cached_property
-    def gate(self) -> Module:
-        """The module of `budget.GATE`."""
-        return Module(self.engine, GATE)
+    def gate(self) -> Code:
+        """The module of `gate.GATE`."""
+        return self._own(GATE)
 
     @functools.cached_property
-    def real_wasi(self) -> Module:
+    def real_wasi(self) -> Code:
         """The module of `wasi_files.REAL`."""
-        return Module(self.engine, REAL)
+        return self._own(REAL)
 
     @functools.cached_property
-    def counter(self) -> Module:
+    def counter(self) -> Code:
         """The module of `kernel_use.COUNTER`."""
-        return Module(self.engine, COUNTER)
+        return self._own(COUNTER)
 
     @functools.cache  # noqa: B019 - a compiler lives as long as the process
-    def compile_text(self, text: str) -> Module:
+    def compile_text(self, text: str) -> Code:
         """Return one of the host's own modules; `prepare` names those that a forked process needs."""
-        return Module(self.engine, text)
+        return self._own(text)
 
     @functools.cache  # noqa: B019 - a compiler lives as long as the process
-    def pages(self, memories: tuple[str, ...]) -> Module:
-        """Return the module of `budget.pages_module`."""
-        return Module(self.engine, pages_module(memories))
+    def pages(self, memories: tuple[str, ...]) -> Code:
+        """Return the module of `gate.pages_module`."""
+        return self._own(pages_module(memories))
+
+    def _own(self, text: str) -> Code:
+        return Code(Module(self.engine, text))
 
     def prepare(self, modules: Mapping[str, GuestModule]) -> None:
         """Compile what guests need beside themselves: a process forked later cannot with this engine."""
@@ -180,7 +187,7 @@ class Compiler:
             self.compile_text(later_module(signature))
             self.compile_text(fill_module(signature))
         self.counter  # noqa: B018 - made when it is asked for
-        if any(module == WASI_MODULE for guest in guests for module, _, _ in guest.imports):
+        if any(guest.uses_wasi for guest in guests):
             self.real_wasi  # noqa: B018
         self.pages(tuple(defined.index for guest in guests for defined in guest.memories))
         self.gate  # noqa: B018

@@ -25,6 +25,7 @@ from extism_kernel_pkg.host.text import bytes_of, utf8_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from extism_kernel_pkg.host.contract import Signature
     from extism_kernel_pkg.host.env import HostContext
     from extism_kernel_pkg.host.interrupt import Interrupter
 
@@ -171,6 +172,11 @@ class HostFunction:
     def namespaces(self) -> tuple[str, ...]:
         """Return the modules under which guests may import it."""
         return (self.namespace,) if self.namespace else (USER_MODULE, OLD_ENV_MODULE)
+
+    @property
+    def signature(self) -> Signature:
+        """Return the type of the import."""
+        return tuple(codec.wasm for codec in self.params), (self.result.wasm,) if self.result else ()
 
     def call(self, exchange: Exchange, context: HostContext, *raw: Any) -> Any:  # noqa: ANN401 - wasm numbers
         """Take the arguments, run, and place the result.

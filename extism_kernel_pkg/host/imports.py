@@ -16,16 +16,19 @@ from extism_kernel_pkg.host.contract import (
 )
 from extism_kernel_pkg.host.errors import PluginLoadError
 from extism_kernel_pkg.host.functions import HostFunction
-from extism_kernel_pkg.host.wasi import WASI_MODULE, check_paths
+from extism_kernel_pkg.host.wasi import WASI_MODULE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from extism_kernel_pkg.host.linking import Plan
 
 _ENV: Final = frozenset({*KERNEL_FUNCTIONS, *HOST_FUNCTIONS})
-_OLD_ENV: Final = frozenset(OLD_PREFIX + name for name in _ENV - NOT_IN_OLD_ENV)
-_OWN: Final = frozenset([(ENV_MODULE, name) for name in _ENV] + [(OLD_ENV_MODULE, name) for name in _OLD_ENV])
+_OLD_ENV: Final = {OLD_PREFIX + name: name for name in _ENV - NOT_IN_OLD_ENV}
+OWN: Final = {(ENV_MODULE, name): name for name in _ENV} | {
+    (OLD_ENV_MODULE, old): name for old, name in _OLD_ENV.items()
+}
+"""Which function of the kernel or the host an import of either generation means, by module and name."""
 _BINDGEN: Final = "wasm-bindgen's glue for JavaScript; find who needs it with `cargo tree -i wasm-bindgen`"
 _FOREIGN: Final = {
     "wbg": _BINDGEN,
@@ -45,15 +48,7 @@ _FOREIGN_ENV: Final = {
 
 
 def check_plan(plan: Plan) -> None:
-    """Raise for everything about a plug-in that can be told without linking it.
-
-    `PluginLoadError` names every import that no one provides, instead of the runtime's first one, and
-    functions of one name; `ManifestError` a folder that is none; `TypeError` a function that was not
-    made with `host_function`.
-    """
-    _check_functions(plan.functions)
-    check_paths(plan.allowed_paths)
-    offered = {(namespace, item.name) for item in plan.functions for namespace in item.namespaces}
+    """Raise `PluginLoadError` with every import that no one provides, not the runtime's first one only."""
     for name, guest in plan.guests.items():
         missing = []
         for module, imported, kind in guest.imports:
@@ -61,26 +56,31 @@ def check_plan(plan: Plan) -> None:
                 raise PluginLoadError(
                     f"`{name}` imports `{imported}`, but only functions of the kernel are shared"
                 )
-            if module == WASI_MODULE or module in plan.guests or (module, imported) in _OWN:
+            if module == WASI_MODULE or module in plan.guests or (module, imported) in OWN:
                 continue
-            if (module, imported) not in offered:
+            if (module, imported) not in plan.offered:
                 missing.append((module, imported))
         if missing:
             raise _missing(name, missing, plan.functions)
 
 
-def _check_functions(functions: Sequence[HostFunction]) -> None:
-    seen: set[tuple[str, str]] = set()
+def offer(functions: Sequence[HostFunction]) -> dict[tuple[str, str], HostFunction]:
+    """Return an application's functions by module and name, as guests import them.
+
+    Raises `PluginLoadError` for two of one name, `TypeError` for what was not made with `host_function`.
+    """
+    offered: dict[tuple[str, str], HostFunction] = {}
     for item in functions:
         if not isinstance(item, HostFunction):
             raise TypeError(f"{item!r} is no host function; pass `host_function(...)` of it")
         for namespace in item.namespaces:
-            if (namespace, item.name) in seen:
+            if (namespace, item.name) in offered:
                 raise PluginLoadError(
                     f"two functions are offered as `{namespace}` `{item.name}`",
                     hint="give one of them another `name` or `namespace`",
                 )
-            seen.add((namespace, item.name))
+            offered[namespace, item.name] = item
+    return offered
 
 
 def _missing(
@@ -129,6 +129,6 @@ def _explain_env(name: str, own: dict[str, str]) -> str:
     return f"no function of the kernel or the host{_similar(name, _ENV)}"
 
 
-def _similar(name: str, names: frozenset[str] | dict[str, str]) -> str:
+def _similar(name: str, names: Iterable[str]) -> str:
     close = get_close_matches(name, sorted(names), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""

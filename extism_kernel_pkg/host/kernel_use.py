@@ -8,9 +8,8 @@ from extism_kernel_pkg.host.budget import PAGE
 from extism_kernel_pkg.host.evidence import KernelUse
 
 if TYPE_CHECKING:
-    from wasmtime import Module
-
     from extism_kernel_pkg.host.calls import Extern, StoreCalls
+    from extism_kernel_pkg.host.capi import Code
 
 COUNTER: Final = """(module
   (import "kernel" "length" (func $length (param i64) (result i64)))
@@ -33,7 +32,7 @@ _MOST_BYTES: Final = 64 * 2**20
 """How much memory is looked through; it takes about 5 ns for 16 bytes."""
 
 
-def count_blocks(calls: StoreCalls, counter: Module, length: Extern, memory_bytes: int) -> KernelUse | None:
+def count_blocks(calls: StoreCalls, counter: Code, length: Extern, memory_bytes: int) -> KernelUse | None:
     """Return what a kernel holds; None if its memory is too large to look through.
 
     Raises `CallEndedError` if the kernel traps.

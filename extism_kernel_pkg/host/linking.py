@@ -7,31 +7,29 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from extism_kernel_pkg.host.budget import PAGE, GuestMemory, PageBudget
-from extism_kernel_pkg.host.calls import CallEndedError
 from extism_kernel_pkg.host.capi import FUNCTION, MEMORY
 from extism_kernel_pkg.host.contract import (
-    ENV_MODULE,
     HOST_FUNCTIONS,
     KERNEL_FUNCTIONS,
     MAIN_NAME,
-    NOT_IN_OLD_ENV,
-    OLD_ENV_MODULE,
-    OLD_PREFIX,
     Exchange,
     Returned,
     Stopped,
 )
+from extism_kernel_pkg.host.endings import CallEndedError
 from extism_kernel_pkg.host.errors import (
     FunctionNotFoundError,
     KernelError,
     PluginLoadError,
     PluginOutOfMemoryError,
 )
+from extism_kernel_pkg.host.gate import Gate
+from extism_kernel_pkg.host.imports import OWN
 from extism_kernel_pkg.host.interrupt import InterruptedCallError
 from extism_kernel_pkg.host.kernel_use import count_blocks
 from extism_kernel_pkg.host.links import LaterFunctions
 from extism_kernel_pkg.host.start import initialize_runtime
-from extism_kernel_pkg.host.store import GuestStore, StoreDoor
+from extism_kernel_pkg.host.store import GuestStore, StoreKernel
 from extism_kernel_pkg.host.store_memory import StoreMemory
 from extism_kernel_pkg.host.wasi import WASI_MODULE, find_wasi, wasi_config
 
@@ -43,9 +41,12 @@ if TYPE_CHECKING:
     from extism_kernel_pkg.host.env import HostContext, HostEnv
     from extism_kernel_pkg.host.evidence import KernelUse
     from extism_kernel_pkg.host.functions import HostFunction
+    from extism_kernel_pkg.host.manifest import Manifest
 
 _BACKTRACE: Final = "wasm backtrace"
 """What the runtime's message holds if guest code ran."""
+
+_KERNEL_EXPORTS: Final = tuple(name.encode() for name in ("memory", *KERNEL_FUNCTIONS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,30 +57,9 @@ class Plan:
     kernel: GuestModule
     guests: Mapping[str, GuestModule]
     functions: Sequence[HostFunction]
-    allowed_paths: Mapping[str, str]
-    max_pages: int | None
-
-
-class KernelFunctions(dict[str, "Extern"]):
-    """The functions of a kernel's instance by name, each fetched when it is first asked for."""
-
-    def __init__(self, export: Callable[[str], Extern | None]) -> None:
-        super().__init__()
-        self._export = export
-
-    def __missing__(self, name: str) -> Extern:
-        return self.setdefault(name, self._export(name))
-
-
-def _own_name(module: str, name: str) -> str | None:
-    """Return which function of the kernel or the host an import of either generation means."""
-    if module == OLD_ENV_MODULE and name.startswith(OLD_PREFIX):
-        name = name.removeprefix(OLD_PREFIX)
-        if name in NOT_IN_OLD_ENV:
-            return None
-    elif module != ENV_MODULE:
-        return None
-    return name if name in KERNEL_FUNCTIONS or name in HOST_FUNCTIONS else None
+    offered: Mapping[tuple[str, str], HostFunction]
+    """The same by module and name, as guests import them."""
+    manifest: Manifest
 
 
 class LinkedPlugin:
@@ -97,64 +77,42 @@ class LinkedPlugin:
         self._kernel, memory = self._instantiate_kernel()
         self._kernel_memory = StoreMemory(guest.calls.context, memory)
         self.budget = self._make_budget(self._kernel_memory)
-        door = StoreDoor(guest, self._kernel_memory, self._kernel)
-        self._gate: dict[str, Extern] = {}
-        if plan.max_pages is not None:
-            self._gate = self._make_gate(memory, door)
-            door = StoreDoor(guest, self._kernel_memory, self._kernel, self._gate["alloc"])
-        self.exchange = Exchange(door)
-        if any(module == WASI_MODULE for item in plan.guests.values() for module, _, _ in item.imports):
-            guest.calls.set_wasi(wasi_config(plan.allowed_paths, guest.output.options))
+        self._gate: Gate | None = None
+        if plan.manifest.memory.max_pages is not None:
+            alloc = self._kernel["alloc"]
+            behind = StoreKernel(guest, self._kernel_memory, {"alloc": alloc})
+            self._gate = Gate(guest.calls, plan.compiler, self.budget, behind, (alloc, memory))
+            self._kernel["alloc"] = self._gate.alloc  # for guests, and for what the host allocates for them
+        self.exchange = Exchange(StoreKernel(guest, self._kernel_memory, self._kernel))
+        if any(each.uses_wasi for each in plan.guests.values()):
+            guest.calls.set_wasi(wasi_config(plan.manifest.allowed_paths, guest.output.options))
 
-    def _instantiate_kernel(self) -> tuple[KernelFunctions, Extern]:
+    def _instantiate_kernel(self) -> tuple[dict[str, Extern], Extern]:
         """Instantiate a kernel of this plug-in's own (L-4); return its functions and its memory.
 
         The memory is not offered: a guest reaches it through the kernel's functions alone.
         """
         calls = self.guest.calls
         try:
-            instance = calls.instantiate(self._plan.kernel.module, ())
+            instance = calls.instantiate(self._plan.kernel.code, ())
         except CallEndedError as error:
             if error.failure is not None:  # a signal, or the end of the call's time
                 raise
             raise KernelError(f"the kernel cannot be instantiated: {error}") from None
-        memory = calls.export(instance, "memory")
-        missing = [name for name in KERNEL_FUNCTIONS if name not in self._plan.kernel.functions]
+        memory, *functions = calls.exports(instance, _KERNEL_EXPORTS)
+        found = dict(zip(KERNEL_FUNCTIONS, functions, strict=True))
+        missing = [name for name, item in found.items() if item is None or item.kind != FUNCTION]
         if memory is None or memory.kind != MEMORY or missing:
             raise KernelError(f"the kernel does not export {', '.join(missing) or 'memory'}")
-        return KernelFunctions(partial(calls.export, instance)), memory
+        return found, memory
 
     def _make_budget(self, kernel: StoreMemory) -> PageBudget:
         guests = tuple(self._plan.guests.values())
-        budget = PageBudget(self.guest.calls, self._plan.max_pages, partial(_pages, kernel), guests)
+        budget = PageBudget(
+            self.guest.calls, self._plan.manifest.memory.max_pages, partial(_pages, kernel), guests
+        )
         self.guest.budget = budget
         return budget
-
-    def _make_gate(self, memory: Extern, kernel: StoreDoor) -> dict[str, Extern]:
-        """Put `budget.GATE` before the kernel's `alloc`; return its exports."""
-        calls, budget = self.guest.calls, self.budget
-
-        def alloc(length: int) -> int:
-            """Allocate with the whole budget open to the kernel; memory refused ends the call as "oom"."""
-            budget.open_for_kernel()
-            try:
-                handle = kernel.call("alloc", length)
-            finally:
-                budget.open_for_guest()
-            if handle == 0 and length != 0:
-                raise PluginOutOfMemoryError(f"`alloc({length})` was refused", max_pages=budget.max_pages)
-            return handle
-
-        def grown() -> None:
-            budget.open_for_guest()
-            budget.check()
-
-        ask, tell = calls.define((("i64",), ("i64",)), alloc), calls.define(((), ()), grown)
-        instance = calls.instantiate(self._plan.compiler.gate, [self._kernel["alloc"], memory, ask, tell])
-        exports = {name: calls.export(instance, name) for name in ("alloc", "limit", "guests")}
-        found = {name: item for name, item in exports.items() if item is not None}
-        calls.bind(found["limit"], ())(budget.max_pages or 0)
-        return found
 
     def _find(self, module: str, name: str) -> Extern:
         """Return what an import gets. Raises `PluginLoadError` if there is nothing."""
@@ -171,34 +129,23 @@ class LinkedPlugin:
             found = find_wasi(self.guest, name)
             if found is not None:
                 return found
-        for item in reversed(self._plan.functions):
-            if item.name == name and module in item.namespaces:
-                return self._define_user_function(item)
-        own = _own_name(module, name)
+        define, key = self.guest.calls.define, (module, name)
+        if key in self._plan.offered:
+            item = self._plan.offered[key]
+            return define(item.signature, partial(item.call, self.exchange, self._host_context))
+        own = OWN.get(key)
         if own in KERNEL_FUNCTIONS:
-            return self._gate.get(own) or self._kernel[own]
+            return self._kernel[own]
         if own is not None:
-            return self.guest.calls.define(
-                HOST_FUNCTIONS[own], partial(getattr(self._env, own), self.exchange)
-            )
+            return define(HOST_FUNCTIONS[own], partial(getattr(self._env, own), self.exchange))
         raise PluginLoadError(f"unknown import: no one provides `{module}` `{name}`")
-
-    def _define_user_function(self, item: HostFunction) -> Extern:
-        exchange, context, call = self.exchange, self._host_context, item.call
-        results = (item.result.wasm,) if item.result else ()
-
-        def run(*args: object) -> object:
-            return call(exchange, context, *args)
-
-        return self.guest.calls.define((tuple(codec.wasm for codec in item.params), results), run)
 
     def instantiate(self) -> None:
         """Instantiate linked modules in the order of their imports, then the main module, and start it.
 
         Runs guest code, so the time limit must be counting. Raises what the guest brings about.
         """
-        self.budget.check()
-        self.budget.open_for_guest()
+        self.budget.settle()
         self._instantiate(MAIN_NAME, ())
         memories = [
             (defined, found)
@@ -212,11 +159,9 @@ class LinkedPlugin:
             for defined, found in memories
         ]
         # Start functions ran before sizes were known: kernel and guests may both have grown.
-        self.budget.check()
-        self.budget.open_for_guest()
-        if self._gate:
-            module = self._plan.compiler.pages(tuple(defined.index for defined, _ in memories))
-            calls.instantiate(module, [*(found for _, found in memories), self._gate["guests"]])
+        self.budget.settle()
+        if self._gate is not None:
+            self._gate.add_guests(memories)
         self._start(MAIN_NAME)
 
     def kernel_use(self) -> KernelUse | None:
@@ -277,7 +222,7 @@ class LinkedPlugin:
                 self._instantiate(module, importers)
             imports.append(self._find(module, imported))
         try:
-            instance = calls.instantiate(guest.module, imports)
+            instance = calls.instantiate(guest.code, imports)
             self._instances[name] = partial(calls.export, instance)
             self._later.fill(name, self._instances[name])
         except CallEndedError as ended:
@@ -286,7 +231,7 @@ class LinkedPlugin:
             text = " ".join(str(ended).split())
             if "exceeds memory limits" in text:
                 raise PluginOutOfMemoryError(
-                    f"`{name}` cannot be instantiated", max_pages=self._plan.max_pages
+                    f"`{name}` cannot be instantiated", max_pages=self._plan.manifest.memory.max_pages
                 ) from None
             raise PluginLoadError(f"`{name}` cannot be instantiated: {text}") from None
         if name != MAIN_NAME:

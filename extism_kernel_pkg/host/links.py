@@ -9,9 +9,8 @@ from extism_kernel_pkg.host.errors import PluginLoadError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wasmtime import Module
-
     from extism_kernel_pkg.host.calls import Extern, StoreCalls
+    from extism_kernel_pkg.host.capi import Code
     from extism_kernel_pkg.host.compiling import GuestModule
     from extism_kernel_pkg.host.contract import Signature
 
@@ -70,7 +69,7 @@ def is_nameable(signature: Signature) -> bool:
 class LaterFunctions:
     """Stands in for the functions of modules that are not instantiated yet."""
 
-    def __init__(self, calls: StoreCalls, compile_text: Callable[[str], Module]) -> None:
+    def __init__(self, calls: StoreCalls, compile_text: Callable[[str], Code]) -> None:
         self._calls = calls
         self._compile = compile_text
         self._made: dict[tuple[str, str, Signature], Any] = {}

@@ -43,6 +43,9 @@ GUEST_LOGGER: Final = "extism_kernel_pkg.host.guest"
 KERNEL_GRACE_MS: Final = 5_000
 """How long the kernel may take to answer after the guest has ended; ours needs microseconds (C-1)."""
 
+_GUEST_LOGGER: Final = logging.getLogger(GUEST_LOGGER)
+_NO_OPTIONS: Final = WasiOptions()
+
 
 class _Turn:
     """The right of one caller to use a plug-in's instance."""
@@ -103,8 +106,8 @@ class Plugin:
             max_response_bytes=manifest.memory.max_http_response_bytes,
             use_environment_proxies=http_environment_proxies,
         )
-        guest_logger = logger or logging.getLogger(GUEST_LOGGER)
-        self._output = GuestOutput(guest_logger, wasi or WasiOptions())
+        guest_logger = logger or _GUEST_LOGGER
+        self._output = GuestOutput(guest_logger, wasi or _NO_OPTIONS)
         self._env = HostEnv(
             manifest,
             http=self._http,
@@ -212,13 +215,13 @@ class Plugin:
         from extism_kernel_pkg.host.linking import LinkedPlugin  # noqa: PLC0415
         from extism_kernel_pkg.host.store import GuestStore  # noqa: PLC0415
 
-        self._store = new_store(self._plan.compiler.engine)
+        self._store = new_store(self._plan.compiler.engine_address)
         guest = GuestStore(
             self._store,
             self._plan.compiler,
             interrupter=self._interrupter,
             output=self._output,
-            given_folders=len(self._plan.allowed_paths),
+            given_folders=len(self._manifest.allowed_paths),
             fuel_limit=self._fuel_limit,
         )
         try:

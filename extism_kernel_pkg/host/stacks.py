@@ -11,9 +11,8 @@ import sys
 import threading
 from typing import Any, Final
 
-import cffi
-
 from extism_kernel_pkg.host.errors import StackTooSmallError
+from extism_kernel_pkg.host.stacks_table import ffi
 
 WASM_STACK: Final = 512 * 1024
 """What the runtime allows by default; interpreters inside guests need it."""
@@ -46,12 +45,7 @@ def find_stack_size() -> int | None:
 
 
 def _linux() -> int | None:
-    ffi, lib = _library(
-        """unsigned long pthread_self(void);
-        int pthread_getattr_np(unsigned long thread, void *attributes);
-        int pthread_attr_getstacksize(void *attributes, size_t *size);
-        int pthread_attr_destroy(void *attributes);"""
-    )
+    lib = _library()
     attributes, size = ffi.new("char[256]"), ffi.new("size_t *")
     if lib.pthread_getattr_np(lib.pthread_self(), attributes) != 0:
         return None
@@ -61,22 +55,19 @@ def _linux() -> int | None:
 
 
 def _macos() -> int:
-    _, lib = _library("void *pthread_self(void); size_t pthread_get_stacksize_np(void *thread);")
+    lib = _library()
     return int(lib.pthread_get_stacksize_np(lib.pthread_self()))
 
 
 def _windows() -> int:
-    ffi, lib = _library("void GetCurrentThreadStackLimits(size_t *low, size_t *high);", "kernel32.dll")
     low, high = ffi.new("size_t *"), ffi.new("size_t *")
-    lib.GetCurrentThreadStackLimits(low, high)
+    _library("kernel32.dll").GetCurrentThreadStackLimits(low, high)
     return int(high[0] - low[0])
 
 
-@functools.cache  # what was garbage would be freed in Python code that cffi runs, where an interrupt is lost
-def _library(declarations: str, name: str | None = None) -> tuple[Any, Any]:
-    ffi: Any = cffi.FFI()
-    ffi.cdef(declarations)
-    return ffi, ffi.dlopen(name)
+@functools.cache
+def _library(name: str | None = None) -> Any:  # noqa: ANN401 - cffi's
+    return ffi.dlopen(name)
 
 
 _SYSTEMS: Final = {"linux": _linux, "darwin": _macos, "win32": _windows}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from wasmtime import TrapCode
 
-from extism_kernel_pkg.host.calls import CallEndedError, StoreCalls
+from extism_kernel_pkg.host.calls import StoreCalls
 from extism_kernel_pkg.host.contract import KERNEL_FUNCTIONS, Returned, Stopped
+from extism_kernel_pkg.host.endings import CallEndedError
 from extism_kernel_pkg.host.errors import (
     HostFunctionError,
     KernelError,
@@ -28,6 +29,7 @@ from extism_kernel_pkg.host.wasi_files import REAL_NAMES, GuestFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from extism_kernel_pkg.host.budget import PageBudget
     from extism_kernel_pkg.host.calls import Extern
@@ -41,6 +43,7 @@ _ENDS_OF_ALLOCATORS: Final = frozenset({TrapCode.UNREACHABLE, TrapCode.MEMORY_OU
 
 _SIGN: Final = 2**31
 _PLENTY: Final = 2**62
+_COUNTED_NOWHERE: Final = nullcontext()
 
 
 class GuestStore:
@@ -57,7 +60,7 @@ class GuestStore:
         fuel_limit: int | None = None,
     ) -> None:
         check_stack()
-        self.calls = StoreCalls(store, compiler.engine, compiler.types, interrupter.check)
+        self.calls = StoreCalls(store, compiler.types, interrupter.check)
         self.engine = compiler.engine
         self.interrupter = interrupter
         self.output = output
@@ -79,12 +82,12 @@ class GuestStore:
         """How much of the limit was used; 0 without one."""
         return 0 if self.fuel_limit is None else max(0, self.fuel_limit - self.calls.fuel())
 
+    def free_of_charge(self) -> AbstractContextManager[None]:
+        """Let WebAssembly run in a block that does not count as the guest's."""
+        return _COUNTED_NOWHERE if self.fuel_limit is None else self._without_counting()
+
     @contextmanager
-    def free_of_charge(self) -> Iterator[None]:
-        """Let WebAssembly run in this block that does not count as the guest's."""
-        if self.fuel_limit is None:
-            yield
-            return
+    def _without_counting(self) -> Iterator[None]:
         left = self.calls.fuel()
         self.calls.set_fuel(_PLENTY)
         try:
@@ -179,19 +182,12 @@ class GuestStore:
         return PluginTrapError(function, kind, hint=hint)
 
 
-class StoreDoor:
+class StoreKernel:
     """`KernelAccess` on wasmtime."""
 
-    def __init__(
-        self,
-        guest: GuestStore,
-        memory: StoreMemory,
-        functions: Mapping[str, Extern],
-        alloc: Extern | None = None,
-    ) -> None:
+    def __init__(self, guest: GuestStore, memory: StoreMemory, functions: Mapping[str, Extern]) -> None:
         self._guest = guest
         self._exports = functions
-        self._alloc = alloc
         self._functions: dict[str, Callable[..., int]] = {}
         self.memory_size = memory.size
         self.read = memory.read
@@ -213,8 +209,7 @@ class StoreDoor:
             raise KernelError(f"the kernel's `{name}` trapped: {_last_line(ended)}") from None
 
     def _bind(self, name: str) -> Callable[..., int]:
-        export = self._alloc if name == "alloc" and self._alloc is not None else self._exports[name]
-        bound = self._guest.calls.bind(export, KERNEL_FUNCTIONS[name][1])
+        bound = self._guest.calls.bind(self._exports[name], KERNEL_FUNCTIONS[name][1])
         self._functions[name] = bound
         return bound
 

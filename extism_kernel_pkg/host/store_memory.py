@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from extism_kernel_pkg.host.capi import ffi, item_of, lib
+from extism_kernel_pkg.host.capi import item_of, lib
+from extism_kernel_pkg.host.capi_table import ffi
 
 
 class StoreMemory:

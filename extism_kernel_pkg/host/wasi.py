@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from wasmtime import Engine, Linker, WasiConfig, WasmtimeError
 
-from extism_kernel_pkg.host.calls import set_stdin
+from extism_kernel_pkg.host.capi import BYTES, address_of, lib
+from extism_kernel_pkg.host.capi_table import ffi
 from extism_kernel_pkg.host.errors import HostFunctionError, ManifestError
 from extism_kernel_pkg.host.wasi_files import EFAULT, FILE_FUNCTIONS, SUCCESS
 
@@ -64,7 +65,7 @@ def wasi_config(allowed_paths: Mapping[str, str], options: WasiOptions) -> WasiC
     config.argv = list(options.args)
     config.env = list(options.env.items())
     if options.stdin:
-        set_stdin(config, options.stdin)
+        _set_stdin(config, options.stdin)
     check_paths(allowed_paths)
     for key, guest_path in allowed_paths.items():
         is_read_only = key.startswith(_READ_ONLY)
@@ -76,6 +77,13 @@ def wasi_config(allowed_paths: Mapping[str, str], options: WasiOptions) -> WasiC
                 f"`{host_path}` cannot be opened: {error}", where="manifest, allowed_paths"
             ) from None
     return config
+
+
+def _set_stdin(config: WasiConfig, data: bytes) -> None:
+    """Let a guest read these bytes from its standard input."""
+    given = ffi.new(BYTES)
+    lib.wasm_byte_vec_new(given, len(data), data)
+    lib.wasi_config_set_stdin_bytes(address_of(config), given)
 
 
 def find_wasi(guest: GuestStore, name: str) -> Extern | None:

@@ -52,7 +52,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def compile_kit(folder: Path, compiler: Compiler | None = None) -> wasmtime.Module:
     """Compile as a new process does, whose memory holds nothing yet."""
     compiler = compiler or Compiler()
-    return compiler.compile(WASM, compiler.open_cache(folder)).module
+    return compiler.compile(WASM, compiler.open_cache(folder)).code.module
 
 
 def entries(folder: Path) -> list[Path]:
