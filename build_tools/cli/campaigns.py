@@ -16,6 +16,7 @@ CAMPAIGNS: Final = {
     "rehearsal": ("tests.rehearsal", "a whole release to registries on this machine (--require: to each)"),
     "host-bench": ("tests.host.bench", "what the reference host costs, beside PyPI's `extism`"),
     "host-soak": ("tests.host.soak", "many calls and plug-ins: memory and threads stay flat"),
+    "host-results": ("tests.host.results", "all that the host's page of results says, or parts of it"),
     "host-tables": ("tests.host.tables", "write the tables of C functions from the host's headers"),
     "host-attacks": ("tests.host.attacks", "what hostile plug-ins get, beside PyPI's `extism`"),
 }

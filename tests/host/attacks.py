@@ -13,10 +13,13 @@ import resource
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import registries
 from .test_limits import ATTACKS, Attack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECONDS = 20
 OURS_ONLY = {
@@ -76,6 +79,13 @@ def attack_apart(which: str, name: str) -> str:
     return f"{got['end']} ({got['seconds']:.2f} s CPU, {got['mib']:.0f} MiB)"
 
 
+def report(name: str) -> Iterator[str]:
+    """Run one attack on both hosts; return lines about it."""
+    yield name
+    for which in ("ours", "theirs"):
+        yield f"  {which + ':':8}{attack_apart(which, name)}"
+
+
 def main() -> int:
     """Print what each attack gets on both hosts."""
     parser = argparse.ArgumentParser(prog="python -m build_tools campaign host-attacks", description=__doc__)
@@ -85,9 +95,8 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no attack {', '.join(unknown)}")
     for name in names or ATTACKS:
-        print(name)
-        for which in ("ours", "theirs"):
-            print(f"  {which + ':':8}{attack_apart(which, name)}", flush=True)
+        for line in report(name):
+            print(line, flush=True)
     return 0
 
 

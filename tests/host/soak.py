@@ -32,6 +32,15 @@ from .conftest import wat
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+COUNTS = {
+    "calls": 100_000,
+    "plugins": 5_000,
+    "cancels": 1_000,
+    "limits": 1_000,
+    "uses": 5_000,
+    "awaited": 2_000,
+}
+"""How often each is done, by the name of its option."""
 MAX_GROWTH = 8 * 2**20
 """Bytes of resident memory that may come after the first tenth: what allocators keep for later."""
 
@@ -50,6 +59,11 @@ class Course:
     @property
     def is_flat(self) -> bool:
         return self.growth <= MAX_GROWTH and self.threads <= 0
+
+    def cells(self) -> tuple[str, str, str, str, str, str]:
+        """Return name, times, seconds, memory, threads and verdict as text."""
+        growth, verdict = f"{self.growth / 1024:+,.0f} KiB", "flat" if self.is_flat else "grows"
+        return self.name, f"{self.count:,}", f"{self.seconds:.1f}", growth, f"{self.threads:+}", verdict
 
 
 def resident() -> int:
@@ -206,25 +220,14 @@ def courses(counts: argparse.Namespace) -> Iterator[Course]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if something is not flat."""
     parser = argparse.ArgumentParser(prog="python -m build_tools campaign host-soak", description=__doc__)
-    for name, default in (
-        ("calls", 100_000),
-        ("plugins", 5_000),
-        ("cancels", 1_000),
-        ("limits", 1_000),
-        ("uses", 5_000),
-        ("awaited", 2_000),
-    ):
+    for name, default in COUNTS.items():
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default: {default}")
     are_flat = True
     print(f"{'':22}{'times':>9}{'seconds':>9}{'memory':>14}{'threads':>9}")
     for course in courses(parser.parse_args(arguments)):
         are_flat &= course.is_flat
-        verdict = "" if course.is_flat else "  grows"
-        memory = f"{course.growth / 1024:+,.0f} KiB"
-        print(
-            f"{course.name:22}{course.count:>9,}{course.seconds:>9.1f}{memory:>14}{course.threads:>+9}{verdict}",
-            flush=True,
-        )
+        name, times, seconds, memory, threads, verdict = course.cells()
+        print(f"{name:22}{times:>9}{seconds:>9}{memory:>14}{threads:>9}{verdict:>7}", flush=True)
     return int(not are_flat)
 
 
