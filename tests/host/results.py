@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from . import attacks, bench, panics, registries, soak
-from .test_limits import ATTACKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -63,11 +62,11 @@ def hostile() -> Iterator[str]:
     """What attacks get here and there."""
     yield paragraph(
         f"""Each in a process of its own, with the CPU time of the call and the memory that it added; what
-        runs for more than {attacks.SECONDS} s is ended. They stand in `tests/host/test_limits.py`.
+        runs for more than {attacks.SECONDS} s is ended. They stand in `tests/host/attacks.py`.
         `campaign host-attacks` does this alone."""
     )
     yield "```text"
-    for name in ATTACKS:
+    for name in attacks.NAMES:
         yield from attacks.report(name)
     yield "```"
 

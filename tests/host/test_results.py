@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import bench, panics, results, soak
-from .test_limits import ATTACKS
+from . import attacks, bench, panics, results, soak
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +27,15 @@ def find_faults(page: str) -> Iterator[str]:
     if list(parts) != [title for title, _ in results.PARTS.values()]:
         yield f"parts: {', '.join(parts)}"
         return
-    cost, endurance, attacks, shown = parts.values()
+    cost, endurance, hostile, shown = parts.values()
     yield from (f"cost: {fault}" for fault in find_faults_of_cost(rows(cost)))
     if Counter(row[1] for row in rows(endurance)) != Counter(f"{count:,}" for count in TIMES):
         yield "long use: other counts"
     if any(row[5] != "flat" for row in rows(endurance)):
         yield "long use: something grows"
-    if re.findall(r"^([\w-]+)$", attacks, re.MULTILINE) != list(ATTACKS):
+    if re.findall(r"^([\w-]+)$", hostile, re.MULTILINE) != list(attacks.NAMES):
         yield "attacks: others"
-    if re.search(r"ours: +(still running|the process ended|came back)", attacks):
+    if re.search(r"ours: +(still running|the process ended|came back)", hostile):
         yield "attacks: ours gave in"
     if re.findall(r"^### (.*)", shown, re.MULTILINE) != list(panics.LANGUAGES):
         yield "panics: other languages"
