@@ -34,7 +34,10 @@ mean is what counts. *At most* is what the clause allows; the clauses stand in [
 *Longest path* is the most that any call can cost in any state, read off the code, bulk bytes aside; a module
 with loops has none. *Lines of Rust* are those of `src/`, comments and all, without `invariants.rs`, which
 tests alone compile. The last rows of the calls are crowds of blocks that are freed in disorder; they
-are for ours alone."""
+are for ours alone.
+
+Of the 110 of `reset` 36 are bytes of one `memory.fill`. With stores it is 85, but the module then has 3,410
+bytes (C-4) and a path of 703 (C-1)."""
 CYCLES = """\
 ## The cycle of a host
 
