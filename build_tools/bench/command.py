@@ -125,7 +125,8 @@ def _time_runtimes(kernels: Sequence[NamedModule], *, as_json: bool) -> int:
     with Progress("timing loops on runtimes") as progress:
         times, lacking = time_runtimes(kernels, watch=progress.update)
     if as_json:
-        print(to_json({"loops": [dataclasses.asdict(each) for each in times], "lacking": lacking}))
+        loops = [dataclasses.asdict(each) | {"nanoseconds": each.nanoseconds} for each in times]
+        print(to_json({"loops": loops, "lacking": lacking}))
     else:
         print(render_runtimes(times, lacking, date=f"{datetime.now(timezone.utc):%Y-%m-%d}"))
     return ExitCode.DONE

@@ -52,6 +52,31 @@ def extend_module(data: bytes, fields: str) -> bytes:
     return HEADER + b"".join(sections)
 
 
+def prepend_code(data: bytes, name: str, code: bytes) -> bytes:
+    """Return a module in which the function exported as `name` begins with more instructions.
+
+    `code` is as in the binary format, and leaves nothing on the stack. Raises `InvalidModuleError` for bytes
+    that are no module, and KeyError if no function has that name.
+    """
+    module = read_module(data)
+    exported = {each.name: each.index for each in module.exports if each.kind == "func"}
+    chosen = exported[name] - module.imported("func")
+    bodies = []
+    for number, body in enumerate(module.bodies):
+        cursor = Cursor(data, body.start, body.end)
+        for _ in cursor.vector("locals"):
+            cursor.u32()
+            cursor.byte()
+        added = code if number == chosen else b""
+        content = data[body.start : cursor.at] + added + data[cursor.at : body.end]
+        bodies.append(encode_unsigned(len(content)) + content)
+    contents = {section.id: section.content for section in module.sections}
+    contents[SectionId.CODE] = encode_vector(bodies)
+    return HEADER + b"".join(
+        encode_section(number, contents[number]) for number in ORDER if number in contents
+    )
+
+
 def _imports(module: Module) -> Iterator[str]:
     """Yield imports of all that a module has, in its order; functions have the names of their exports."""
     names = {each.index: each.name for each in reversed(module.exports) if each.kind == "func"}

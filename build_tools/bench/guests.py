@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import wasmtime
 
-from build_tools.bench.extend import extend_module
+from build_tools.bench.extend import extend_module, prepend_code
 from build_tools.bench.metered import NamedModule
 from extism_kernel_pkg._wasm import read_module
 
@@ -48,6 +49,12 @@ EMPTY = """
   (func (export "input_load_u64") (param i64) (result i64) (i64.const 0))
   (func (export "input_set") (param i64 i64)))
 """
+LAYOUTS = 8
+PREPENDED = {"store_u64": "store_u64", "copy": "store_u64"}
+"""The export of each loop that a layout changes: the one whose last parameter, a value, does not matter."""
+STEPS = (b"\x20\x01\x42\x01\x7c\x21\x01", b"\x20\x01\x42\x01\x85\x21\x01")
+"""One is added to the second parameter, then its lowest bit is flipped: no compiler makes one step of both.
+Each is `local.get`, `i64.const`, `i64.add` or `i64.xor`, `local.set`."""
 NO_REFERENCE = {b"\x6f\x01\xd0\x6f\x0b": b"\x7f\x01\x41\x00\x0b"}
 """A mutable `externref` that begins as null, and an `i32` that begins as 0, in as many bytes."""
 
@@ -63,6 +70,17 @@ def with_loops(module: NamedModule) -> NamedModule:
         old = bytes(data[each.start : each.end])
         data[each.start : each.end] = NO_REFERENCE.get(old, old)
     return NamedModule(name=module.name, data=extend_module(bytes(data), "".join(_loops())))
+
+
+def with_layout(module: NamedModule, loop: str, number: int) -> NamedModule:
+    """Return a module with a loop's export in another layout: it begins with so many of `STEPS`, in turn.
+
+    On some processors a function that pushes and pops a frame takes twice as long or not, by how many
+    instructions lie between, whatever they are. That says nothing of a kernel, so the least of some layouts
+    is compared.
+    """
+    code = b"".join(itertools.islice(itertools.cycle(STEPS), number))
+    return NamedModule(name=module.name, data=prepend_code(module.data, PREPENDED[loop], code))
 
 
 def empty_calls(name: str) -> NamedModule:

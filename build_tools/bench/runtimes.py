@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from build_tools.base.errors import BuildToolsError, ExitCode
 from build_tools.base.project import find_project
-from build_tools.bench.guests import FIXED_ROUNDS, LOOPS, empty_calls, with_loops
+from build_tools.bench.guests import (
+    FIXED_ROUNDS,
+    LAYOUTS,
+    LOOPS,
+    PREPENDED,
+    empty_calls,
+    with_layout,
+    with_loops,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,13 +32,12 @@ if TYPE_CHECKING:
 
     Turn = Callable[[int], float]
 
-RUNTIMES = (
-    *("wasmtime", "node", "deno", "wazero-compiler"),
-    *("wazero-interpreter", "wasm3", "chicory-interpreter", "wasmi"),
-)
-"""Configurations of the suite: four that compile, four that interpret."""
+COMPILERS = ("wasmtime", "node", "deno", "wazero-compiler")
+INTERPRETERS = ("wazero-interpreter", "wasm3", "chicory-interpreter", "wasmi")
+RUNTIMES = COMPILERS + INTERPRETERS
+"""Configurations of the suite."""
 EMPTY = "empty call"
-TURNS = 15
+TURNS, TURNS_PER_LAYOUT = 15, 5
 LEAST_SECONDS = 0.03
 WARM_SECONDS = 0.3
 FIRST_ROUNDS = 1 << 8
@@ -51,13 +58,19 @@ class RuntimeFailedError(BuildToolsError):
 class LoopTime:
     """One loop on one runtime: nanoseconds of CPU time per round with each module, the least of all turns.
 
-    `seconds` has one figure for each of `modules`; the last is that of the empty calls.
+    `layouts` has a row for each layout of the code that was tried, with a figure for each of `modules`; the
+    last is that of the empty calls.
     """
 
     runtime: str
     loop: str
     modules: tuple[str, ...]
-    nanoseconds: tuple[float, ...]
+    layouts: tuple[tuple[float, ...], ...]
+
+    @property
+    def nanoseconds(self) -> tuple[float, ...]:
+        """The figure of each module in the layout that suits it best."""
+        return tuple(map(min, zip(*self.layouts, strict=True)))
 
 
 def time_runtimes(
@@ -105,34 +118,41 @@ def _time_adapter(
         connection = session.connection()
         clock = cpu_clock(connection.process.pid)
 
-        def call(module: NamedModule, loop: str, rounds: int) -> float:
+        def call(instance: str, loop: str, rounds: int) -> float:
             started = clock()
-            answer = connection.ask(
-                "call", instance=module.name, name=f"bench {loop}", args=[f"i32:{rounds}"]
-            )
+            answer = connection.ask("call", instance=instance, name=f"bench {loop}", args=[f"i32:{rounds}"])
             taken = clock() - started
             if answer["result"] != "ok":
-                raise RuntimeFailedError(f"{adapter.name}, {module.name}, {loop}: {answer}")
+                raise RuntimeFailedError(f"{adapter.name}, {instance}, {loop}: {answer}")
             return taken
 
-        for module in modules:
-            answer = connection.ask("instantiate", instance=module.name, module=module.data.hex())
-            if answer["result"] != "ok":
-                raise RuntimeFailedError(f"{adapter.name} refuses {module.name}: {answer}")
-        for loop in LOOPS:
+        def time_layout(loop: str, modules: Sequence[NamedModule], count: int) -> tuple[float, ...]:
             watch()
-            turns = [partial(call, module, loop) for module in modules]
+            for module in modules:
+                answer = connection.ask("instantiate", instance=module.name, module=module.data.hex())
+                if answer["result"] != "ok":
+                    raise RuntimeFailedError(f"{adapter.name} refuses {module.name}: {answer}")
+            turns = [partial(call, module.name, loop) for module in modules]
+            return tuple(_time_loop(turns, FIXED_ROUNDS.get(loop), count))
+
+        for loop in LOOPS:
+            versions, count = [modules], TURNS
+            if adapter.name in COMPILERS and loop in PREPENDED:
+                count = TURNS_PER_LAYOUT
+                versions = [
+                    [with_layout(each, loop, number) for each in modules] for number in range(LAYOUTS)
+                ]
             yield LoopTime(
                 runtime=adapter.name,
                 loop=loop,
                 modules=tuple(module.name for module in modules),
-                nanoseconds=tuple(_time_loop(turns, FIXED_ROUNDS.get(loop))),
+                layouts=tuple(time_layout(loop, each, count) for each in versions),
             )
     finally:
         session.close()
 
 
-def _time_loop(turns: Sequence[Turn], fixed: int | None = None) -> Iterator[float]:
+def _time_loop(turns: Sequence[Turn], fixed: int | None = None, count: int = TURNS) -> Iterator[float]:
     """Yield nanoseconds per round of each turn, what a call without rounds takes left out.
 
     The next call's `reset` counts with the rounds: some kernels clear there what others clear in `alloc`.
@@ -140,12 +160,12 @@ def _time_loop(turns: Sequence[Turn], fixed: int | None = None) -> Iterator[floa
     rounds = [_find_rounds(turn, fixed) for turn in turns]
     taken: list[list[float]] = [[] for _ in turns]
     idle: list[list[float]] = [[] for _ in turns]
-    for _ in range(TURNS):
+    for _ in range(count):
         for number, turn in enumerate(turns):
             taken[number].append(turn(rounds[number]) + turn(0))
             idle[number].append(turn(0))
-    for number, count in enumerate(rounds):
-        yield 1e9 * max(min(taken[number]) - 2 * min(idle[number]), 0.0) / count
+    for number, each in enumerate(rounds):
+        yield 1e9 * max(min(taken[number]) - 2 * min(idle[number]), 0.0) / each
 
 
 def _find_rounds(turn: Turn, fixed: int | None) -> int:
@@ -213,6 +233,9 @@ has grown before. The `reset` after a loop counts with it: upstream clears there
 kernel's state lies in globals that the linker's relocations place (`build_tools/kernel/lower.py`), upstream's
 in memory.
 
-Node 20 has V8 11.3, Deno 2.9 has V8 15.0. The older one calls a function in each round; a `store_u64` that
-stores without any check takes 7.5 ns in that loop, as long as ours. The newer one compiles the function into
-the loop."""
+Node 20 has V8 11.3, Deno 2.9 has V8 15.0. The newer one compiles a function into the loop, the older one
+calls it in each round. On some processors that call takes 3 or 7 ns, by how many instructions lie between
+the push and the pop of the function's frame, whatever they do: also if it only sets a global. That says
+nothing of a kernel. So compilers run *store_u64* and *copy* in eight layouts, in which `store_u64` begins
+with 0 to 7 steps of arithmetic on the value, five turns in each; of each kernel the least counts. `--json`
+has all of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import TYPE_CHECKING
@@ -11,8 +12,17 @@ import wasmtime
 
 from build_tools.base.errors import ExitCode
 from build_tools.bench import command, runtimes
-from build_tools.bench.extend import extend_module
-from build_tools.bench.guests import BLOCK, EMPTY, LOOPS, empty_calls, with_loops
+from build_tools.bench.extend import extend_module, prepend_code
+from build_tools.bench.guests import (
+    BLOCK,
+    EMPTY,
+    LAYOUTS,
+    LOOPS,
+    PREPENDED,
+    empty_calls,
+    with_layout,
+    with_loops,
+)
 from build_tools.bench.metered import NamedModule, Workshop
 from build_tools.bench.runtimes import (
     RUNTIMES,
@@ -69,6 +79,33 @@ def test_each_loop_runs_its_rounds(loop: str) -> None:
     assert ten - one == 9 * (more - ten) / (BLOCK - 10)
 
 
+def test_prepended_code_runs_before_the_rest_of_one_function() -> None:
+    old = assemble("""(module (import "" "" (func))
+      (func (export "other") (result i32) (local i32 i32 i64) (i32.const 7))
+      (func (export "tried") (param $x i32) (result i32) (local i32 f64 f64) (local.get $x)))""")
+    set_to_five = b"\x41\x05\x21\x00"
+    store = wasmtime.Store()
+    module = wasmtime.Module(store.engine, prepend_code(old, "tried", set_to_five))
+    nothing = wasmtime.Func(store, wasmtime.FuncType([], []), lambda: None)
+    exports = wasmtime.Instance(store, module, [nothing]).exports(store)
+    tried, other = exports["tried"], exports["other"]
+    assert isinstance(tried, wasmtime.Func)
+    assert isinstance(other, wasmtime.Func)
+    assert [tried(store, 1), other(store)] == [5, 7]
+    with pytest.raises(KeyError, match="absent"):
+        prepend_code(old, "absent", b"")
+
+
+@pytest.mark.parametrize("loop", PREPENDED)
+def test_layout_adds_as_many_steps_to_each_round(loop: str) -> None:
+    kernel = empty_calls("empty")
+    figures = []
+    for number in range(LAYOUTS):
+        instance = Workshop(with_layout(kernel, loop, number)).instantiate()
+        figures.append(instance.count(f"bench {loop}", 10)[1])
+    assert [each - figures[0] for each in figures] == [10 * 4 * number for number in range(LAYOUTS)]
+
+
 def test_reference_becomes_a_number_that_every_interpreter_has() -> None:
     text = EMPTY.replace(
         '(memory (export "memory") 2)', "(memory 2) (global (mut externref) (ref.null extern))"
@@ -87,8 +124,13 @@ def test_clock_of_a_process_counts_its_work() -> None:
 
 
 TIMES = [
-    LoopTime(runtime="one", loop="copy", modules=("a", "b", "empty call"), nanoseconds=(2.0, 4.0, 1.0)),
-    LoopTime(runtime="two", loop="copy", modules=("a", "b", "empty call"), nanoseconds=(3.0, 0.0, 1.5)),
+    LoopTime(
+        runtime="one",
+        loop="copy",
+        modules=("a", "b", "empty call"),
+        layouts=((3.0, 4.0, 1.0), (2.0, 5.0, 1.5)),
+    ),
+    LoopTime(runtime="two", loop="copy", modules=("a", "b", "empty call"), layouts=((3.0, 0.0, 1.5),)),
 ]
 
 
@@ -105,12 +147,24 @@ def test_loops_are_timed_through_an_adapter(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(runtimes, "WARM_SECONDS", 0.0)
     monkeypatch.setattr(runtimes, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(runtimes, "TURNS", 1)
+    monkeypatch.setattr(runtimes, "TURNS_PER_LAYOUT", 1)
     monkeypatch.setattr(runtimes, "FIXED_ROUNDS", {})
     kernels = [NamedModule(name=name, data=assemble(EMPTY)) for name in ("a", "b")]
     times, lacking = time_runtimes(kernels, ["wasmtime"])
     assert lacking == []
     assert [each.loop for each in times] == list(LOOPS)
     assert all(each.modules == ("a", "b", "empty call") for each in times)
+    assert {each.loop for each in times if len(each.layouts) == LAYOUTS} == set(PREPENDED)
+    assert all(len(each.layouts) == 1 for each in times if each.loop not in PREPENDED)
+
+
+def test_interpreters_run_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WARM_SECONDS": 0.0, "LEAST_SECONDS": 0.0, "TURNS": 1, "COMPILERS": ()}.items():
+        monkeypatch.setattr(runtimes, name, value)
+    monkeypatch.setattr(runtimes, "FIXED_ROUNDS", {})
+    kernels = [NamedModule(name=name, data=assemble(EMPTY)) for name in ("a", "b")]
+    times, _ = time_runtimes(kernels, ["wasmtime"])
+    assert [len(each.layouts) for each in times] == [1] * len(LOOPS)
 
 
 def test_runtime_that_refuses_a_module_is_named() -> None:
@@ -134,7 +188,10 @@ def test_page_is_printed_by_the_command(
     assert cli.main([*arguments, "--markdown"]) == ExitCode.DONE
     assert capsys.readouterr().out.startswith("# The kernel on compilers and interpreters")
     assert cli.main([*arguments, "--json"]) == ExitCode.DONE
-    assert '"lacking": []' in capsys.readouterr().out
+    data = json.loads(capsys.readouterr().out)
+    assert data["lacking"] == []
+    assert data["loops"][0]["layouts"] == [[3.0, 4.0, 1.0], [2.0, 5.0, 1.5]]
+    assert data["loops"][0]["nanoseconds"] == [2.0, 4.0, 1.0]
 
 
 ALONE = {"runtimes": ["--runtimes"], "allocators": ["--allocators"]}
