@@ -60,6 +60,15 @@ class State:
     memory: Contents
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """The state after the global with this number was set; `time` counts the accesses to memory before."""
+
+    number: int
+    time: int
+    state: State
+
+
 class MemoryModel(Protocol):
     """What is known of the contents of memory."""
 
@@ -99,7 +108,7 @@ class Machine:
     model: MemoryModel
     summaries: dict[int, Summary] = field(default_factory=dict)
     accesses: list[Access] = field(default_factory=list)
-    changes: list[State] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     assumptions: list[Formula] = field(default_factory=list)
     fresh_count: int = 0
 
@@ -107,6 +116,10 @@ class Machine:
         """Return a new value about which nothing is known."""
         self.fresh_count += 1
         return z3.BitVec(f"{name}!{self.fresh_count}", bits)
+
+    def note_change(self, number: int, after: State) -> None:
+        """Note that a global was set: a call can be cut there."""
+        self.changes.append(Change(number=number, time=len(self.accesses), state=after))
 
     def call(
         self, index: int, arguments: Sequence[Value], state: State
@@ -186,7 +199,7 @@ class _Frame:
         if name.startswith(("local.", "global.")):
             after = _variable(name, each.immediates[0], state)
             if name == "global.set":
-                self.machine.changes.append(after)
+                self.machine.note_change(each.immediates[0], after)
             return after
         if name.startswith("memory."):
             return self._memory(each, state)

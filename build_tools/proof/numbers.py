@@ -23,6 +23,12 @@ def _shift(value: Value, by: Value) -> Value:
     return by & (value.size() - 1)
 
 
+def remainder(value: Value, divisor: Value) -> Value:
+    """Return the remainder as a function about which nothing is known: solvers are slow at division."""
+    sort = value.sort()
+    return z3.Function("remainder", sort, sort, sort)(value, divisor)
+
+
 COMPARE: dict[str, Callable[[Value, Value], z3.BoolRef]] = {
     "eq": lambda a, b: a == b,
     "ne": lambda a, b: a != b,
@@ -48,7 +54,7 @@ BINARY: dict[str, Callable[[Value, Value], Value]] = {
     "rotl": lambda a, b: z3.RotateLeft(a, _shift(a, b)),
     "rotr": lambda a, b: z3.RotateRight(a, _shift(a, b)),
 }
-DIVIDE: dict[str, Callable[[Value, Value], Value]] = {"div_u": z3.UDiv, "rem_u": z3.URem}
+DIVIDE: dict[str, Callable[[Value, Value], Value]] = {"div_u": z3.UDiv, "rem_u": remainder}
 """By a constant other than 0 only: any other divisor could trap."""
 
 

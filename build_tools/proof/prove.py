@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from build_tools.proof.claims import CLAIMS, Verdict, check_claims, execute
+from build_tools.proof.claims import CLAIMS, Verdict, check_claims
 from build_tools.proof.code import read_program
+from build_tools.proof.links import LINKED
 from build_tools.proof.paths import count_longest
+from build_tools.proof.runs import execute, execute_linked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,4 +34,6 @@ def prove(data: bytes) -> Proof:
     verdicts: list[Verdict] = []
     for export, claims in CLAIMS.items():
         verdicts += check_claims(execute(program, export), claims)
+    for export, claims in LINKED.items():
+        verdicts += check_claims(execute_linked(program, export), claims)
     return Proof(verdicts=tuple(verdicts), longest=longest)

@@ -8,23 +8,35 @@ import pytest
 
 pytest.importorskip("z3", reason="the proof needs z3: `python -m build_tools test` installs it")
 
+import z3
 from wasmtime import wat2wasm
 
 from build_tools.base.errors import ModuleMalformedError
 from build_tools.base.project import find_project
 from build_tools.kernel.values import FILENAMES
-from build_tools.proof.claims import CLAIMS, check_claims, execute
+from build_tools.proof.claims import CLAIMS, check_claims
 from build_tools.proof.code import read_program
+from build_tools.proof.links import LINKED
 from build_tools.proof.page import render_page
 from build_tools.proof.paths import count_longest
+from build_tools.proof.runs import execute, execute_linked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from build_tools.proof.claims import Verdict
-    from build_tools.proof.code import Instruction
+    from build_tools.proof.code import Instruction, Program
 
-OPCODES = {"i64.lt_u": 0x54, "i64.gt_u": 0x56, "i64.le_u": 0x58, "i64.ge_u": 0x5A}
+OPCODES = {
+    "i32.lt_u": 0x49,
+    "i32.gt_u": 0x4B,
+    "i32.le_u": 0x4D,
+    "i32.ge_u": 0x4F,
+    "i64.lt_u": 0x54,
+    "i64.gt_u": 0x56,
+    "i64.le_u": 0x58,
+    "i64.ge_u": 0x5A,
+}
 OFF_BY_ONE = {"i64.lt_u": "i64.le_u", "i64.le_u": "i64.lt_u", "i64.ge_u": "i64.gt_u", "i64.gt_u": "i64.ge_u"}
 REVERSED = {"i64.lt_u": "i64.ge_u", "i64.le_u": "i64.gt_u", "i64.ge_u": "i64.lt_u", "i64.gt_u": "i64.le_u"}
 BOUND = 700
@@ -39,13 +51,35 @@ def kernel() -> bytes:
 
 
 def broken(data: bytes, export: str) -> list[Verdict]:
-    run = execute(read_program(data), export)
-    return [each for each in check_claims(run, CLAIMS[export]) if each.counterexample is not None]
+    program = read_program(data)
+    run = execute_linked(program, export) if export in LINKED else execute(program, export)
+    claims = LINKED[export] if export in LINKED else CLAIMS[export]
+    return [each for each in check_claims(run, claims) if each.counterexample is not None]
 
 
-@pytest.mark.parametrize("export", CLAIMS)
+@pytest.mark.parametrize("export", [*CLAIMS, *LINKED])
 def test_every_claim_is_proved(export: str, kernel: bytes) -> None:
     assert broken(kernel, export) == []
+
+
+@pytest.mark.parametrize("export", LINKED)
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_assumed_state_exists(export: str, is_ready: bool, kernel: bytes) -> None:
+    """A proof from assumptions that exclude each other would prove anything."""
+    run = execute_linked(read_program(kernel), export)
+    view = run.view(run.before, 0)
+    solver = z3.Solver()
+    solver.add(*run.assumptions, run.after.reached, (view.get("ready") != 0) == is_ready)
+    assert solver.check() == z3.sat
+
+
+def test_fresh_instance_meets_the_invariants(kernel: bytes) -> None:
+    program = read_program(kernel)
+    run = execute_linked(program, "length")
+    begins = [value == number for value, number in zip(run.before.globals, program.initial, strict=True)]
+    solver = z3.Solver()
+    solver.add(*run.assumptions, *begins, run.before.pages == program.pages)
+    assert solver.check() == z3.sat
 
 
 def walk(code: tuple[Instruction, ...]) -> Iterator[Instruction]:
@@ -54,10 +88,17 @@ def walk(code: tuple[Instruction, ...]) -> Iterator[Instruction]:
         yield from walk((*each.body, *each.orelse))
 
 
+def walk_calls(program: Program, index: int) -> Iterator[Instruction]:
+    for each in walk(program.functions[index].body):
+        yield each
+        if each.name == "call":
+            yield from walk_calls(program, each.immediates[0])
+
+
 def mutate_guards(data: bytes, export: str, change: dict[str, str]) -> Iterator[bytes]:
-    """Yield the module once for each comparison of an export, with that comparison changed."""
+    """Yield the module once for each comparison of an export and what it calls, with that one changed."""
     program = read_program(data)
-    for each in walk(program.functions[program.exports[export]].body):
+    for each in walk_calls(program, program.exports[export]):
         if each.name in change:
             changed = bytearray(data)
             assert changed[each.at] == OPCODES[each.name]
@@ -66,22 +107,25 @@ def mutate_guards(data: bytes, export: str, change: dict[str, str]) -> Iterator[
 
 
 MUTANTS = {
-    "load_u8-off-by-one": ("load_u8", OFF_BY_ONE),
-    "store_u8-off-by-one": ("store_u8", OFF_BY_ONE),
-    "input_load_u8-off-by-one": ("input_load_u8", OFF_BY_ONE),
-    "load_u64-reversed": ("load_u64", REVERSED),
-    "store_u64-reversed": ("store_u64", REVERSED),
-    "input_load_u64-reversed": ("input_load_u64", REVERSED),
+    "load_u8-off-by-one": ("load_u8", OFF_BY_ONE, "argument 0"),
+    "store_u8-off-by-one": ("store_u8", OFF_BY_ONE, "argument 0"),
+    "input_load_u8-off-by-one": ("input_load_u8", OFF_BY_ONE, "argument 0"),
+    "load_u64-reversed": ("load_u64", REVERSED, "argument 0"),
+    "store_u64-reversed": ("store_u64", REVERSED, "argument 0"),
+    "input_load_u64-reversed": ("input_load_u64", REVERSED, "argument 0"),
+    "length-handle-off-by-one": ("length", OFF_BY_ONE, "argument 0"),
+    "length-link-reversed": ("length", {"i32.ge_u": "i32.lt_u"}, "argument 0"),
+    "reset-hole-reversed": ("reset", {"i32.gt_u": "i32.le_u"}, "hole_next"),
 }
 
 
-@pytest.mark.parametrize(("export", "change"), MUTANTS.values(), ids=MUTANTS)
-def test_changed_guard_is_refused_with_the_argument(
-    export: str, change: dict[str, str], kernel: bytes
+@pytest.mark.parametrize(("export", "change", "shown"), MUTANTS.values(), ids=MUTANTS)
+def test_changed_guard_is_refused_with_what_breaks_it(
+    export: str, change: dict[str, str], shown: str, kernel: bytes
 ) -> None:
     refused = next(filter(None, (broken(each, export) for each in mutate_guards(kernel, export, change))), [])
     assert refused, "no changed guard was refused"
-    assert all("argument 0 = 0x" in str(each.counterexample) for each in refused)
+    assert all(f"{shown} = 0x" in str(each.counterexample) for each in refused)
 
 
 def test_longest_path_of_each_export_is_within_the_bound(kernel: bytes) -> None:
