@@ -36,7 +36,9 @@ def play(
         text = ADAPTER.format(fault="none")
         if says is not None:
             said = digest if says == "given" else says
-            text = text.replace('"capabilities": []', f'"capabilities": [], "kernel": "{said}"')
+            about = '"capabilities": '
+            assert about in text
+            text = text.replace(about, f'"kernel": "{said}", {about}')
         (folder / "adapter.py").write_text(text, encoding="utf-8")
         command = [sys.executable, "{dir}/adapter.py", *(["{kernel}"] if takes else [])]
         described = {"name": "toy", "runtime": "toy", "profile": "sdk", "command": command}

@@ -9,13 +9,18 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 from wasmtime import wat2wasm
 
+from build_tools.base import files
 from tests.integration.packaging.clients import need
 from tests.integration.packaging.support import BuildTools, digest, find_only, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
 
@@ -178,11 +183,19 @@ def make_project(folder: Path, repository: Path, version: str, dependencies: str
     return folder
 
 
-def resolve(project: Path, tmp_path: Path) -> str:
+@pytest.fixture
+def local_repository() -> Iterator[Path]:
+    """The user's local repository, which other workers resolve into as well: for one test at a time."""
+    folder = Path.home() / ".m2" / "repository"
+    with files.lock(folder.parent / "extism-kernel-tests.lock"):
+        yield folder
+
+
+def resolve(project: Path, local_repository: Path, tmp_path: Path) -> str:
     """Return the class path that Maven resolves for a project, without our artifact of an earlier run."""
     mvn = need("mvn", "apt-get install maven")
     need("javac", JDK)
-    shutil.rmtree(Path.home() / ".m2/repository/org/extism/extism-kernel", ignore_errors=True)
+    shutil.rmtree(local_repository / "org/extism/extism-kernel", ignore_errors=True)
     path = tmp_path / "classpath"
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.7.1:build-classpath"
     done = run(mvn, "-q", "-B", goal, f"-Dmdep.outputFile={path}", cwd=project, check=False)
@@ -193,10 +206,10 @@ def resolve(project: Path, tmp_path: Path) -> str:
 
 
 def test_project_gets_the_kernel_through_maven(
-    folder: Path, packages: Path, kernel: Path, tmp_path: Path
+    folder: Path, packages: Path, kernel: Path, local_repository: Path, tmp_path: Path
 ) -> None:
     project = make_project(tmp_path, packages / "maven" / "repository", folder.name)
-    classpath = resolve(project, tmp_path)
+    classpath = resolve(project, local_repository, tmp_path)
     (tmp_path / "Use.java").write_text(USE)
     names = ["extism-runtime.wasm", "extism-runtime-core.wasm"]
     asked = [f"/META-INF/extism/{name}" for name in names] + [f"/{name}" for name in names]
@@ -204,23 +217,27 @@ def test_project_gets_the_kernel_through_maven(
     assert printed == [digest(kernel / name) for name in names] * 2
 
 
-def test_altered_artifact_is_refused_by_maven(folder: Path, packages: Path, tmp_path: Path) -> None:
+def test_altered_artifact_is_refused_by_maven(
+    folder: Path, packages: Path, local_repository: Path, tmp_path: Path
+) -> None:
     repository = Path(shutil.copytree(packages / "maven" / "repository", tmp_path / "repository"))
     jar = find_only(repository, "**/extism-kernel-*[0-9].jar")
     jar.write_bytes(jar.read_bytes() + b"\0")
     project = make_project(tmp_path, repository, folder.name)
     with pytest.raises(AssertionError, match=r"[Cc]hecksum"):
-        resolve(project, tmp_path)
+        resolve(project, local_repository, tmp_path)
 
 
-def test_kernel_takes_the_place_of_chicory_sdks_own(folder: Path, packages: Path, tmp_path: Path) -> None:
+def test_kernel_takes_the_place_of_chicory_sdks_own(
+    folder: Path, packages: Path, local_repository: Path, tmp_path: Path
+) -> None:
     sdk = "".join(
         f"<dependency><groupId>org.extism.sdk</groupId><artifactId>{name}</artifactId>"
         f"<version>{CHICORY_SDK}</version></dependency>"
         for name in ("chicory-sdk-core", "http-json-jackson", "http-client-javanet")
     )
     project = make_project(tmp_path, packages / "maven" / "repository", folder.name, sdk)
-    classpath = resolve(project, tmp_path)
+    classpath = resolve(project, local_repository, tmp_path)
     assert "extism-kernel" in classpath.split(os.pathsep)[0], "it was declared first"
     (tmp_path / "Play.java").write_text(PLAY)
     plugin = base64.b64encode(bytes(wat2wasm(ECHO))).decode()
