@@ -14,6 +14,7 @@ LEFT_OUT: dict[str, tuple[str, str]] = {
     "tests/integration/test_examples.py": ("the examples in other languages", "test_examples"),
     "tests/integration/test_proof.py": ("the proof", "test_proof"),
     "tests/integration/test_site.py": ("the site", "test_site"),
+    "tests/integration/test_kernel_cuts.py": ("calls that are cut", "test_kernel_cuts"),
     "tests/unit/test_pytests.py": ("the runner of the tests", "test_pytests"),
     "tests/host/": ("the reference host", "host"),
     "tests/native/": ("the native twin", "native"),

@@ -115,6 +115,7 @@ def in_order(handles: list[int], order: str) -> list[int]:
     return handles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_free_of_20000_blocks_twice_is_bounded(order: str, workshop: Workshop) -> None:
     """C-1: frees, double frees, and what comes after them, in any order."""
@@ -238,6 +239,7 @@ def test_filling_costs_each_block_its_share(trace: Trace, kernel: NamedModule) -
 LARGE, AT_FIRST = 350, 30_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [60, 700])
 @pytest.mark.parametrize("length", [8192, 32_768, 65_520, 131_040])
 def test_filling_with_large_blocks_costs_little_more_at_first(

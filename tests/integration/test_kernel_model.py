@@ -37,6 +37,7 @@ def test_hostile_program_never_leaves_the_contract(program: Program, limit: int,
     run_on_module(workshop, program, limit)
 
 
+@pytest.mark.slow
 @settings(COMMON, max_examples=40)
 @given(program=programs(CHURN, least=50, most=150))
 def test_churn_in_little_memory_keeps_blocks_apart(program: Program, workshop: Workshop) -> None:

@@ -27,7 +27,7 @@ from kernel_mutants.trial import Trial, load_trial_cases  # noqa: E402
 EVERY = 23
 TOPICS = sorted({case.id.partition("/")[0] for case in load_trial_cases(SUITE / "cases")})
 # More than half of the time of all topics together.
-SLOW = frozenset(("cuts", "hostile"))
+SLOW = frozenset(("bounds", "cuts", "edges", "growth", "hostile", "invented"))
 
 
 @pytest.fixture(scope="module")
