@@ -20,15 +20,20 @@ fn main() {
         library: "wamrx",
         capabilities: &[],
         compile: &|binary| {
-            let module = Module::new(&engine, binary);
-            let module = module.map_err(|error| Failure::Reject("compile", error.to_string()))?;
-            if imports(binary).unwrap_or(0) > 0 {
+            // An instance takes its module with it, so each loads one of its own.
+            let (engine, linker, config, binary) = (&engine, &linker, &config, binary.to_vec());
+            let has_imports = imports(&binary).unwrap_or(0) > 0;
+            let load = move || {
+                let module = Module::new(engine, &binary);
+                module.map_err(|error| Failure::Reject("compile", error.to_string()))
+            };
+            load()?;
+            if has_imports {
                 // WAMR would instantiate it and trap in the first call.
                 return Err(Failure::Reject("link", "the module has imports".to_owned()));
             }
-            let (linker, config) = (&linker, &config);
             Ok(Box::new(move || {
-                let instance = linker.instantiate_with(module.clone(), config);
+                let instance = linker.instantiate_with(load()?, config);
                 let instance = instance.map_err(|error| Failure::Reject("start", error.to_string()))?;
                 Ok(Box::new(Wamr { instance, trapped: false }))
             }))
