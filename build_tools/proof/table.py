@@ -1,9 +1,9 @@
 """Memory as the kernel's table: records and bins by their links, wherever the table lies.
 
 A load gives what was stored under the same link, or what the table held before the call. Every access must be
-one of these: a word of a record or of a bin under a valid link, a word of the bitmap, or bytes of the blocks
-below the table, about which nothing is known. Two valid links are a record apart, so words of different links
-or fields never overlap.
+one of these: a word of a record or of a bin under a valid link, the bytes that `reset` clears from the anchor
+on, or a load of bytes of the blocks below the table, about which nothing is known. Two valid links are a
+record apart, so words of different links or fields never overlap.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from build_tools.proof.layout import (
     BASE,
     BIN_BYTES,
     BIN_COUNT,
-    BITMAPS,
     CLEARED,
     FIELDS,
     FIRST_BIN,
     OLDER,
     PLACE,
     RECORD,
-    TAIL,
     YOUNGER,
 )
 from build_tools.proof.machine import ADDRESS_BITS
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
 
 LINK = z3.BitVecSort(32)
 WORD, LONG = 4, 8
-FIRST_NEW_AGE = 1 << 32
-LOWEST_BIN = (FIRST_BIN - BIN_BYTES * (BIN_COUNT - 1)) % (1 << 32)
 
 
 def number(value: int) -> Value:
@@ -100,7 +96,6 @@ class Table:
     bitmaps: list[tuple[int, tuple[Value, Value]]] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     links: dict[int, Value] = field(default_factory=dict)
-    aged: int = 0
 
     def new(self) -> Contents:
         """Return nothing: the contents are kept here."""
@@ -137,7 +132,8 @@ class Table:
         """Return what a field held last, or a value about which nothing is known."""
         time = len(machine.accesses) - 1
         if count == LONG:
-            return self._load_bitmap(state, access, time)
+            self._refuse(access, state)
+            return machine.fresh("block", 8 * count)
         key, link = self._find(state, access, time)
         if key is None:
             low = self.anchor(time) - self.global_(state, "table")
@@ -156,13 +152,9 @@ class Table:
         time = len(machine.accesses) - 1
         table = self.global_(state, "table")
         is_closed = self.global_(state, "ready") == 0
-        if count == LONG:
-            self._store_bitmap(state, access, time, is_closed)
-            return state.memory
-        key, link = self._find(state, access, time)
+        key, link = (None, table) if count == LONG else self._find(state, access, time)
         if key is None:
-            low = self.anchor(time) - table - RECORD
-            self._note(access, state, self._is_block(access, low), z3.BoolVal(True))  # noqa: FBT003
+            self._refuse(access, state)
             return state.memory
         self._use(link)
         unread = z3.And(link == table, key in {PLACE + 4, OLDER})
@@ -173,47 +165,31 @@ class Table:
             z3.Or(is_closed, link == table + RECORD, unread),
         )
         self._write(key, time, access.reached, link, access.value)
-        self._note_ghosts(state, key, link, access, time)
         return state.memory
 
     def fill(self, machine: Machine, state: State, access: Access) -> Contents:
-        """Clear the anchor and the bitmap, or bytes below the table."""
+        """Clear the anchor and the bitmap."""
         time = len(machine.accesses) - 1
-        anchor, table = self.anchor(time), self.global_(state, "table")
-        start, is_closed = _address(access), self.global_(state, "ready") == 0
-        if _is_zero(start - anchor):
-            self._note(access, state, z3.And(access.size == CLEARED, access.value == 0), is_closed)
-            for key in FIELDS:
-                self._write(key, time, access.reached, number(0), number(0))
-            zero = z3.BitVecVal(0, 64)
-            self._set_bitmap(time, access.reached, (zero, zero))
+        anchor, is_closed = self.anchor(time), self.global_(state, "ready") == 0
+        if not _is_zero(_address(access) - anchor):
+            self._refuse(access, state)
             return state.memory
-        end = access.start + access.size
-        low = _wide(anchor - table)
-        inside = z3.And(z3.UGE(access.start, BASE), z3.UGE(end, access.start), z3.ULE(end, low))
-        self._note(access, state, z3.Or(access.size == 0, inside), z3.BoolVal(True))  # noqa: FBT003
-        # The record below the lowest is cleared too if the bytes reach it.
-        when = z3.And(access.reached, access.size != 0, z3.UGT(end, low - RECORD))
-        self._forget(machine, time, when, lambda link: link == table + RECORD)
+        self._note(access, state, z3.And(access.size == CLEARED, access.value == 0), is_closed)
+        for key in FIELDS:
+            self._write(key, time, access.reached, number(0), number(0))
+        zero = z3.BitVecVal(0, 64)
+        self._set_bitmap(time, access.reached, (zero, zero))
         return state.memory
 
-    def copy(self, machine: Machine, state: State, access: Access, source: Value) -> Contents:
-        """Move the table: what is copied keeps its links, and the rest is not known any more."""
-        time = len(machine.accesses) - 1
-        anchor = self.anchor(time)
-        extent = anchor - z3.Extract(31, 0, source)
-        new = _address(access) + extent
-        self._note(
-            access,
-            state,
-            z3.And(z3.ULE(extent, anchor), access.size == _wide(extent) + TAIL),
-            self.global_(state, "ready") == 0,
-        )
-        self._forget(
-            machine, time, access.reached, lambda link: z3.And(z3.UGT(link, extent), z3.ULT(link, LOWEST_BIN))
-        )
-        self.anchors.append((time, z3.If(access.reached, new, anchor)))
+    def copy(self, machine: Machine, state: State, access: Access, source: Value) -> Contents:  # noqa: ARG002
+        """Refuse to move the table, which no export does of which something is proved."""
+        self._refuse(access, state)
         return state.memory
+
+    def _refuse(self, access: Access, state: State) -> None:
+        """Note an access of a kind that is not known: no claim holds where it is reached."""
+        never = z3.BoolVal(False)  # noqa: FBT003 - z3's own signature
+        self._note(access, state, never, never)
 
     def _find(self, state: State, access: Access, time: int) -> tuple[int | None, Value]:
         """Return the field and the link of an access of a word; no field for bytes of blocks."""
@@ -241,25 +217,6 @@ class Table:
         """Say whether an access lies in the bytes of blocks, below an address."""
         return z3.And(z3.UGE(access.start, BASE), z3.ULE(access.start + access.size, _wide(low)))
 
-    def _load_bitmap(self, state: State, access: Access, time: int) -> Value:
-        """Return a word of the bitmap, or the last words of the anchor, which are 0."""
-        distance = _address(access) - self.anchor(time)
-        words = self.bitmap(time)
-        zeros = z3.Concat(self.read(YOUNGER, number(0), time), self.read(OLDER, number(0), time))
-        self._use(number(0))
-        known = z3.Or(*(distance == at for at in (*BITMAPS, OLDER)))
-        self._note(access, state, known, z3.BoolVal(True))  # noqa: FBT003
-        return z3.If(distance == BITMAPS[0], words[0], z3.If(distance == BITMAPS[1], words[1], zeros))
-
-    def _store_bitmap(self, state: State, access: Access, time: int, is_closed: Formula) -> None:
-        distance = _address(access) - self.anchor(time)
-        self._note(access, state, z3.Or(*(distance == at for at in BITMAPS)), is_closed)
-        old = self.bitmap(time)
-        words = tuple(
-            z3.If(distance == at, access.value, word) for at, word in zip(BITMAPS, old, strict=True)
-        )
-        self._set_bitmap(time, access.reached, (words[0], words[1]))
-
     def _set_bitmap(self, time: int, reached: Formula, words: tuple[Value, Value]) -> None:
         one, two = (z3.If(reached, new, old) for new, old in zip(words, self.bitmap(time), strict=True))
         self.bitmaps.append((time, (one, two)))
@@ -278,29 +235,6 @@ class Table:
             return z3.If(z3.And(when, same), value, old)
 
         self.writes[key].append(Write(time, apply))
-
-    def _forget(self, machine: Machine, time: int, when: Formula, which: Callable[[Value], Formula]) -> None:
-        for key in FIELDS:
-            machine.fresh_count += 1
-            unknown = z3.Function(f"unknown!{machine.fresh_count}", LINK, LINK)
-
-            def apply(link: Value, old: Value, unknown: z3.FuncDeclRef = unknown) -> Value:
-                return z3.If(z3.And(when, which(link)), unknown(link), old)
-
-            self.writes[key].append(Write(time, apply))
-
-    def _note_ghosts(self, state: State, key: int, link: Value, access: Access, time: int) -> None:
-        """Note which range is now the youngest of its ring, and which record is now the first spare one."""
-        value = access.value
-        if key == YOUNGER:
-            joins = z3.And(access.reached, is_bin(value))
-            self._write("age", time, joins, link, z3.BitVecVal(FIRST_NEW_AGE + self.aged, 64))
-            self._write("class", time, joins, link, bin_number(value))
-            self.aged += 1
-        elif key == PLACE and _is_zero(value):
-            height = self.height(state, time) + 1
-            self._write("rank", time, access.reached, link, height)
-            self._write("nth", time, access.reached, height, link)
 
     def height(self, state: State, time: int) -> Value:
         """Return how many spare records there are."""

@@ -89,7 +89,7 @@ def paragraph(text: str) -> str:
 
 
 def shorten(lines: Iterable[str]) -> Iterator[str]:
-    """Leave out the frames of a language's standard library, which say nothing of the plug-in."""
+    """Leave out the frames of a language's standard library, which are not the plug-in's own."""
     left_out = 0
     for line in lines:
         if " at /rustc/" in line:

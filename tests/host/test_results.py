@@ -73,7 +73,7 @@ def test_page_is_of_what_is_measured_now() -> None:
         (r"\nfuel\n", "\nfool\n", "attacks: others"),
         (r"ours: +\w", "ours:   still running ", "attacks: ours gave in"),
         ("### Go", "### Zig", "panics: other languages"),
-        ("app/src/", "/home/me/app/src/", "a path of one machine"),
+        ("app/src/", "/elsewhere/app/src/", "a path of one machine"),
     ],
 )
 def test_page_with_a_fault_is_noticed(old: str, new: str, fault: str) -> None:
