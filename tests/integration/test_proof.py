@@ -82,6 +82,16 @@ def test_fresh_instance_meets_the_invariants(kernel: bytes) -> None:
     assert solver.check() == z3.sat
 
 
+@pytest.mark.parametrize(("export", "is_refused"), [*((each, False) for each in LINKED), ("free", True)])
+def test_access_of_a_kind_that_is_not_modelled_is_refused(
+    export: str, is_refused: bool, kernel: bytes
+) -> None:
+    """`free` stores into the bitmap of the bins: as long as that is not modelled nothing is proved of it."""
+    run = execute_linked(read_program(kernel), export)
+    checks = run.view(run.before, 0).table.checks
+    assert any(z3.is_false(each.holds) for each in checks) is is_refused
+
+
 def walk(code: tuple[Instruction, ...]) -> Iterator[Instruction]:
     for each in code:
         yield each
